@@ -1,0 +1,86 @@
+import cluster, { type Worker } from "node:cluster";
+import { availableParallelism } from "node:os";
+import { setTimeout as delay } from "node:timers/promises";
+import type { Log } from "./log.ts";
+
+const BACKOFF_FIRST_MS = 100;
+const BACKOFF_MOST_MS = 5_000;
+/** A process that lived this long was healthy: its next death starts the back-off anew. */
+const HEALTHY_MS = 10_000;
+
+export interface ClusterOptions {
+  /** 0 = one per core */
+  readonly processes: number;
+  readonly log: Log;
+  readonly stop: AbortSignal;
+  /** how long a process may take to stop before it is killed */
+  readonly stopWithinMs: number;
+  /** called whenever the count of ready processes or of restarts changed */
+  readonly onChange?: (state: { readonly ready: number; readonly restarts: number }) => void;
+}
+
+/** Told to the primary by a process that is ready to serve. */
+export const READY = "ready";
+
+const exited = (worker: Worker): Promise<void> =>
+  new Promise((resolve) => (worker.isDead() ? resolve() : worker.once("exit", () => resolve())));
+
+/**
+ * The primary of a cluster: keeps `processes` copies of the program running, replaces a dead one with growing delay,
+ * and on `stop` lets all of them finish. Resolves when the last has ended.
+ */
+export const superviseCluster = async (options: ClusterOptions): Promise<void> => {
+  const { log, stop } = options;
+  const size = options.processes === 0 ? availableParallelism() : options.processes;
+  const ready = new Set<Worker>();
+  let restarts = 0;
+  const changed = (): void => options.onChange?.({ ready: ready.size, restarts });
+
+  const runSlot = async (slot: number): Promise<void> => {
+    let backoffMs = BACKOFF_FIRST_MS;
+    while (!stop.aborted) {
+      const startedAt = performance.now();
+      const worker = cluster.fork();
+      worker.on("message", (message) => {
+        if (message !== READY) return;
+        ready.add(worker);
+        changed();
+      });
+      const end = (): void => void worker.process.kill("SIGTERM");
+      stop.addEventListener("abort", end, { once: true });
+      await exited(worker);
+      stop.removeEventListener("abort", end);
+      ready.delete(worker);
+      if (stop.aborted) return;
+      restarts += 1;
+      changed();
+      if (performance.now() - startedAt > HEALTHY_MS) backoffMs = BACKOFF_FIRST_MS;
+      log.error(
+        { slot, code: worker.process.exitCode, signal: worker.process.signalCode, restarts, backoffMs },
+        "process died, starting another",
+      );
+      await delay(backoffMs, undefined, { signal: stop }).catch(() => undefined);
+      backoffMs = Math.min(backoffMs * 2, BACKOFF_MOST_MS);
+    }
+  };
+
+  const slots = Promise.all(Array.from({ length: size }, (_, slot) => runSlot(slot)));
+  const forced = new AbortController();
+  stop.addEventListener(
+    "abort",
+    () => {
+      void delay(options.stopWithinMs, undefined, { signal: forced.signal }).then(
+        () => {
+          for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill("SIGKILL");
+        },
+        () => undefined,
+      );
+    },
+    { once: true },
+  );
+  await slots;
+  forced.abort();
+};
+
+/** In a process of the cluster: tells the primary that this one serves. */
+export const tellReady = (): void => void process.send?.(READY);

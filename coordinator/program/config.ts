@@ -1,0 +1,46 @@
+import { z } from "zod";
+import { settings, type SettingName, type Settings } from "./settings.ts";
+
+export type Config<Name extends SettingName> = { readonly [Key in Name]: z.output<Settings[Key]> };
+
+/** Everything that is wrong with an environment, one readable line each. */
+export class ConfigError extends Error {
+  readonly problems: readonly string[];
+
+  constructor(problems: readonly string[]) {
+    super(
+      `the configuration has ${problems.length} problem${problems.length === 1 ? "" : "s"}:\n${problems.map((problem) => `  - ${problem}`).join("\n")}`,
+    );
+    this.name = "ConfigError";
+    this.problems = problems;
+  }
+}
+
+/** Secrets that appear in documentation and examples: fine on a laptop, refused in production. */
+const KNOWN_SECRETS = /change-me|example|secret-secret/i;
+const SECRETS: ReadonlySet<SettingName> = new Set(["DOORBUSTER_ADMIN_TOKEN", "DOORBUSTER_TICKET_KEYS"]);
+
+/**
+ * Reads the named variables.
+ * @throws ConfigError that lists every missing, wrong and unknown variable together
+ */
+export const readConfig = <const Name extends SettingName>(
+  names: readonly Name[],
+  environment: Readonly<Record<string, string | undefined>>,
+): Config<Name> => {
+  const problems: string[] = [];
+  for (const name of Object.keys(environment)) {
+    if (name.startsWith("DOORBUSTER_") && !(name in settings)) problems.push(`${name}: unknown variable`);
+  }
+  const config: Partial<Record<SettingName, unknown>> = {};
+  for (const name of names) {
+    const value = environment[name] === "" ? undefined : environment[name];
+    const result = settings[name].safeParse(value);
+    if (result.success) config[name] = result.data;
+    else for (const issue of result.error.issues) problems.push(`${name}: ${value === undefined ? "is required" : issue.message}`);
+    if (environment["NODE_ENV"] === "production" && SECRETS.has(name) && value !== undefined && KNOWN_SECRETS.test(value))
+      problems.push(`${name}: an example's secret is refused in production`);
+  }
+  if (problems.length > 0) throw new ConfigError(problems);
+  return Object.freeze(config) as Config<Name>;
+};

@@ -1,0 +1,63 @@
+import { Redis } from "ioredis";
+import { connect, type NatsConnection } from "nats";
+import type { Log } from "./log.ts";
+
+export interface RedisOptions {
+  /** shown by CLIENT LIST */
+  readonly name: string;
+  readonly log: Log;
+  /** a command that takes longer fails in the client; it may have been executed. 0 = no bound, for blocking reads */
+  readonly commandTimeoutMs: number;
+}
+
+const RECONNECT_MOST_MS = 500;
+
+/**
+ * A connection that fails fast while the server is away and never sends a command twice: a script whose answer was
+ * lost may have run (DESIGN 4.3).
+ */
+export const connectRedis = (url: string, options: RedisOptions): Redis => {
+  const redis = new Redis(url, {
+    connectionName: options.name,
+    lazyConnect: false,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    autoResubscribe: false,
+    maxRetriesPerRequest: 0,
+    connectTimeout: 2_000,
+    enableReadyCheck: true,
+    retryStrategy: (attempt) => Math.min(attempt * 50, RECONNECT_MOST_MS),
+    ...(options.commandTimeoutMs > 0 ? { commandTimeout: options.commandTimeoutMs } : {}),
+  });
+  let down = false;
+  redis.on("error", (error: Error) => {
+    if (!down) options.log.warn({ redis: redis.options.port, err: error.message }, "redis is away");
+    down = true;
+  });
+  redis.on("ready", () => {
+    if (down) options.log.info({ redis: redis.options.port }, "redis is back");
+    down = false;
+  });
+  return redis;
+};
+
+export interface NatsSettings {
+  readonly NATS_URL: string;
+  readonly NATS_USER?: string | undefined;
+  readonly NATS_PASSWORD?: string | undefined;
+}
+
+/** Reconnects for ever; credentials go in options because the client ignores those in the URL (DESIGN 13). */
+export const connectNats = (config: NatsSettings, name: string): Promise<NatsConnection> =>
+  connect({
+    servers: config.NATS_URL.split(","),
+    name,
+    ...(config.NATS_USER === undefined ? {} : { user: config.NATS_USER }),
+    ...(config.NATS_PASSWORD === undefined ? {} : { pass: config.NATS_PASSWORD }),
+    maxReconnectAttempts: -1,
+    waitOnFirstConnect: true,
+    reconnectTimeWait: 250,
+    reconnectJitter: 100,
+    pingInterval: 5_000,
+    maxPingOut: 2,
+  });

@@ -1,0 +1,59 @@
+import { ConfigError, readConfig, type Config } from "./config.ts";
+import { createLog, type Log } from "./log.ts";
+import type { SettingName } from "./settings.ts";
+
+const BASE = ["DOORBUSTER_RUN", "DOORBUSTER_LOG_LEVEL", "DOORBUSTER_EXIT_WITH_PARENT"] as const;
+type Base = (typeof BASE)[number];
+
+export interface Program<Name extends SettingName> {
+  readonly config: Config<Name | Base>;
+  readonly log: Log;
+  /** aborted on SIGTERM, SIGINT, or when the starter is gone */
+  readonly stop: AbortSignal;
+}
+
+/** Conventional exit codes: 1 = told wrongly, 70 = EX_SOFTWARE of sysexits.h, a broken invariant. */
+const EXIT_CONFIG = 1;
+const EXIT_CRASH = 70;
+
+/** Stops when the pipe that the starter holds open ends: works even when the starter was killed with -9. */
+const watchParent = (stop: () => void): void => {
+  process.stdin.on("end", stop).on("error", stop).resume();
+};
+
+/**
+ * Runs one of our programs: reads its configuration (exit 1 with every problem listed), stops it on a signal, and lets
+ * a fault crash it: whoever supervises the process starts it again.
+ */
+export const runProgram = async <const Name extends SettingName>(
+  name: string,
+  names: readonly Name[],
+  main: (program: Program<Name>) => Promise<void>,
+): Promise<void> => {
+  let config: Config<Name | Base>;
+  try {
+    // oxlint-disable-next-line node/no-process-env -- the one place where a program reads its environment
+    config = readConfig([...BASE, ...names], process.env);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    process.stderr.write(`${name}: ${error.message}\n`);
+    process.exitCode = EXIT_CONFIG;
+    return;
+  }
+  const log = createLog(name, config);
+  const crash = (error: unknown): void => {
+    log.fatal({ err: error }, "crash");
+    // oxlint-disable-next-line unicorn/no-process-exit -- state is unknown: nothing may run on
+    process.exit(EXIT_CRASH);
+  };
+  process.on("uncaughtException", crash).on("unhandledRejection", crash);
+  const controller = new AbortController();
+  const stop = (): void => controller.abort();
+  process.on("SIGTERM", stop).on("SIGINT", stop);
+  if (config.DOORBUSTER_EXIT_WITH_PARENT && process.connected !== true) watchParent(stop);
+  try {
+    await main({ config, log, stop: controller.signal });
+  } catch (error) {
+    crash(error);
+  }
+};

@@ -1,0 +1,89 @@
+import { z } from "zod";
+
+/**
+ * Every environment variable of every program, with its meaning. A program picks the ones it reads (config.ts);
+ * a variable that begins with DOORBUSTER_ and is not here is an error in all of them. `.env.example` lists the same.
+ */
+const text = z.string().min(1);
+const port = z.coerce.number().int().min(0).max(65_535);
+const count = z.coerce.number().int().min(1);
+const ms = z.coerce.number().int().min(1);
+const rate = z.coerce.number().min(0);
+const flag = z.enum(["true", "false"]).transform((value) => value === "true");
+const redisUrls = text.transform((value, context) => {
+  const urls = value.split(",").map((item) => item.trim());
+  for (const [shard, url] of urls.entries()) {
+    if (!URL.canParse(url) || !["redis:", "rediss:"].includes(new URL(url).protocol))
+      context.addIssue({ code: "custom", message: `shard ${shard}: not a redis:// or rediss:// URL` });
+  }
+  return urls;
+});
+
+/** `<key id>:<secret>` pairs; the first signs, all verify. */
+const ticketKeys = text.transform((value, context) =>
+  value.split(",").map((pair) => {
+    const match = /^([A-Za-z0-9_-]{1,16}):(.{16,})$/.exec(pair.trim());
+    if (match === null) context.addIssue({ code: "custom", message: "each key is <id>:<secret>, the secret at least 16 characters" });
+    return { id: match?.[1] ?? "", secret: match?.[2] ?? "" };
+  }),
+);
+
+export const settings = {
+  /** one URL a shard, comma separated; shard N is the N-th. Name an instance twice to put two shards on it. */
+  REDIS_SHARDS: redisUrls,
+  NATS_URL: text,
+  NATS_USER: text.optional(),
+  NATS_PASSWORD: text.optional(),
+  DATABASE_URL: text,
+  NODE_ENV: z.enum(["development", "test", "production"]).default("development"),
+
+  /** names the run that a process belongs to; set by whoever starts the programs */
+  DOORBUSTER_RUN: text.default("none"),
+  DOORBUSTER_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"),
+  /** standard input is a pipe from the starter; its end means that the starter is gone: stop */
+  DOORBUSTER_EXIT_WITH_PARENT: flag.default(false),
+
+  DOORBUSTER_GATEWAY_HOST: text.default("0.0.0.0"),
+  DOORBUSTER_GATEWAY_PORT: port.default(8080),
+  /** processes that share the gateway's port; 0 = one per core */
+  DOORBUSTER_GATEWAY_PROCESSES: z.coerce.number().int().min(0).default(0),
+  /** the admin API and metrics: never on a public address */
+  DOORBUSTER_ADMIN_HOST: text.default("127.0.0.1"),
+  DOORBUSTER_ADMIN_PORT: port.default(8081),
+  DOORBUSTER_ADMIN_TOKEN: text.min(16),
+  DOORBUSTER_TICKET_KEYS: ticketKeys,
+  /** buys a second (and burst) that one buyer may make, in each gateway process */
+  DOORBUSTER_BUYER_RATE: rate.default(5),
+  DOORBUSTER_BUYER_BURST: count.default(10),
+  /** requests a second (and burst) from one address, in each gateway process; loopback is exempt (it is a proxy of ours) */
+  DOORBUSTER_ADDRESS_RATE: rate.default(100),
+  DOORBUSTER_ADDRESS_BURST: count.default(200),
+  /** decisions a second (and burst) that one sale may ask of Redis, in each gateway process */
+  DOORBUSTER_SALE_RATE: rate.default(200_000),
+  DOORBUSTER_SALE_BURST: count.default(200_000),
+  /** how many distinct buyers and addresses each process remembers */
+  DOORBUSTER_BUCKETS: count.default(1 << 20),
+  /** requests that may wait for Redis, per shard and process; more are answered `busy` */
+  DOORBUSTER_QUEUE_LIMIT: count.default(20_000),
+  /** how long a decision may take before the buyer hears `try_again` */
+  DOORBUSTER_DECISION_TIMEOUT_MS: ms.default(2_000),
+  /** reverse proxies in front whose X-Forwarded-For is believed; 0 = none */
+  DOORBUSTER_TRUSTED_PROXIES: z.coerce.number().int().min(0).max(8).default(0),
+  /** entries an outbox may hold before buyers hear `busy` */
+  DOORBUSTER_OUTBOX_LIMIT: count.default(100_000),
+  /** how long a stopping gateway goes on answering what it holds */
+  DOORBUSTER_DRAIN_MS: ms.default(10_000),
+
+  DOORBUSTER_COORDINATOR_HOST: text.default("127.0.0.1"),
+  DOORBUSTER_COORDINATOR_PORT: port.default(36_789),
+  DOORBUSTER_LEASE_MS: ms.default(3_000),
+  DOORBUSTER_OPEN_MS: ms.default(5_000),
+  /** bytes that the log may hold */
+  DOORBUSTER_LOG_BYTES: count.default(1 << 30),
+
+  /** worker processes; 0 = one per core */
+  DOORBUSTER_WORKER_PROCESSES: z.coerce.number().int().min(0).default(0),
+  DOORBUSTER_DATABASE_POOL: count.default(6),
+} as const;
+export type Settings = typeof settings;
+export type SettingName = keyof Settings;

@@ -1,0 +1,65 @@
+import { z } from "zod";
+import { ID_PATTERN } from "./ids.ts";
+
+/** `open` sells within its window, `paused` answers `paused`, `closed` is over for good. */
+export const SaleState = { open: "open", paused: "paused", closed: "closed" } as const;
+export type SaleState = (typeof SaleState)[keyof typeof SaleState];
+
+const id = z.string().regex(ID_PATTERN);
+
+/** A sale as every program knows it; the value of the KV bucket `sales` under the sale's id. */
+export const saleRecordSchema = z.strictObject({
+  id,
+  campaign: id,
+  title: z.string().min(1).max(200),
+  /** units on sale, added stock included */
+  totalUnits: z.int().min(0).max(1_000_000_000),
+  /** in the currency's smallest unit */
+  priceMinor: z.int().min(0),
+  /** ISO 4217 */
+  currency: z.string().regex(/^[A-Z]{3}$/),
+  /** wall clock, ms since 1970, UTC */
+  opensAtMs: z.int().min(0),
+  closesAtMs: z.int().min(0),
+  /** most units one buyer may hold */
+  limitPerBuyer: z.int().min(1).max(1_000),
+  state: z.enum(SaleState),
+  /** shards that hold its units; until units can move, exactly one */
+  shards: z.array(z.int().min(0)).min(1),
+  /** raised with every change of the definition */
+  version: z.int().min(1),
+});
+export type SaleRecord = Readonly<z.infer<typeof saleRecordSchema>>;
+
+/** What opening a sale takes; the worker fills in the rest. */
+export const openSaleSchema = z
+  .strictObject({
+    id,
+    campaign: id.default("default"),
+    title: z.string().min(1).max(200),
+    units: z.int().min(1).max(1_000_000_000),
+    priceMinor: z.int().min(0).default(0),
+    currency: z
+      .string()
+      .regex(/^[A-Z]{3}$/)
+      .default("CNY"),
+    opensAtMs: z.int().min(0),
+    closesAtMs: z.int().min(0),
+    limitPerBuyer: z.int().min(1).max(1_000).default(1),
+  })
+  .refine((sale) => sale.closesAtMs > sale.opensAtMs, { message: "closesAtMs must be after opensAtMs", path: ["closesAtMs"] });
+export type OpenSale = Readonly<z.infer<typeof openSaleSchema>>;
+
+/** A sale that is sold out, as a gateway may believe it for a moment (DESIGN 7.4). */
+export interface SoldOutFlag {
+  readonly saleId: string;
+  /** `returns_seq` at which the fact was established: a later flag of the same sale has a higher one */
+  readonly version: number;
+}
+
+/**
+ * How long a gateway may believe a sold-out flag, counted from the moment at which it asked. A unit that comes back
+ * is delivered to a flagged sale only after longer than this since the flag was withdrawn, so that no gateway can call
+ * the buyer of that unit `sold_out` (P5).
+ */
+export const SOLD_OUT_LEASE_MS = 500;

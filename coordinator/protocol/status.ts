@@ -1,0 +1,16 @@
+import { z } from "zod";
+
+/**
+ * Sent on core NATS after a worker committed (or skipped a repeat): everything of `epoch` up to `applied` is in
+ * Postgres. A convenience: a lost event is made up for by the next one, or by asking.
+ */
+export const statusEventSchema = z.strictObject({
+  shard: z.int().min(0),
+  epoch: z.int().min(1),
+  applied: z.int().min(0),
+  /** what the message held: [seq, saleId, packed purchases]; empty for a skipped repeat */
+  orders: z.array(z.tuple([z.int().min(1), z.string(), z.string()])),
+  /** order ids that Postgres refused, with the reason */
+  rejected: z.array(z.tuple([z.string(), z.string()])),
+});
+export type StatusEvent = Readonly<z.infer<typeof statusEventSchema>>;

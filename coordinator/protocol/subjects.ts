@@ -1,0 +1,28 @@
+/**
+ * Every NATS name of ours. Only our own shard numbers go into subjects: a subject made of user input would let that
+ * input inject protocol.
+ */
+export const LOG_STREAM = "orders";
+export const LOG_SUBJECTS = "orders.*";
+export const SALES_BUCKET = "sales";
+
+export const logSubject = (shard: number): string => `orders.${shard}`;
+
+/** Core NATS: a worker has applied entries (StatusEvent, status.ts). */
+export const statusSubject = (shard: number): string => `doorbuster.status.${shard}`;
+export const ALL_STATUS_SUBJECTS = "doorbuster.status.*";
+
+/** Requests that workers answer, one of them each (queue group WORKERS); bodies in requests.ts. */
+export const WORKERS = "workers";
+export const Request = {
+  row: "doorbuster.row",
+  restore: "doorbuster.restore",
+  soldOutFacts: "doorbuster.sold-out.facts",
+  soldOutSet: "doorbuster.sold-out.set",
+  soldOutFlags: "doorbuster.sold-out.flags",
+  openSale: "doorbuster.sale.open",
+  changeSale: "doorbuster.sale.change",
+  addUnits: "doorbuster.sale.add-units",
+  sales: "doorbuster.sale.list",
+} as const;
+export type Request = (typeof Request)[keyof typeof Request];

@@ -1,0 +1,38 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import type { Redis } from "ioredis";
+
+/** The part of a connection that the scripts use. */
+export type ScriptRedis = Pick<Redis, "evalsha" | "script">;
+
+export interface Script {
+  readonly name: string;
+  readonly source: string;
+  readonly sha: string;
+  run(redis: ScriptRedis, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
+}
+
+const isMissing = (error: unknown): boolean => error instanceof Error && error.message.startsWith("NOSCRIPT");
+
+/**
+ * Loads `lua/<name>.lua` from beside this module. `run` sends EVALSHA and, only if the server says that it does not
+ * have the script (so it did nothing), loads it and sends again. A lost answer is an error, never a second sending.
+ */
+export const loadScript = (name: string): Script => {
+  const source = readFileSync(new URL(`./${name}.lua`, import.meta.url), "utf8");
+  const sha = createHash("sha1").update(source).digest("hex");
+  return {
+    name,
+    source,
+    sha,
+    run: async (redis, keys, args) => {
+      try {
+        return await redis.evalsha(sha, keys.length, ...keys, ...args);
+      } catch (error) {
+        if (!isMissing(error)) throw error;
+        await redis.script("LOAD", source);
+        return await redis.evalsha(sha, keys.length, ...keys, ...args);
+      }
+    },
+  };
+};

@@ -1,0 +1,18 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    include: [
+      "test/**/*.test.ts",
+      "lua/**/*.test.ts",
+      "coordinator/**/*.test.ts",
+      "gateway/**/*.test.ts",
+      "workers/**/*.test.ts",
+      "deploy/**/*.test.ts",
+    ],
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    // Two cores: real servers per file; more files at once only makes each slower.
+    maxWorkers: 2,
+  },
+});
