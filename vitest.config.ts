@@ -10,6 +10,7 @@ export default defineConfig({
       "workers/**/*.test.ts",
       "deploy/**/*.test.ts",
     ],
+    globalSetup: ["test/harness/global-setup.ts"],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     // Two cores: real servers per file; more files at once only makes each slower.

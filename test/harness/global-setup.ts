@@ -1,0 +1,64 @@
+import { execFile } from "node:child_process";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { Client } from "pg";
+import type { TestProject } from "vitest/node";
+import { startPostgres, type PostgresPart } from "../../deploy/local/index.ts";
+import type { PostgresDoor } from "./database.ts";
+import { binaries, environment, joinRun, leaveRun } from "./run.ts";
+
+const TEMPLATE = "doorbuster_template";
+const MIGRATE = fileURLToPath(new URL("../../dist/workers/migrate.js", import.meta.url));
+
+/** Makes the migrated database that test files copy. */
+const makeTemplate = async (url: string): Promise<void> => {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  await client.query(`create database ${TEMPLATE}`);
+  await client.end();
+  const template = new URL(url);
+  template.pathname = `/${TEMPLATE}`;
+  await promisify(execFile)(process.execPath, [MIGRATE], {
+    env: { PATH: environment["PATH"], DATABASE_URL: template.href, DOORBUSTER_LOG_LEVEL: "error" },
+  });
+};
+
+const door = (answer: (path: string) => Promise<PostgresDoor>): Promise<Server> =>
+  new Promise((resolve) => {
+    const server = createServer((request, response) => {
+      answer(request.url ?? "/").then(
+        (value) => response.end(JSON.stringify(value)),
+        (error: Error) => response.writeHead(500).end(error.message),
+      );
+    });
+    server.listen(0, "127.0.0.1", () => resolve(server));
+  });
+
+/**
+ * One Postgres for the whole run, started by the first file that asks for a database: a run without one does not
+ * pay for it. vitest calls this before all files and the function that it returns after them.
+ */
+export const setup = async (project: TestProject): Promise<() => Promise<void>> => {
+  const run = await joinRun();
+  let postgres: Promise<PostgresPart> | undefined;
+  let template: Promise<void> | undefined;
+  const open = async (): Promise<PostgresPart> => {
+    const programs = await binaries();
+    // Tests kill processes, not machines: what was written survives without fsync.
+    return startPostgres(run, { programs, fsync: false });
+  };
+  const server = await door(async (path) => {
+    const { url } = await (postgres ??= open());
+    if (path !== "/template") return { url, template: "template1" };
+    await (template ??= makeTemplate(url));
+    return { url, template: TEMPLATE };
+  });
+  project.provide("postgresDoor", `http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  return async () => {
+    server.close();
+    await (await postgres?.catch(() => undefined))?.part.stop();
+    await leaveRun();
+  };
+};
