@@ -36,3 +36,14 @@ export const loadScript = (name: string): Script => {
     },
   };
 };
+
+/**
+ * For `.catch`: a replica refuses a script that writes before it begins, so nothing ran and `status` is the answer.
+ * Any other error stays one.
+ */
+export const onReplica =
+  <S>(status: S) =>
+  (error: unknown): S => {
+    if (error instanceof Error && error.message.startsWith("READONLY")) return status;
+    throw error;
+  };

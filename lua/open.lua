@@ -1,0 +1,37 @@
+#!lua flags=allow-oom
+--[[
+  Step 4 of an attempt to begin an epoch (DESIGN 7.1): lets the shard sell. Only the attempt that closed it may, only while it holds the
+  lease, and only on the very server it closed: a repeated open must not bless a server that restarted in between.
+
+  KEYS[1] {sN}:lease
+  KEYS[2] {sN}:open
+  KEYS[3] {sN}:attempt
+  KEYS[4] {sN}:epoch
+  KEYS[5] {sN}:outbox
+  ARGV[1] token of the coordinator
+  ARGV[2] nonce of the attempt
+  ARGV[3] replication id of the server that was closed
+  ARGV[4] epoch
+  ARGV[5] ms the permission lasts
+  RETURNS ok | overtaken
+  COST    O(1)
+  SLOT    {sN}
+]]
+-- <server> who this server is; the same text in every script that has it (snippets.test.ts)
+local function server()
+  local info = redis.call('INFO', 'replication')
+  local replid = string.match(info, '\nmaster_replid:(%x+)\r')
+  local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
+  local promoted = string.find(info, '\nmaster_replid2:0*[^0\r]') ~= nil
+  return replid, primary, promoted
+end
+-- </server>
+if #KEYS ~= 5 or #ARGV ~= 5 then return redis.error_reply('ERR open: takes 5 keys and 5 arguments') end
+local replid, primary = server()
+if not primary or replid ~= ARGV[3] then return 'overtaken' end
+if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[3]) ~= ARGV[2] or redis.call('GET', KEYS[4]) ~= ARGV[4]
+  or redis.call('EXISTS', KEYS[5]) == 0 then
+  return 'overtaken'
+end
+redis.call('SET', KEYS[2], ARGV[4] .. ' ' .. replid, 'PX', ARGV[5])
+return 'ok'

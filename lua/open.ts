@@ -1,0 +1,34 @@
+import { Status } from "./codes.ts";
+import { shardKeys } from "./keys.ts";
+import { loadScript, onReplica, type ScriptRedis } from "./script.ts";
+
+export const openScript = loadScript("open");
+
+export interface OpenShard {
+  readonly shard: number;
+  /** the caller's lease */
+  readonly token: string;
+  readonly attempt: string;
+  /** of the server that was closed */
+  readonly replicationId: string;
+  readonly epoch: number;
+  /** how long the permission to sell lasts unless renewed */
+  readonly openMs: number;
+}
+
+export interface OpenAnswer {
+  readonly status: typeof Status.ok | typeof Status.overtaken;
+}
+
+/** Step 4 of an attempt (DESIGN 7.1): lets the shard sell. Safe to repeat. */
+export const openShard = async (redis: ScriptRedis, request: OpenShard): Promise<OpenAnswer> => {
+  const keys = shardKeys(request.shard);
+  const reply = await openScript
+    .run(
+      redis,
+      [keys.lease, keys.open, keys.attempt, keys.epoch, keys.outbox],
+      [request.token, request.attempt, request.replicationId, request.epoch, request.openMs],
+    )
+    .catch(onReplica(Status.overtaken));
+  return { status: reply as OpenAnswer["status"] };
+};

@@ -1,0 +1,32 @@
+import { Status } from "./codes.ts";
+import { shardKeys } from "./keys.ts";
+import { loadScript, onReplica, type ScriptRedis } from "./script.ts";
+
+export const renewScript = loadScript("renew");
+
+export interface RenewShard {
+  readonly shard: number;
+  readonly token: string;
+  readonly leaseMs: number;
+  readonly openMs: number;
+  readonly epoch: number;
+  readonly attempt: string;
+}
+
+export interface RenewAnswer {
+  /** `not_holder`: nothing was prolonged; `recovering`, `foreign`: only the lease was (on a replica not even that) */
+  readonly status: typeof Status.ok | typeof Status.notHolder | typeof Status.recovering | typeof Status.foreign;
+}
+
+/** Prolongs the lease and, if it is still this epoch's, this attempt's and this server's, the permission to sell. */
+export const renewShard = async (redis: ScriptRedis, request: RenewShard): Promise<RenewAnswer> => {
+  const keys = shardKeys(request.shard);
+  const reply = await renewScript
+    .run(
+      redis,
+      [keys.lease, keys.open, keys.attempt, keys.epoch],
+      [request.token, request.leaseMs, request.openMs, request.epoch, request.attempt],
+    )
+    .catch(onReplica(Status.recovering));
+  return { status: reply as RenewAnswer["status"] };
+};

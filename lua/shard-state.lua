@@ -1,0 +1,53 @@
+#!lua flags=no-writes
+--[[
+  Everything the lease holder looks at, in one consistent reading.
+
+  KEYS[1] {sN}:open
+  KEYS[2] {sN}:epoch
+  KEYS[3] {sN}:attempt
+  KEYS[4] {sN}:applied
+  KEYS[5] {sN}:lease
+  KEYS[6] {sN}:outbox
+  RETURNS {epoch, open, is open (1/0), replication id, is primary (1/0), promoted (1/0), attempt, applied, last id, outbox length,
+          lease token}; a missing key reads as an empty string, a missing applied or last id as 0-0
+  COST    O(1)
+  SLOT    {sN}
+]]
+-- <server> who this server is; the same text in every script that has it (snippets.test.ts)
+local function server()
+  local info = redis.call('INFO', 'replication')
+  local replid = string.match(info, '\nmaster_replid:(%x+)\r')
+  local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
+  local promoted = string.find(info, '\nmaster_replid2:0*[^0\r]') ~= nil
+  return replid, primary, promoted
+end
+-- </server>
+-- <latch> the epoch if this shard may change here and now, else nil (DESIGN 4.3); the same text in every script that has it
+local function latch(openKey, epochKey)
+  local held = redis.call('MGET', openKey, epochKey)
+  local open, epoch = held[1], held[2]
+  if not open or not epoch then return nil end
+  local replid, primary = server()
+  if not primary or open ~= epoch .. ' ' .. replid then return nil end
+  return epoch
+end
+-- </latch>
+-- <last-id> last id ever given in a stream, 0-0 if there is none; the same text in every script that has it
+local function lastId(streamKey)
+  if redis.call('EXISTS', streamKey) == 0 then return '0-0' end
+  local facts = redis.call('XINFO', 'STREAM', streamKey)
+  for i = 1, #facts, 2 do
+    if facts[i] == 'last-generated-id' then return facts[i + 1] end
+  end
+end
+-- </last-id>
+if #KEYS ~= 6 or #ARGV ~= 0 then return redis.error_reply('ERR shard-state: takes 6 keys and no argument') end
+local texts = redis.call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
+local replid, primary, promoted = server()
+local last = lastId(KEYS[6])
+-- reserve never makes the stream: without it the shard does not sell, whatever the latch says
+local isOpen = latch(KEYS[1], KEYS[2]) and last ~= '0-0'
+return {
+  texts[2] or '', texts[1] or '', isOpen and 1 or 0, replid, primary and 1 or 0, promoted and 1 or 0,
+  texts[3] or '', texts[4] or '0-0', last, redis.call('XLEN', KEYS[6]), texts[5] or '',
+}
