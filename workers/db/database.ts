@@ -1,0 +1,108 @@
+import { Migrator } from "@mikro-orm/migrations";
+import { MikroORM, type IsolationLevel, type Knex } from "@mikro-orm/postgresql";
+import { entities } from "./entities.ts";
+import { migrations } from "./migrations/index.ts";
+
+/** bigint columns come as text from this layer: it converts nothing that it does not know. */
+export type Row = Readonly<Record<string, unknown>>;
+export interface Result {
+  readonly rows: readonly Row[];
+  readonly rowCount: number;
+}
+/** One statement with real parameters, `?` each; arrays are Postgres arrays. */
+export type Sql = (text: string, bindings?: readonly unknown[]) => Promise<Result>;
+
+export interface DatabaseOptions {
+  readonly url: string;
+  /** most connections */
+  readonly pool: number;
+  /** shown in pg_stat_activity */
+  readonly name: string;
+}
+
+export interface TransactionOptions {
+  readonly isolationLevel?: IsolationLevel;
+  readonly readOnly?: boolean;
+}
+
+/** The workers' Postgres. Every fault (server away, deadlock, connection lost) is an exception; all users repeat. */
+export interface Database {
+  readonly orm: MikroORM;
+  /** one statement outside of a transaction */
+  readonly sql: Sql;
+  /** @throws also when the answer to COMMIT was lost: the outcome is unknown then */
+  transaction<T>(work: (sql: Sql) => Promise<T>, options?: TransactionOptions): Promise<T>;
+  isConnected(): Promise<boolean>;
+  close(): Promise<void>;
+}
+
+/** A worker that is paused inside a transaction holds its shard's row no longer than this (DESIGN 4.6). */
+const IDLE_IN_TRANSACTION_MS = 5_000;
+/** A statement that runs longer is stuck: an apply takes about 15 ms, a page of a restore less. */
+const STATEMENT_MS = 20_000;
+const ACQUIRE_MS = 5_000;
+
+const sqlOf =
+  (knex: Knex): Sql =>
+  async (text, bindings = []) =>
+    (await knex.raw(text, bindings as Knex.RawBinding[])) as Result;
+
+const initialize = (options: DatabaseOptions, timeouts: string): Promise<MikroORM> =>
+  MikroORM.init({
+    clientUrl: options.url,
+    entities,
+    extensions: [Migrator],
+    migrations: { migrationsList: migrations, snapshot: false, disableForeignKeys: false, silent: true },
+    pool: { min: 0, max: options.pool, acquireTimeoutMillis: ACQUIRE_MS },
+    driverOptions: {
+      acquireConnectionTimeout: ACQUIRE_MS,
+      connection: { application_name: options.name, keepAlive: true, connectionTimeoutMillis: ACQUIRE_MS, options: timeouts },
+    },
+    // The process starts while Postgres is away, and waits for it like for everything else.
+    connect: false,
+  });
+
+export const connectDatabase = async (options: DatabaseOptions): Promise<Database> => {
+  const orm = await initialize(
+    options,
+    `-c idle_in_transaction_session_timeout=${IDLE_IN_TRANSACTION_MS} -c statement_timeout=${STATEMENT_MS}`,
+  );
+  return {
+    orm,
+    sql: sqlOf(orm.em.getKnex()),
+    transaction: (work, transactionOptions) =>
+      orm.em.fork().transactional(
+        (em) => {
+          const context = em.getTransactionContext<Knex.Transaction>();
+          if (context === undefined) throw new Error("no transaction in a transaction");
+          return work(sqlOf(context));
+        },
+        { ...transactionOptions, clear: true },
+      ),
+    isConnected: () => orm.isConnected(),
+    close: () => orm.close(true),
+  };
+};
+
+const MIGRATION_LOCK = 0x6462_0001;
+
+/**
+ * Brings the database to the current tables. Safe to call by several at once and again.
+ * @returns names of the migrations that were applied now
+ */
+export const applyMigrations = async (url: string): Promise<readonly string[]> => {
+  const orm = await initialize({ url, pool: 2, name: "doorbuster-migrate" }, "");
+  try {
+    return await orm.em.getKnex().transaction(async (lock) => {
+      await lock.raw("SELECT pg_advisory_xact_lock(?)", [MIGRATION_LOCK]);
+      return (await orm.getMigrator().up()).map((migration) => migration.name);
+    });
+  } finally {
+    await orm.close(true);
+  }
+};
+
+/** Makes sure that every configured shard has its row. */
+export const ensureShards = async (sql: Sql, count: number): Promise<void> => {
+  await sql("INSERT INTO shards (shard) SELECT generate_series(0, ? - 1) ON CONFLICT DO NOTHING", [count]);
+};

@@ -1,0 +1,115 @@
+import { defineEntity, type InferEntity } from "@mikro-orm/core";
+
+/** The tables of DESIGN section 9. The migrations make them; a test compares the two. */
+export const Shard = defineEntity({
+  name: "Shard",
+  tableName: "shards",
+  properties: (p) => ({
+    shard: p.integer().primary(),
+    epoch: p.bigint("number"),
+    /** seq of the last applied entry of `epoch` */
+    applied: p.bigint("number"),
+    attempt: p.text(),
+    mode: p.text(),
+    gapAt: p.bigint("number").nullable(),
+    gapStreamSeq: p.bigint("number").nullable(),
+    wall: p.boolean(),
+    halted: p.text().nullable(),
+  }),
+});
+
+export const Sale = defineEntity({
+  name: "Sale",
+  tableName: "sales",
+  properties: (p) => ({
+    id: p.text().primary(),
+    campaign: p.text(),
+    title: p.text(),
+    /** units ever put on sale */
+    totalUnits: p.bigint("number"),
+    priceMinor: p.bigint("number"),
+    currency: p.text(),
+    opensAtMs: p.bigint("number"),
+    closesAtMs: p.bigint("number"),
+    limitPerBuyer: p.integer(),
+    state: p.text(),
+    version: p.integer(),
+    /** raised by everything that frees a unit and by every new epoch of a shard of the sale (DESIGN 7.4) */
+    returnsSeq: p.bigint("number"),
+    /** `returns_seq` at which the sale was found sold out; null while it is not */
+    soldOutVersion: p.bigint("number").nullable(),
+    everSoldOut: p.boolean(),
+    createdAt: p.datetime(),
+  }),
+});
+
+export const SaleShard = defineEntity({
+  name: "SaleShard",
+  tableName: "sale_shards",
+  properties: (p) => ({
+    saleId: p.text().primary(),
+    shard: p.integer().primary(),
+    /** units that this shard's Redis has taken in */
+    quota: p.bigint("number"),
+    /** units in its live orders */
+    sold: p.bigint("number"),
+    /** version and epoch of the definition that Redis was last told */
+    deliveredVersion: p.integer(),
+    deliveredEpoch: p.bigint("number"),
+  }),
+});
+
+/** An order's id is its position: shard, epoch, seq, idx (protocol/order-id.ts). */
+export const Order = defineEntity({
+  name: "Order",
+  tableName: "orders",
+  properties: (p) => ({
+    shard: p.integer().primary(),
+    epoch: p.bigint("number").primary(),
+    seq: p.bigint("number").primary(),
+    idx: p.integer().primary(),
+    saleId: p.text(),
+    uid: p.text(),
+    purchaseKey: p.text(),
+    units: p.integer(),
+    state: p.text(),
+    /** why it was rejected */
+    reason: p.text().nullable(),
+    /** Redis's clock */
+    reservedAtMs: p.bigint("number"),
+    createdAt: p.datetime(),
+  }),
+});
+
+export const Grant = defineEntity({
+  name: "Grant",
+  tableName: "grants",
+  properties: (p) => ({
+    saleId: p.text().primary(),
+    id: p.text().primary(),
+    shard: p.integer(),
+    units: p.bigint("number"),
+    kind: p.text(),
+    state: p.text(),
+    /** the sale had been flagged sold out before this grant: gateways may still believe the flag for a moment */
+    flagged: p.boolean(),
+    createdAt: p.datetime(),
+  }),
+});
+
+export const DeadLetter = defineEntity({
+  name: "DeadLetter",
+  tableName: "dead_letters",
+  properties: (p) => ({
+    id: p.bigint("number").primary().autoincrement(),
+    shard: p.integer(),
+    streamSeq: p.bigint("number"),
+    body: p.uint8array(),
+    reason: p.text(),
+    createdAt: p.datetime(),
+  }),
+});
+
+export type SaleRow = InferEntity<typeof Sale>;
+
+export const entities = [Shard, Sale, SaleShard, Order, Grant, DeadLetter];

@@ -1,0 +1,10 @@
+/** Values of the text columns; the migrations have the same lists as CHECKs. */
+export const OrderState = { pendingPayment: "pending_payment", rejected: "rejected" } as const;
+export type OrderState = (typeof OrderState)[keyof typeof OrderState];
+
+export const GrantKind = { opening: "opening", added: "added", returned: "returned" } as const;
+export type GrantKind = (typeof GrantKind)[keyof typeof GrantKind];
+
+/** `sent`: Redis should take it in; `done`: Redis's own entry about it is applied */
+export const GrantState = { sent: "sent", done: "done" } as const;
+export type GrantState = (typeof GrantState)[keyof typeof GrantState];

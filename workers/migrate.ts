@@ -1,0 +1,8 @@
+import { runProgram } from "../coordinator/program/index.ts";
+import { applyMigrations } from "./db/database.ts";
+
+/** Brings the database to the current tables and ends; run once before the programs start. */
+await runProgram("migrate", ["DATABASE_URL"], async ({ config, log }) => {
+  const applied = await applyMigrations(config.DATABASE_URL);
+  log.info({ applied }, "the database is up to date");
+});
