@@ -1,0 +1,67 @@
+import type { Position } from "../../lua/position.ts";
+
+/** One sale on one shard as Redis holds it, at the instant of the shard's reading. */
+export interface SaleInRedis {
+  readonly saleId: string;
+  /** units not taken; undefined if the sale has no hash on this shard */
+  readonly leftUnits: number | undefined;
+  /** ids of the grants taken in */
+  readonly grants: ReadonlySet<string>;
+}
+
+/** A shard in Redis, read in one MULTI: all of it is true at one position. */
+export interface ShardInRedis {
+  readonly shard: number;
+  /** 0 if the server has none */
+  readonly epoch: number;
+  /** last entry of the outbox, trimmed or not */
+  readonly last: Position;
+  readonly applied: Position | undefined;
+  readonly sales: ReadonlyMap<string, SaleInRedis>;
+}
+
+export interface SaleRow {
+  readonly id: string;
+  readonly totalUnits: number;
+  readonly limitPerBuyer: number;
+  readonly soldOut: boolean;
+}
+
+export interface SaleShardRow {
+  readonly saleId: string;
+  readonly shard: number;
+  readonly quota: number;
+  readonly sold: number;
+}
+
+export interface GrantRow {
+  readonly id: string;
+  readonly saleId: string;
+  readonly shard: number;
+  readonly units: number;
+  /** `returned`: a unit of an order that is no longer live; lowers `sold` when it arrives, the others raise `quota` */
+  readonly returned: boolean;
+  readonly done: boolean;
+}
+
+export interface ShardPositionRow {
+  readonly shard: number;
+  readonly epoch: number;
+  readonly applied: number;
+}
+
+/** Everything but the orders, from the snapshot that the orders are read from too. */
+export interface PostgresFacts {
+  readonly shards: ReadonlyMap<number, ShardPositionRow>;
+  readonly sales: ReadonlyMap<string, SaleRow>;
+  readonly saleShards: readonly SaleShardRow[];
+  readonly grants: readonly GrantRow[];
+}
+
+/** Last message of a shard's subject in the log. For the reader's eye: no promise rests on the log. */
+export interface LogPosition {
+  readonly shard: number;
+  readonly streamSeq: number;
+  /** last entry it carries, or what it begins, readable */
+  readonly carries: string;
+}

@@ -1,0 +1,213 @@
+import type { ComparisonResult } from "./comparison.ts";
+import { DifferenceKind, type Difference } from "./difference.ts";
+import type { GrantRow, PostgresFacts, SaleRow, ShardInRedis } from "./facts.ts";
+import type { Tally } from "./sale-set.ts";
+
+/** Everything one round read. */
+export interface Reading {
+  /** each shard at its cutoff, before Postgres was read */
+  readonly before: readonly ShardInRedis[];
+  readonly postgres: PostgresFacts;
+  readonly compared: ComparisonResult;
+  /** each shard again, after Postgres was read */
+  readonly after: readonly ShardInRedis[];
+}
+
+/** A sale's (or one shard's share of a sale's) units: each unit is in exactly one place at the instant of the cutoff. */
+export interface Balance {
+  total: number;
+  /** left in Redis */
+  free: number;
+  /** taken in Redis, in an entry that Postgres has not applied */
+  reserved: number;
+  /** granted by Postgres, not yet taken in by Redis */
+  inFlight: number;
+  /** units of live orders */
+  sold: number;
+  rejected: number;
+}
+
+export interface ShardBalance extends Balance {
+  readonly saleId: string;
+  readonly shard: number;
+}
+
+export interface Judgement {
+  readonly balances: readonly ShardBalance[];
+  readonly differences: readonly Difference[];
+  /** shards that were in recovery or began an epoch while they were read: nothing else is said about them */
+  readonly unsettled: ReadonlySet<number>;
+}
+
+const sum = <T>(items: Iterable<T>, units: (item: T) => number): number => {
+  let total = 0;
+  for (const item of items) total += units(item);
+  return total;
+};
+
+const difference = (kind: DifferenceKind, saleId: string | null, shard: number | null, detail: string): Difference => ({
+  kind,
+  saleId,
+  shard,
+  uid: null,
+  count: 1,
+  detail,
+});
+
+/** Positions of the three readings of one shard. */
+const judgeShard = (before: ShardInRedis, after: ShardInRedis, postgres: PostgresFacts): Difference[] => {
+  const { shard } = before;
+  const row = postgres.shards.get(shard);
+  if (row === undefined) return [difference(DifferenceKind.unsettled, null, shard, "Postgres has no row for this shard")];
+  if (before.epoch !== row.epoch || after.epoch !== row.epoch) {
+    const epochs = `Redis was in epoch ${before.epoch}, Postgres in ${row.epoch}, then Redis in ${after.epoch}`;
+    return [difference(DifferenceKind.unsettled, null, shard, epochs)];
+  }
+  const differences: Difference[] = [];
+  if (before.applied?.epoch === row.epoch && before.applied.seq > row.applied)
+    differences.push(
+      difference(
+        DifferenceKind.appliedAhead,
+        null,
+        shard,
+        `Redis was told that ${before.applied.seq} is applied, Postgres is at ${row.applied} of epoch ${row.epoch}`,
+      ),
+    );
+  if (after.last.epoch < row.epoch || after.last.seq < row.applied)
+    differences.push(
+      difference(
+        DifferenceKind.redisBehind,
+        null,
+        shard,
+        `Postgres is at ${row.epoch}-${row.applied}, Redis's last entry is ${after.last.epoch}-${after.last.seq}`,
+      ),
+    );
+  for (const saleId of before.sales.keys())
+    if (!postgres.sales.has(saleId))
+      differences.push(difference(DifferenceKind.unknownSale, saleId, shard, "Redis has this sale, Postgres does not"));
+  return differences;
+};
+
+const judgeGrants = (
+  sale: SaleRow,
+  shard: number,
+  grants: readonly GrantRow[],
+  before: ShardInRedis,
+  after: ShardInRedis,
+): { readonly inFlight: number; readonly differences: Difference[] } => {
+  const differences: Difference[] = [];
+  const taken = before.sales.get(sale.id)?.grants ?? new Set<string>();
+  const takenLater = after.sales.get(sale.id)?.grants ?? new Set<string>();
+  let inFlight = 0;
+  for (const grant of grants) {
+    if (taken.has(grant.id)) continue;
+    if (grant.done && !takenLater.has(grant.id))
+      differences.push(
+        difference(DifferenceKind.grantLost, sale.id, shard, `grant ${grant.id} (${grant.units} units) is done, Redis does not know it`),
+      );
+    else inFlight += grant.units;
+  }
+  const known = new Set(grants.map((grant) => grant.id));
+  for (const id of taken)
+    if (!known.has(id))
+      differences.push(difference(DifferenceKind.grantUnknown, sale.id, shard, `Redis took in grant ${id}, Postgres does not know it`));
+  return { inFlight, differences };
+};
+
+const NO_TALLY = { soldUnits: 0, liveUnits: 0, reservedUnits: 0, rejected: 0 };
+
+/** Counters of one sale on one shard against the rows that they count, all from one snapshot. */
+const judgeCounters = (sale: SaleRow, shard: number, row: { quota: number; sold: number }, grants: readonly GrantRow[], live: number) => {
+  const differences: Difference[] = [];
+  const arrived = sum(grants, (grant) => (grant.done && !grant.returned ? grant.units : 0));
+  const returning = sum(grants, (grant) => (!grant.done && grant.returned ? grant.units : 0));
+  if (row.quota !== arrived)
+    differences.push(difference(DifferenceKind.quota, sale.id, shard, `quota is ${row.quota}, its grants that arrived are ${arrived}`));
+  if (row.sold !== live + returning)
+    differences.push(
+      difference(
+        DifferenceKind.soldCounter,
+        sale.id,
+        shard,
+        `sold is ${row.sold}, live orders hold ${live} and ${returning} are returning`,
+      ),
+    );
+  if (row.sold > row.quota)
+    differences.push(difference(DifferenceKind.oversold, sale.id, shard, `sold is ${row.sold}, the quota ${row.quota}`));
+  return differences;
+};
+
+const judgeSale = (
+  sale: SaleRow,
+  reading: Reading,
+  tallies: ReadonlyMap<string, Tally>,
+): { balances: ShardBalance[]; differences: Difference[] } => {
+  const { postgres } = reading;
+  const balances: ShardBalance[] = [];
+  const differences: Difference[] = [];
+  const grantsOfSale = postgres.grants.filter((grant) => grant.saleId === sale.id);
+  const rows = postgres.saleShards.filter((row) => row.saleId === sale.id);
+  for (const [index, before] of reading.before.entries()) {
+    const { shard } = before;
+    const after = reading.after[index] ?? before;
+    const tally = tallies.get(`${sale.id} ${shard}`) ?? NO_TALLY;
+    const row = rows.find((candidate) => candidate.shard === shard);
+    const grants = grantsOfSale.filter((grant) => grant.shard === shard);
+    const inRedis = before.sales.get(sale.id);
+    if (row === undefined && grants.length === 0 && inRedis === undefined && tally === NO_TALLY) continue;
+    const granted = judgeGrants(sale, shard, grants, before, after);
+    balances.push({
+      saleId: sale.id,
+      shard,
+      total: sum(grants, (grant) => (grant.returned ? 0 : grant.units)),
+      free: inRedis?.leftUnits ?? 0,
+      reserved: tally.reservedUnits,
+      inFlight: granted.inFlight,
+      sold: tally.soldUnits,
+      rejected: tally.rejected,
+    });
+    differences.push(...granted.differences, ...judgeCounters(sale, shard, row ?? { quota: 0, sold: 0 }, grants, tally.liveUnits));
+    const left = after.sales.get(sale.id)?.leftUnits ?? 0;
+    if (sale.soldOut && left > 0)
+      differences.push(difference(DifferenceKind.falseSoldOut, sale.id, shard, `flagged sold out, the shard has ${left} units`));
+  }
+  const whole = sum(balances, (balance) => balance.free + balance.reserved + balance.inFlight + balance.sold);
+  if (whole !== sale.totalUnits) {
+    const part = (name: "free" | "reserved" | "inFlight" | "sold"): number => sum(balances, (balance) => balance[name]);
+    const parts = `free ${part("free")} + reserved ${part("reserved")} + in flight ${part("inFlight")} + sold ${part("sold")}`;
+    differences.push(difference(DifferenceKind.units, sale.id, null, `total is ${sale.totalUnits}, ${parts} = ${whole}`));
+  }
+  const quota = sum(rows, (row) => row.quota);
+  const sent = sum(grantsOfSale, (grant) => (grant.done || grant.returned ? 0 : grant.units));
+  if (quota + sent !== sale.totalUnits && !differences.some((found) => found.kind === DifferenceKind.quota))
+    differences.push(
+      difference(DifferenceKind.quota, sale.id, null, `quota ${quota} + grants under way ${sent} is not the total ${sale.totalUnits}`),
+    );
+  const live = sum(reading.before, ({ shard }) => tallies.get(`${sale.id} ${shard}`)?.liveUnits ?? 0);
+  if (live > sale.totalUnits || quota > sale.totalUnits)
+    differences.push(
+      difference(DifferenceKind.oversold, sale.id, null, `live orders hold ${live} units, quota ${quota}, total ${sale.totalUnits}`),
+    );
+  return { balances, differences };
+};
+
+/** Pure: what one round's reading says. */
+export const judge = (reading: Reading): Judgement => {
+  const tallies = new Map(reading.compared.tallies.map((tally) => [`${tally.saleId} ${tally.shard}`, tally]));
+  const differences: Difference[] = [];
+  for (const [index, before] of reading.before.entries())
+    differences.push(...judgeShard(before, reading.after[index] ?? before, reading.postgres));
+  const unsettled = new Set(differences.filter((found) => found.kind === DifferenceKind.unsettled).map((found) => found.shard as number));
+  const balances: ShardBalance[] = [];
+  for (const sale of reading.postgres.sales.values()) {
+    const judged = judgeSale(sale, reading, tallies);
+    balances.push(...judged.balances);
+    const isWhole = !judged.balances.some((balance) => unsettled.has(balance.shard));
+    differences.push(...judged.differences.filter((found) => (found.shard === null ? isWhole : !unsettled.has(found.shard))));
+  }
+  // a finding without a shard (a limit, a list cut short) may come from an unsettled one: only trusted when there is none
+  differences.push(
+    ...reading.compared.differences.filter((found) => (found.shard === null ? unsettled.size === 0 : !unsettled.has(found.shard))),
+  );
+  return { balances, differences, unsettled };
+};

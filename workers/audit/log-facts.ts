@@ -1,0 +1,22 @@
+import type { NatsConnection } from "nats";
+import { decodeMessage } from "../../coordinator/protocol/message.ts";
+import { LOG_STREAM, logSubject } from "../../coordinator/protocol/subjects.ts";
+import type { LogPosition } from "./facts.ts";
+
+const carries = (bytes: Uint8Array): string => {
+  const message = decodeMessage(bytes);
+  if (message === undefined) return "unreadable";
+  if (message.type === "marker") return `begins ${message.begins}`;
+  return `${message.epoch}-${message.entries.at(-1)?.seq ?? 0}`;
+};
+
+/** The last message of each shard's subject; a shard without one is left out. */
+export const readLog = async (nats: NatsConnection, shards: number): Promise<LogPosition[]> => {
+  const manager = await nats.jetstreamManager({ timeout: 2_000 });
+  const positions: LogPosition[] = [];
+  for (let shard = 0; shard < shards; shard += 1) {
+    const message = await manager.streams.getMessage(LOG_STREAM, { last_by_subj: logSubject(shard) }).catch(() => undefined);
+    if (message !== undefined) positions.push({ shard, streamSeq: message.seq, carries: carries(message.data) });
+  }
+  return positions;
+};

@@ -1,0 +1,91 @@
+import { MikroORM, type Knex } from "@mikro-orm/postgresql";
+import type { PostgresFacts } from "./facts.ts";
+
+const ORDERS_A_PAGE = 20_000;
+
+/** The auditor's own connection: no entities, so that it shares no code with what it judges. */
+export interface AuditDatabase {
+  /** runs `read` in one read-only snapshot */
+  snapshot<T>(read: (snapshot: Snapshot) => Promise<T>): Promise<T>;
+  close(): Promise<void>;
+}
+
+export interface Snapshot {
+  facts(): Promise<PostgresFacts>;
+  /** Pages of all orders, one line an order (see `ORDER_LINE`). */
+  orders(): AsyncGenerator<readonly string[]>;
+}
+
+/** Tab separated: sale, uid, purchase key, shard, epoch, seq, index, units, state. Ids have no tabs (ids.ts). */
+const ORDER_LINE =
+  "concat_ws(E'\\t', sale_id, uid, purchase_key, shard::text, epoch::text, seq::text, idx::text, units::text, state) AS line";
+
+type Row = Readonly<Record<string, unknown>>;
+const rows = async (sql: Knex, text: string): Promise<readonly Row[]> => (await sql.raw<{ rows: Row[] }>(text)).rows;
+
+const readFacts = async (sql: Knex): Promise<PostgresFacts> => {
+  const shards = await rows(sql, "SELECT shard, epoch, applied FROM shards");
+  const sales = await rows(
+    sql,
+    "SELECT id, total_units, limit_per_buyer, coalesce(sold_out_version = returns_seq, false) AS sold_out FROM sales ORDER BY id",
+  );
+  const saleShards = await rows(sql, "SELECT sale_id, shard, quota, sold FROM sale_shards ORDER BY sale_id, shard");
+  const grants = await rows(sql, "SELECT id, sale_id, shard, units, kind, state FROM grants");
+  return {
+    shards: new Map(
+      shards.map((row) => [
+        Number(row["shard"]),
+        { shard: Number(row["shard"]), epoch: Number(row["epoch"]), applied: Number(row["applied"]) },
+      ]),
+    ),
+    sales: new Map(
+      sales.map((row) => [
+        String(row["id"]),
+        {
+          id: String(row["id"]),
+          totalUnits: Number(row["total_units"]),
+          limitPerBuyer: Number(row["limit_per_buyer"]),
+          soldOut: row["sold_out"] === true,
+        },
+      ]),
+    ),
+    saleShards: saleShards.map((row) => ({
+      saleId: String(row["sale_id"]),
+      shard: Number(row["shard"]),
+      quota: Number(row["quota"]),
+      sold: Number(row["sold"]),
+    })),
+    grants: grants.map((row) => ({
+      id: String(row["id"]),
+      saleId: String(row["sale_id"]),
+      shard: Number(row["shard"]),
+      units: Number(row["units"]),
+      returned: row["kind"] === "returned",
+      done: row["state"] === "done",
+    })),
+  };
+};
+
+/** A server-side cursor: a million orders pass through without ever being in memory together. */
+async function* readOrders(sql: Knex): AsyncGenerator<readonly string[]> {
+  await sql.raw(`DECLARE audit_orders NO SCROLL CURSOR FOR SELECT ${ORDER_LINE} FROM orders`);
+  for (;;) {
+    const page = await rows(sql, `FETCH ${ORDERS_A_PAGE} FROM audit_orders`);
+    if (page.length === 0) break;
+    yield page.map((row) => row["line"] as string);
+  }
+  await sql.raw("CLOSE audit_orders");
+}
+
+export const openAuditDatabase = async (url: string): Promise<AuditDatabase> => {
+  const orm = await MikroORM.init({ clientUrl: url, entities: [], discovery: { warnWhenNoEntities: false }, pool: { min: 0, max: 2 } });
+  const knex = orm.em.getKnex();
+  return {
+    snapshot: (read) =>
+      knex.transaction((transaction) => read({ facts: () => readFacts(transaction), orders: () => readOrders(transaction) }), {
+        isolationLevel: "repeatable read",
+        readOnly: true,
+      }),
+    close: () => orm.close(true),
+  };
+};

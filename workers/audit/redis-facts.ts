@@ -1,0 +1,81 @@
+import type { Redis } from "ioredis";
+import { EntryKind } from "../../lua/entry.ts";
+import { saleKeys, shardKeys } from "../../lua/keys.ts";
+import { formatPosition, parsePosition, type Position } from "../../lua/position.ts";
+import type { SaleInRedis, ShardInRedis } from "./facts.ts";
+
+/** Small enough that one call holds the server for about a millisecond. */
+const SCAN_COUNT = 2_000;
+const ENTRIES_A_PAGE = 200;
+
+/** Answers of a MULTI in order; a command of it that fails is undefined (XINFO of a stream that is not there). */
+const execute = async (multi: ReturnType<Redis["multi"]>): Promise<unknown[]> => {
+  const results = await multi.exec();
+  if (results === null) throw new Error("the transaction was discarded");
+  return results.map(([error, value]) => (error === null ? value : undefined));
+};
+
+const lastGeneratedId = (info: unknown, epoch: number): Position => {
+  if (!Array.isArray(info)) return { epoch, seq: 0 };
+  const at = info.indexOf("last-generated-id");
+  return parsePosition(String(info[at + 1])) ?? { epoch, seq: 0 };
+};
+
+const optionalNumber = (value: unknown): number | undefined => (typeof value === "string" && value !== "" ? Number(value) : undefined);
+
+/** Reads all small facts of a shard at one instant. @param saleIds sales that Postgres has; Redis's own are added */
+export const readShard = async (redis: Redis, shard: number, saleIds: readonly string[]): Promise<ShardInRedis> => {
+  const keys = shardKeys(shard);
+  const known = new Set([...saleIds, ...(await redis.smembers(keys.sales))]);
+  const multi = redis.multi().get(keys.epoch).get(keys.applied).xinfo("STREAM", keys.outbox);
+  for (const saleId of known) {
+    const names = saleKeys(shard, saleId);
+    multi.hget(names.sale, "left").smembers(names.grants);
+  }
+  const [epochText, appliedText, info, ...rest] = await execute(multi);
+  const epoch = optionalNumber(epochText) ?? 0;
+  const sales = new Map<string, SaleInRedis>();
+  for (const [index, saleId] of [...known].entries()) {
+    const leftUnits = optionalNumber(rest[index * 2]);
+    const grants = new Set(rest[index * 2 + 1] as string[] | undefined);
+    if (leftUnits !== undefined || grants.size > 0) sales.set(saleId, { saleId, leftUnits, grants });
+  }
+  return { shard, epoch, last: lastGeneratedId(info, epoch), applied: parsePosition(String(appliedText)), sales };
+};
+
+/** A page of a buyers' hash: field, value, field, value. Every field that is there all the time comes at least once. */
+export async function* scanBuyers(redis: Redis, shard: number, saleId: string): AsyncGenerator<readonly string[]> {
+  let cursor = "0";
+  do {
+    const [next, page] = await redis.hscan(saleKeys(shard, saleId).buyers, cursor, "COUNT", SCAN_COUNT);
+    if (page.length > 0) yield page;
+    cursor = next;
+  } while (cursor !== "0");
+}
+
+/** One entry that the outbox still holds. */
+export interface OutboxEntry {
+  readonly epoch: number;
+  readonly seq: number;
+  readonly saleId: string;
+  /** packed purchases joined by a space; empty for an entry that sells nothing */
+  readonly purchases: string;
+}
+
+/** Pages of the outbox, up to and with `last`. Entries do not change; what is trimmed meanwhile is in Postgres. */
+export async function* scanOutbox(redis: Redis, shard: number, last: Position): AsyncGenerator<readonly OutboxEntry[]> {
+  let from = "-";
+  for (;;) {
+    const page = await redis.xrange(shardKeys(shard).outbox, from, formatPosition(last), "COUNT", ENTRIES_A_PAGE);
+    if (page.length === 0) return;
+    yield page.map(([id, pairs]) => {
+      const position = parsePosition(id) ?? { epoch: 0, seq: 0 };
+      const value = (name: string): string => {
+        const at = pairs.findIndex((item, index) => index % 2 === 0 && item === name);
+        return at < 0 ? "" : (pairs[at + 1] as string);
+      };
+      return { ...position, saleId: value("s"), purchases: value("k") === EntryKind.order ? value("b") : "" };
+    });
+    from = `(${page.at(-1)?.[0]}`;
+  }
+}

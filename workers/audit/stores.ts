@@ -1,0 +1,55 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { connect, type NatsConnection } from "nats";
+import { connectRedis, systemClock, type Log } from "../../coordinator/program/index.ts";
+import type { AuditStores } from "./audit.ts";
+import type { ComparisonPlace } from "./comparison-pool.ts";
+import { readLog } from "./log-facts.ts";
+import { openAuditDatabase } from "./postgres-facts.ts";
+
+export interface StoreAddresses {
+  /** one URL a shard */
+  readonly redisShards: readonly string[];
+  readonly natsUrl: string;
+  readonly natsUser?: string | undefined;
+  readonly natsPassword?: string | undefined;
+  readonly databaseUrl: string;
+}
+
+/** Time for the first connections; a store that is away longer shows as StoreAway when it is read. */
+const CONNECT_MS = 3_000;
+const COMMAND_TIMEOUT_MS = 10_000;
+
+/** The log is informational: an audit neither waits long for it nor fails without it. */
+const connectToLog = (addresses: StoreAddresses): Promise<NatsConnection | undefined> =>
+  connect({
+    servers: addresses.natsUrl.split(","),
+    name: "audit",
+    ...(addresses.natsUser === undefined ? {} : { user: addresses.natsUser }),
+    ...(addresses.natsPassword === undefined ? {} : { pass: addresses.natsPassword }),
+    timeout: CONNECT_MS,
+    reconnect: false,
+  }).catch(() => undefined);
+
+/** Connects to everything an audit reads. `close` ends all of it, also a connection that never came about. */
+export const openStores = async (
+  addresses: StoreAddresses,
+  place: ComparisonPlace,
+  log: Log,
+): Promise<AuditStores & { close(): Promise<void> }> => {
+  const redis = addresses.redisShards.map((url) => connectRedis(url, { name: "audit", log, commandTimeoutMs: COMMAND_TIMEOUT_MS }));
+  const nats = await connectToLog(addresses);
+  const database = await openAuditDatabase(addresses.databaseUrl);
+  const ready = redis.map((connection) => new Promise<void>((resolve) => void connection.once("ready", resolve)));
+  await Promise.race([Promise.all(ready), delay(CONNECT_MS, undefined, { ref: false })]);
+  return {
+    redis,
+    database,
+    place,
+    clock: systemClock,
+    readLog: async () => (nats === undefined ? [] : await readLog(nats, redis.length)),
+    close: async () => {
+      for (const connection of redis) connection.disconnect();
+      await Promise.all([database.close(), place.close(), nats?.close()]);
+    },
+  };
+};
