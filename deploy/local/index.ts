@@ -9,3 +9,7 @@ export * from "./processes.ts";
 export * from "./redis.ts";
 export * from "./run.ts";
 export * from "./wait.ts";
+export * from "./programs.ts";
+export * from "./stack.ts";
+export * from "./stores.ts";
+export * from "./supervisor.ts";

@@ -40,6 +40,7 @@ export class Part {
     this.name = options.name;
     this.#run = run;
     this.#options = options;
+    run.parts.add(this);
   }
 
   /** process id, or undefined while it does not run */
@@ -61,24 +62,41 @@ export class Part {
     return this.#end;
   }
 
-  /**
-   * Starts it and waits until it is ready.
-   * @throws Error with the end of its log if it ends before that or is not ready in time (it is killed then)
-   */
-  async start(): Promise<void> {
+  /** Starts the process, and does not wait for more. */
+  async launch(): Promise<void> {
     if (this.#isRunning()) throw new Error(`${this.name} runs already`);
+    this.#run.ending.throwIfAborted();
     await this.#options.prepare?.();
+    // Again: making a folder takes a second or two, and nothing may start behind the back of `end`.
+    this.#run.ending.throwIfAborted();
     await this.#spawn();
+  }
+
+  /**
+   * Waits until the launched process is ready.
+   * @throws Error with the end of its log if it ends before that, or is not ready in time
+   */
+  async ready(): Promise<void> {
     let end: string | undefined;
     void this.#end.then((words) => (end = words));
     try {
       await until(async () => end !== undefined || (await this.isReady()), `${this.name} to be ready`, this.#options.readyWithinMs);
-      if (end === undefined) await this.#options.afterReady?.();
     } catch (error) {
-      await this.kill();
       throw new Error(`${(error as Error).message}${await this.#logTail()}`, { cause: error });
     }
     if (end !== undefined) throw new Error(`${this.name} ended before it was ready: ${end}${await this.#logTail()}`);
+    await this.#options.afterReady?.();
+  }
+
+  /** Launches it and waits until it is ready; if that fails, it is killed. */
+  async start(): Promise<void> {
+    await this.launch();
+    try {
+      await this.ready();
+    } catch (error) {
+      await this.kill();
+      throw error;
+    }
   }
 
   /** Ends it in order, or by force after the bound. */
@@ -88,11 +106,13 @@ export class Part {
     signal(pid, this.#options.stopSignal);
     // A process that was paused has to run in order to end.
     signal(pid, "SIGCONT");
-    await until(() => !this.#isRunning(), `${this.name} to end`, this.#options.stopWithinMs).catch(() => {
-      this.#run.say(`${this.name} did not end in ${this.#options.stopWithinMs} ms: killed`);
-    });
-    await this.kill();
-    await this.sweep(pid);
+    try {
+      await until(() => !this.#isRunning(), `${this.name} to end`, this.#options.stopWithinMs);
+    } catch {
+      this.#run.say(`${this.name} did not end within ${this.#options.stopWithinMs} ms and is killed`);
+      await this.kill();
+    }
+    this.sweep();
   }
 
   /** Ends it with SIGKILL and waits until it and all processes below it are gone. */
@@ -102,16 +122,14 @@ export class Part {
     const tree = await processTree(pid);
     signal(pid, "SIGKILL");
     await this.#end;
-    await this.sweep(pid);
-    // Postgres's processes leave the group, but end when they miss their parent.
-    await until(async () => (await alive(tree)).length === 0, `the processes of ${this.name} to end`, KILL_WITHIN_MS).catch(async () => {
-      for (const left of await alive(tree)) signal(left, "SIGKILL");
-    });
+    this.sweep();
+    // Postgres's processes have groups of their own, but end when they miss their parent.
+    await until(async () => (await alive(tree)).length === 0, `the processes of ${this.name} to end`, KILL_WITHIN_MS);
   }
 
-  /** Ends what is left of the process's group: a cluster process that outlives its primary would share the port unseen. */
-  async sweep(pid: number): Promise<void> {
-    signal(-pid, "SIGKILL");
+  /** After its end: ends what is left of its process group. A cluster process that outlives its primary would share the port unseen. */
+  sweep(): void {
+    if (this.#child?.pid !== undefined) signal(-this.#child.pid, "SIGKILL");
   }
 
   #isRunning(): boolean {

@@ -18,6 +18,8 @@ export interface PostgresOptions {
   readonly port?: number;
   /** false only for tests that look at logic alone: a killed process loses nothing, a power cut would */
   readonly fsync?: boolean;
+  /** fills a database that was made anew: at the first start, and after its folder was taken away */
+  readonly fill?: (url: string) => Promise<void>;
 }
 
 export interface PostgresPart {
@@ -48,15 +50,15 @@ const exists = (path: string): Promise<boolean> =>
     () => false,
   );
 
-/** Makes the data folder, unless it is there and whole. */
+/** Makes the data folder, unless it is there and whole. Resolves with whether it did. */
 const prepareFolder = async (
   run: Run,
   dir: string,
   initdb: string,
   password: string,
   user: { uid: number; gid: number } | undefined,
-): Promise<void> => {
-  if (await exists(join(dir, "global", "pg_control"))) return;
+): Promise<boolean> => {
+  if (await exists(join(dir, "global", "pg_control"))) return false;
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const passwordFile = join(dir, "..", `${randomBytes(6).toString("hex")}.password`);
   await writeFile(passwordFile, password, { mode: 0o600 });
@@ -75,6 +77,7 @@ const prepareFolder = async (
   } finally {
     await rm(passwordFile, { force: true });
   }
+  return true;
 };
 
 /** For a data set of some hundred MB on a laptop; durability is Postgres's default (fsync and synchronous commit on). */
@@ -113,14 +116,22 @@ const postgresPart = async (run: Run, options: PostgresOptions, port: number): P
   const user = await serverUser();
   const password = randomBytes(18).toString("hex");
   const base = `postgres://${USER}:${password}@127.0.0.1:${port}`;
+  let isNew = false;
   const part = new Part(run, {
     name: "postgres",
     command: options.programs.postgres,
     args: ["-D", dir, ...Object.entries(settingsFor(port, options.fsync ?? true)).flatMap(([key, value]) => ["-c", `${key}=${value}`])],
     user,
-    prepare: () => prepareFolder(run, dir, options.programs.initdb, password, user),
+    prepare: async () => {
+      isNew = (await prepareFolder(run, dir, options.programs.initdb, password, user)) || isNew;
+    },
     isReady: () => postgresReady(port, USER),
-    afterReady: () => ensureDatabase(`${base}/postgres`),
+    afterReady: async () => {
+      if (!isNew) return;
+      await ensureDatabase(`${base}/postgres`);
+      await options.fill?.(`${base}/${DATABASE}`);
+      isNew = false;
+    },
     readyWithinMs: READY_WITHIN_MS,
     // INT: "fast", ends open sessions; TERM would wait for them.
     stopSignal: "SIGINT",

@@ -5,6 +5,7 @@ import { chmod, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import type { Part } from "./part.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -22,8 +23,14 @@ export interface Run {
   readonly folder: string;
   readonly environment: Environment;
   readonly say: (line: string) => void;
+  /** every part that was made, in the order of making */
+  readonly parts: Set<Part>;
+  /** aborted when the run is to end: nothing starts any more */
+  readonly ending: AbortSignal;
   logFile(part: string): string;
-  /** removes the folder and sends the reaper home; call it when every part has ended */
+  /** lets nothing start any more and kills what is still starting */
+  abort(): Promise<void>;
+  /** kills what still runs, removes the folder and sends the reaper home */
   end(): Promise<void>;
 }
 
@@ -68,13 +75,23 @@ export const beginRun = async (options: RunOptions): Promise<Run> => {
   // mkdtemp gives 0700; a server that runs as another user has to pass, but not to look around.
   await chmod(folder, 0o711);
   await mkdir(join(folder, "logs"), { mode: 0o700 });
+  const parts = new Set<Part>();
+  const ending = new AbortController();
+  const abort = async (): Promise<void> => {
+    ending.abort(new Error("the run is ending"));
+    await Promise.all([...parts].map((part) => part.kill()));
+  };
   return {
     id,
     folder,
     environment: options.environment,
     say: options.say,
+    parts,
+    ending: ending.signal,
+    abort,
     logFile: (part) => join(folder, "logs", `${part}.log`),
     end: async () => {
+      await abort();
       await rm(folder, { recursive: true, force: true, maxRetries: 5 });
       reaper.ref();
       reaper.stdin?.end("done\n");

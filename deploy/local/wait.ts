@@ -15,3 +15,14 @@ export const until = async (condition: () => boolean | Promise<boolean>, what: s
     await delay(POLL_MS);
   }
 };
+
+/** Promise.all that also fails only when all have settled: nothing may still be starting when a failure is handled. */
+export const settled = async <const T extends readonly Promise<unknown>[]>(
+  starts: T,
+): Promise<{ -readonly [K in keyof T]: Awaited<T[K]> }> => {
+  try {
+    return await Promise.all(starts);
+  } finally {
+    await Promise.allSettled(starts);
+  }
+};

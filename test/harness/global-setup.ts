@@ -1,16 +1,12 @@
-import { execFile } from "node:child_process";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { Client } from "pg";
 import type { TestProject } from "vitest/node";
 import { startPostgres, type PostgresPart } from "../../deploy/local/index.ts";
 import type { PostgresDoor } from "./database.ts";
-import { binaries, environment, joinRun, leaveRun } from "./run.ts";
+import { binaries, joinRun, leaveRun } from "./run.ts";
 
 const TEMPLATE = "doorbuster_template";
-const MIGRATE = fileURLToPath(new URL("../../dist/workers/migrate.js", import.meta.url));
 
 /** Makes the migrated database that test files copy. */
 const makeTemplate = async (url: string): Promise<void> => {
@@ -20,9 +16,9 @@ const makeTemplate = async (url: string): Promise<void> => {
   await client.end();
   const template = new URL(url);
   template.pathname = `/${TEMPLATE}`;
-  await promisify(execFile)(process.execPath, [MIGRATE], {
-    env: { PATH: environment["PATH"], DATABASE_URL: template.href, DOORBUSTER_LOG_LEVEL: "error" },
-  });
+  // Loaded only here: a run without databases does not wait for the mapper.
+  const { applyMigrations } = await import("../../workers/index.ts");
+  await applyMigrations(template.href);
 };
 
 const door = (answer: (path: string) => Promise<PostgresDoor>): Promise<Server> =>

@@ -2,7 +2,7 @@ import { Redis } from "ioredis";
 import { connect } from "nats";
 import { Client } from "pg";
 import { describe, expect, it } from "vitest";
-import { emptyDatabase, startNats, startRedis, until } from "./index.ts";
+import { emptyDatabase, freshDatabase, startNats, startRedis, until } from "./index.ts";
 
 describe("the harness", () => {
   it("kills a Redis and starts it again on the same port with its data", async () => {
@@ -40,6 +40,15 @@ describe("the harness", () => {
     await expect(other.query("select * from only_here")).rejects.toMatchObject({ code: "42P01" });
     await other.end();
     await Promise.all([one.drop(), two.drop()]);
+  });
+
+  it("gives a database with the tables of the programs", async () => {
+    const database = await freshDatabase();
+    const client = new Client({ connectionString: database.url });
+    await client.connect();
+    expect((await client.query("select * from orders")).rows).toEqual([]);
+    await client.end();
+    await database.drop();
   });
 
   it("says what it waited for", async () => {

@@ -1,0 +1,110 @@
+import { execFile } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { appendFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { Part } from "./part.ts";
+import { freePort } from "./port.ts";
+import { httpReady } from "./probe.ts";
+import type { Environment, Run } from "./run.ts";
+import type { Stores } from "./stores.ts";
+
+const execute = promisify(execFile);
+
+/** Our programs, in the order in which they stop. */
+export const ProgramName = { gateway: "gateway", coordinator: "coordinator", workers: "workers" } as const;
+export type ProgramName = (typeof ProgramName)[keyof typeof ProgramName];
+
+const READY_WITHIN_MS = 60_000;
+/** A gateway answers what it holds for up to 10 s (DOORBUSTER_DRAIN_MS). */
+const STOP_WITHIN_MS = 15_000;
+
+export interface Programs {
+  readonly parts: Readonly<Record<ProgramName, Part>>;
+  readonly gatewayUrl: string;
+  readonly adminUrl: string;
+  readonly adminToken: string;
+  readonly coordinatorUrl: string;
+  /** as DOORBUSTER_TICKET_KEYS takes them */
+  readonly ticketKeys: string;
+}
+
+/** What only some of the programs are told. */
+const PRIVATE = ["DATABASE_URL", "DOORBUSTER_ADMIN_TOKEN", "DOORBUSTER_TICKET_KEYS"] as const;
+
+const withoutPrivate = (environment: Environment): Environment => ({
+  ...environment,
+  ...Object.fromEntries(PRIVATE.map((name) => [name, undefined])),
+});
+
+/** Runs the program that applies the migrations, once, to its end. */
+export const migrate = async (run: Run, dist: string, databaseUrl: string): Promise<void> => {
+  const program = join(dist, "workers", "migrate.js");
+  try {
+    const { stdout } = await execute(process.execPath, [program], {
+      cwd: "/",
+      env: { ...withoutPrivate(run.environment), DATABASE_URL: databaseUrl, DOORBUSTER_RUN: run.id },
+      signal: run.ending,
+    });
+    await appendFile(run.logFile("migrate"), stdout);
+  } catch (error) {
+    const { stdout = "", stderr = "" } = error as { stdout?: string; stderr?: string };
+    throw new Error(`the migrations could not be applied:\n${stdout}${stderr || (error as Error).message}`, { cause: error });
+  }
+};
+
+/** Prepares gateway, coordinator and workers, with secrets and ports of their own where the environment names none. */
+export const makePrograms = async (run: Run, dist: string, stores: Stores): Promise<Programs> => {
+  const given = run.environment;
+  const port = async (name: string): Promise<number> => Number(given[name]) || freePort();
+  const gatewayPort = await port("DOORBUSTER_GATEWAY_PORT");
+  const adminPort = await port("DOORBUSTER_ADMIN_PORT");
+  const coordinatorPort = await port("DOORBUSTER_COORDINATOR_PORT");
+  const workersPort = await port("DOORBUSTER_WORKERS_PORT");
+  const adminToken = given["DOORBUSTER_ADMIN_TOKEN"] ?? randomBytes(24).toString("base64url");
+  const ticketKeys = given["DOORBUSTER_TICKET_KEYS"] ?? `local:${randomBytes(32).toString("base64url")}`;
+
+  const shared: Environment = {
+    ...withoutPrivate(given),
+    REDIS_SHARDS: stores.redis.map(({ url }) => url).join(","),
+    NATS_URL: stores.nats.url,
+    NATS_USER: stores.nats.user,
+    NATS_PASSWORD: stores.nats.pass,
+    DOORBUSTER_EXIT_WITH_PARENT: "true",
+  };
+  const program = (name: ProgramName, readyUrl: string, settings: Environment): Part =>
+    new Part(run, {
+      name,
+      command: process.execPath,
+      args: [join(dist, name, "main.js")],
+      environment: { ...shared, ...settings },
+      isReady: () => httpReady(readyUrl),
+      readyWithinMs: READY_WITHIN_MS,
+      stopSignal: "SIGTERM",
+      stopWithinMs: STOP_WITHIN_MS,
+    });
+  const at = (port: number): string => `http://127.0.0.1:${port}`;
+  return {
+    parts: {
+      gateway: program(ProgramName.gateway, `${at(gatewayPort)}/readyz`, {
+        DOORBUSTER_GATEWAY_HOST: given["DOORBUSTER_GATEWAY_HOST"] ?? "127.0.0.1",
+        DOORBUSTER_GATEWAY_PORT: String(gatewayPort),
+        DOORBUSTER_ADMIN_PORT: String(adminPort),
+        DOORBUSTER_ADMIN_TOKEN: adminToken,
+        DOORBUSTER_TICKET_KEYS: ticketKeys,
+      }),
+      coordinator: program(ProgramName.coordinator, `${at(coordinatorPort)}/readyz`, {
+        DOORBUSTER_COORDINATOR_PORT: String(coordinatorPort),
+      }),
+      workers: program(ProgramName.workers, `${at(workersPort)}/readyz`, {
+        DATABASE_URL: stores.postgres.url,
+        DOORBUSTER_WORKERS_PORT: String(workersPort),
+      }),
+    },
+    gatewayUrl: at(gatewayPort),
+    adminUrl: at(adminPort),
+    adminToken,
+    coordinatorUrl: at(coordinatorPort),
+    ticketKeys,
+  };
+};
