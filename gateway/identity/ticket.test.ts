@@ -1,0 +1,121 @@
+import { createHmac } from "node:crypto";
+import * as fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { readTicket, signTicket, ticketKeys, verifyTicket } from "./ticket.ts";
+
+const keys = ticketKeys([{ id: "k1", secret: "a secret of sixteen or more" }]);
+const fields = { saleId: "sale-1", uid: "user_1", expiresAtMs: 2_000 };
+const verdict = (text: string, nowMs = 1_000, by = keys): string => {
+  const read = readTicket(text);
+  return read === undefined ? "unreadable" : verifyTicket(by, text, read, nowMs);
+};
+const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_".split("");
+const idArbitrary = fc.string({ unit: fc.constantFrom(...ALPHABET), minLength: 1, maxLength: 64 });
+
+describe("ticket", () => {
+  it("gives back what was signed, for any ids and expiry", () => {
+    fc.assert(
+      fc.property(idArbitrary, idArbitrary, fc.integer({ min: 0, max: 36 ** 9 - 1 }), (saleId, uid, expiresAtMs) => {
+        const text = signTicket(keys, { saleId, uid, expiresAtMs });
+        expect(readTicket(text)).toEqual({ keyId: "k1", saleId, uid, expiresAtMs });
+        expect(verdict(text, expiresAtMs - 1)).toBe("ok");
+        expect(verdict(text, expiresAtMs)).toBe("ticket_expired");
+        expect(text).toMatch(/^[A-Za-z0-9_-]{59,200}$/);
+      }),
+    );
+  });
+
+  it("is an ordinary HMAC-SHA256 of everything before it, also with a key longer than a block", () => {
+    for (const secret of ["0123456789abcdef", "x".repeat(64), "y".repeat(65), "ключ-秘密-".repeat(20)]) {
+      const text = signTicket(ticketKeys([{ id: "k", secret }]), fields);
+      expect(text.slice(-43)).toBe(createHmac("sha256", secret).update(text.slice(0, -43)).digest("base64url"));
+    }
+  });
+
+  it("is refused after a change of any one character", () => {
+    const text = signTicket(keys, fields);
+    for (let at = 0; at < text.length; at++) {
+      for (const character of ["A", "B", "z", "0", "_", ".", "%", "é", "\n"]) {
+        if (text[at] === character) continue;
+        const forged = text.slice(0, at) + character + text.slice(at + 1);
+        expect(["unreadable", "ticket_invalid"], `${at} ${character}`).toContain(verdict(forged));
+      }
+    }
+  });
+
+  it("has one spelling: the mac's last character has no free bits", () => {
+    const text = signTicket(keys, fields);
+    const accepted = ALPHABET.filter((last) => verdict(text.slice(0, -1) + last) === "ok");
+    expect(accepted).toEqual([text.at(-1)]);
+  });
+
+  it("is refused shortened, lengthened, empty, and in other encodings", () => {
+    const text = signTicket(keys, fields);
+    for (let length = 0; length < text.length; length++) expect(verdict(text.slice(0, length))).not.toBe("ok");
+    for (const other of [
+      `${text}A`,
+      `A${text}`,
+      ` ${text}`,
+      `${text}\n`,
+      `${text}=`,
+      text.toUpperCase(),
+      encodeURIComponent(`${text}=`),
+      "x".repeat(100_000),
+    ])
+      expect(["unreadable", "ticket_invalid"]).toContain(verdict(other));
+  });
+
+  it("does not let characters move from one field to the next", () => {
+    const one = signTicket(keys, { ...fields, saleId: "ab", uid: "c" });
+    const two = signTicket(keys, { ...fields, saleId: "a", uid: "bc" });
+    expect(one.slice(-43)).not.toBe(two.slice(-43));
+    expect(verdict(two.slice(0, -43) + one.slice(-43))).toBe("ticket_invalid");
+  });
+
+  it("never reads arbitrary text as good, and never throws", () => {
+    fc.assert(fc.property(fc.string({ maxLength: 250 }), (text) => verdict(text) !== "ok"));
+    fc.assert(
+      fc.property(fc.string({ unit: fc.constantFrom(...ALPHABET), minLength: 58, maxLength: 200 }), (text) => verdict(`1${text}`) !== "ok"),
+    );
+  });
+
+  it("rotates: a new key in front signs, tickets of the old one stay good until it goes", () => {
+    const old = signTicket(keys, fields);
+    const both = ticketKeys([
+      { id: "k2", secret: "another secret, sixteen or more" },
+      { id: "k1", secret: "a secret of sixteen or more" },
+    ]);
+    const fresh = signTicket(both, fields);
+    expect(readTicket(fresh)?.keyId).toBe("k2");
+    expect([verdict(old, 1_000, both), verdict(fresh, 1_000, both)]).toEqual(["ok", "ok"]);
+    const only = ticketKeys([{ id: "k2", secret: "another secret, sixteen or more" }]);
+    expect([verdict(old, 1_000, only), verdict(fresh, 1_000, only)]).toEqual(["ticket_invalid", "ok"]);
+  });
+
+  it("tells a forged expired ticket from a genuine one", () => {
+    const text = signTicket(keys, fields);
+    const forged = text.slice(0, -1) + (text.endsWith("A") ? "E" : "A");
+    expect([verdict(text, 5_000), verdict(forged, 5_000)]).toEqual(["ticket_expired", "ticket_invalid"]);
+  });
+
+  it("refuses to be made of bad ids, expiries or keys", () => {
+    for (const bad of [
+      { uid: "" },
+      { uid: "a:b" },
+      { saleId: "x".repeat(65) },
+      { expiresAtMs: -1 },
+      { expiresAtMs: 1.5 },
+      { expiresAtMs: 36 ** 9 },
+    ])
+      expect(() => signTicket(keys, { ...fields, ...bad })).toThrow(TypeError);
+    expect(() => ticketKeys([])).toThrow(TypeError);
+    expect(() => ticketKeys([{ id: "a b", secret: "s" }])).toThrow(TypeError);
+    expect(() => ticketKeys([{ id: "a", secret: "" }])).toThrow(TypeError);
+    expect(() =>
+      ticketKeys([
+        { id: "a", secret: "s" },
+        { id: "a", secret: "t" },
+      ]),
+    ).toThrow(TypeError);
+  });
+});

@@ -1,0 +1,167 @@
+import { hash, timingSafeEqual } from "node:crypto";
+import { isId } from "../../coordinator/protocol/ids.ts";
+
+/**
+ * A ticket is the right of one buyer to call buy on one sale until it expires:
+ *
+ *     1 <n><key id> <n><sale id> <n><uid> <expiry> <mac>          (without the spaces)
+ *
+ * `<n>` is one base64url character that gives the length of what follows (A = 1 ... _ = 64), so that no two lists of
+ * fields have the same text; the expiry is ms since 1970 in nine base-36 digits; the mac is HMAC-SHA256 over everything
+ * before it, 43 base64url characters. All of it is URL-safe, and a ticket has exactly one spelling, because the mac is
+ * compared as text over text.
+ */
+export interface TicketFields {
+  /** names the secret that signed it */
+  readonly keyId: string;
+  readonly saleId: string;
+  readonly uid: string;
+  /** wall clock, ms since 1970; the ticket is good before it */
+  readonly expiresAtMs: number;
+}
+
+export type TicketVerdict = "ok" | "ticket_invalid" | "ticket_expired";
+
+/** One secret, as the two first blocks of its HMAC (RFC 2104): computed once, not once a ticket. */
+interface TicketKey {
+  readonly id: string;
+  readonly inner: Buffer;
+  readonly outer: Buffer;
+}
+
+/** The first key signs, all verify: a new key goes behind, then to the front, and the old one goes when its tickets have expired. */
+export interface TicketKeys {
+  readonly signing: TicketKey;
+  readonly byId: ReadonlyMap<string, TicketKey>;
+}
+
+const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+const KEY_ID = /^[A-Za-z0-9_-]{1,16}$/;
+const VERSION = "1";
+const EXPIRY_DIGITS = 9;
+/** 36^9 - 1 ms: the year 5188 */
+const EXPIRY_MOST = 36 ** EXPIRY_DIGITS - 1;
+const MAC_CHARACTERS = 43;
+const TAIL = EXPIRY_DIGITS + MAC_CHARACTERS;
+const SHORTEST = 1 + 3 * 2 + TAIL;
+const LONGEST = 1 + 17 + 65 + 65 + TAIL;
+const URL_SAFE = /^[\w-]+$/;
+
+/** Character code -> length 1..64, 0 for what is not in the alphabet. */
+const LENGTHS = new Uint8Array(128);
+for (let place = 0; place < ALPHABET.length; place++) LENGTHS[ALPHABET.charCodeAt(place)] = place + 1;
+
+const BLOCK = 64;
+const DIGEST = 32;
+
+const ticketKey = (id: string, secret: string): TicketKey => {
+  let bytes = Buffer.from(secret, "utf8");
+  if (bytes.length > BLOCK) bytes = hash("sha256", bytes, "buffer");
+  const inner = Buffer.alloc(BLOCK + LONGEST, 0x36);
+  const outer = Buffer.alloc(BLOCK + DIGEST, 0x5c);
+  for (const [at, byte] of bytes.entries()) {
+    inner[at] = byte ^ 0x36;
+    outer[at] = byte ^ 0x5c;
+  }
+  return { id, inner, outer };
+};
+
+/**
+ * @param secrets at least one; the first signs
+ * @throws TypeError for no key, a bad key id or the same id twice
+ */
+export const ticketKeys = (secrets: readonly { readonly id: string; readonly secret: string }[]): TicketKeys => {
+  const byId = new Map<string, TicketKey>();
+  for (const { id, secret } of secrets) {
+    if (!KEY_ID.test(id)) throw new TypeError(`ticket key id ${JSON.stringify(id)} does not match ${KEY_ID.source}`);
+    if (secret === "") throw new TypeError(`ticket key ${id} has an empty secret`);
+    if (byId.has(id)) throw new TypeError(`ticket key id ${id} is given twice`);
+    byId.set(id, ticketKey(id, secret));
+  }
+  const [signing] = byId.values();
+  if (signing === undefined) throw new TypeError("at least one ticket key is needed");
+  return { signing, byId };
+};
+
+/**
+ * HMAC-SHA256 by two one-shot hashes over prepared blocks: 450 k/s on one core where `createHmac` with a key object did
+ * 250 k/s (Node 20.20; it makes two objects a call).
+ */
+const macOf = (key: TicketKey, message: string): string => {
+  const length = key.inner.write(message, BLOCK, "latin1");
+  key.outer.write(hash("sha256", key.inner.subarray(0, BLOCK + length), "binary"), BLOCK, "latin1");
+  return hash("sha256", key.outer, "base64url");
+};
+
+const prefixed = (text: string): string => ALPHABET.charAt(text.length - 1) + text;
+
+/** @throws TypeError for ids that do not match the pattern or an expiry out of range: the caller's mistake */
+export const signTicket = (keys: TicketKeys, fields: Omit<TicketFields, "keyId">): string => {
+  const { saleId, uid, expiresAtMs } = fields;
+  if (!isId(saleId) || !isId(uid)) throw new TypeError("sale id and uid must match ^[A-Za-z0-9_-]{1,64}$");
+  if (!Number.isSafeInteger(expiresAtMs) || expiresAtMs < 0 || expiresAtMs > EXPIRY_MOST)
+    throw new TypeError("expiresAtMs is out of range");
+  const expiry = expiresAtMs.toString(36).padStart(EXPIRY_DIGITS, "0");
+  const message = VERSION + prefixed(keys.signing.id) + prefixed(saleId) + prefixed(uid) + expiry;
+  return message + macOf(keys.signing, message);
+};
+
+/** @returns -1 if a character is not a base-36 digit in lower case */
+const readExpiry = (text: string, from: number): number => {
+  let ms = 0;
+  for (let at = from; at < from + EXPIRY_DIGITS; at++) {
+    const code = text.charCodeAt(at);
+    if (code >= 48 && code <= 57) ms = ms * 36 + code - 48;
+    else if (code >= 97 && code <= 122) ms = ms * 36 + code - 87;
+    else return -1;
+  }
+  return ms;
+};
+
+/**
+ * What the ticket says, without a look at its mac: enough to refuse early, never enough to sell.
+ * @returns undefined if the text is not a ticket
+ */
+export const readTicket = (text: string): TicketFields | undefined => {
+  if (text.length < SHORTEST || text.length > LONGEST || text[0] !== VERSION || !URL_SAFE.test(text)) return undefined;
+  const end = text.length - TAIL;
+  const keyAt = 2;
+  const saleAt = keyAt + (LENGTHS[text.charCodeAt(1)] as number) + 1;
+  if (saleAt >= end) return undefined;
+  const uidAt = saleAt + (LENGTHS[text.charCodeAt(saleAt - 1)] as number) + 1;
+  if (uidAt >= end || uidAt + (LENGTHS[text.charCodeAt(uidAt - 1)] as number) !== end) return undefined;
+  const expiresAtMs = readExpiry(text, end);
+  if (expiresAtMs < 0) return undefined;
+  return {
+    keyId: text.slice(keyAt, saleAt - 1),
+    saleId: text.slice(saleAt, uidAt - 1),
+    uid: text.slice(uidAt, end),
+    expiresAtMs,
+  };
+};
+
+const given = Buffer.alloc(MAC_CHARACTERS);
+const wanted = Buffer.alloc(MAC_CHARACTERS);
+
+/**
+ * @param read what `readTicket` made of the same text
+ * @param nowMs wall clock
+ * @returns `ticket_expired` only for a genuine ticket
+ */
+export const verifyTicket = (keys: TicketKeys, text: string, read: TicketFields, nowMs: number): TicketVerdict => {
+  const key = keys.byId.get(read.keyId);
+  if (key === undefined) return "ticket_invalid";
+  const end = text.length - MAC_CHARACTERS;
+  given.write(text.slice(end), "latin1");
+  wanted.write(macOf(key, text.slice(0, end)), "latin1");
+  if (!timingSafeEqual(given, wanted)) return "ticket_invalid";
+  return nowMs < read.expiresAtMs ? "ok" : "ticket_expired";
+};
+
+/** The two readers of tickets as one object, as the desk takes them. */
+export const ticketReader = (
+  keys: TicketKeys,
+): { readonly read: typeof readTicket; readonly verify: (text: string, read: TicketFields, nowMs: number) => TicketVerdict } => ({
+  read: readTicket,
+  verify: (text, read, nowMs) => verifyTicket(keys, text, read, nowMs),
+});
