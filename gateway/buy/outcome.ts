@@ -107,6 +107,7 @@ export const refusals = Object.freeze({
   fewerLeft: refusal("try_again", "Fewer units are left than were asked for; ask for fewer."),
   unstocked: refusal("try_again", "The stock has not arrived yet."),
   outcomeUnknown: refusal("try_again", "The outcome is unknown, ask again: the first answer stands."),
+  notSurvived: refusal("try_again", "The reservation did not survive a fail-over; buy again."),
   ticketInvalid: refusal("ticket_invalid"),
   ticketExpired: refusal("ticket_expired"),
   saleUnknown: refusal("sale_unknown"),

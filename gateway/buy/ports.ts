@@ -1,6 +1,5 @@
-import type { Decision } from "../../lua/codes.ts";
-import type { Reservation } from "../../lua/fields.ts";
-import type { Position } from "../../lua/position.ts";
+import type { Reserved } from "../../lua/reserve.ts";
+import type { Standings } from "../../lua/standing.ts";
 
 /** Wall clock: only to refuse early. Redis's own clock judges the window. */
 export interface WallClock {
@@ -14,7 +13,6 @@ export interface Turn {
   atEnd(flush: () => void): void;
 }
 
-/** Tickets, as gateway/identity makes them. */
 export interface ReadTicket {
   readonly keyId: string;
   readonly saleId: string;
@@ -22,45 +20,18 @@ export interface ReadTicket {
   readonly expiresAtMs: number;
 }
 
+/** Tickets, as gateway/identity makes them. */
 export interface Tickets {
   /** cheap, verifies nothing; undefined if the text is not a ticket */
   read(text: string): ReadTicket | undefined;
   verify(text: string, read: ReadTicket, nowMs: number): "ok" | "ticket_invalid" | "ticket_expired";
 }
 
-export interface ReserveAnswer {
-  readonly decision: Decision;
-  /** with won, reserved, confirmed, rejected */
-  readonly reservation?: Reservation | undefined;
-}
-
-/** The whole batch could not be looked at: an epoch has to begin first, or the shard has no such sale. */
-export interface Unanswered {
-  readonly status: "recovering" | "unknown";
-}
-
-export type Reserved =
-  | {
-      readonly status: "ok";
-      /** position of the entry, if anybody won */
-      readonly position?: Position | undefined;
-      /** units of the shard that are free after the batch */
-      readonly left: number;
-      readonly decisions: readonly ReserveAnswer[];
-      readonly opensAtMs?: number | undefined;
-    }
-  | Unanswered;
-
-export interface BuyerKey {
+/** Names one purchase within a sale; `key` is empty where the sale's limit is 1. */
+export interface PurchaseKey {
   readonly uid: string;
   readonly key: string;
 }
-
-export type Standing =
-  | { readonly state: "none" }
-  | { readonly state: "reserved" | "confirmed" | "rejected"; readonly reservation: Reservation };
-
-export type Standings = { readonly status: "ok"; readonly standings: readonly Standing[] } | Unanswered;
 
 /**
  * One shard's Redis, as the desk uses it. A rejected promise means that the outcome is unknown: the command may have
@@ -69,9 +40,9 @@ export type Standings = { readonly status: "ok"; readonly standings: readonly St
 export interface ShardStore {
   /** false: a call would fail without having been sent */
   isReady(): boolean;
-  /** all of one sale, at most MAX_BATCH, packed as in lua/fields.ts; decided in this order, atomically */
+  /** `purchases` of one sale, packed (lua/fields.ts), at most 512; decided in this order, in one step */
   reserve(saleId: string, purchases: readonly string[]): Promise<Reserved>;
-  standing(saleId: string, buyers: readonly BuyerKey[]): Promise<Standings>;
+  standing(saleId: string, purchases: readonly PurchaseKey[]): Promise<Standings>;
   /** gives the connection up and makes a new one: it has not answered for long, and a dead peer never says so */
   reset(): void;
 }

@@ -1,0 +1,125 @@
+import { isId } from "../../coordinator/protocol/ids.ts";
+import type { Clock } from "../../coordinator/protocol/ports.ts";
+import { packPurchase } from "../../lua/fields.ts";
+import type { Reserved } from "../../lua/reserve.ts";
+import type { Standings } from "../../lua/standing.ts";
+import type { Admission } from "../admission/admission.ts";
+import type { SaleBook } from "../sales/book.ts";
+import type { KnownSale } from "../sales/known-sale.ts";
+import type { Answer, Lane } from "./lane.ts";
+import { OutcomeCode, outcomeKinds, refusals, type Outcome } from "./outcome.ts";
+import type { PurchaseKey, ReadTicket, Tickets, WallClock } from "./ports.ts";
+import { notOpenUntil } from "./purchases.ts";
+
+/**
+ * The gateway refuses what is earlier than this before the opening; the rest is Redis's to judge, so that a gateway whose
+ * clock is a little behind keeps nobody out of a sale that is open.
+ */
+export const OPENING_SLACK_MS = 250;
+
+const MOST_UNITS = 1_000;
+const SECOND_MS = 1_000;
+
+/** `rate_limited` for each number of seconds, made once. */
+const RATE_LIMITED: readonly Outcome[] = Array.from({ length: 61 }, (_, seconds) =>
+  Object.freeze({ code: OutcomeCode.rateLimited, retryAfterMs: Math.max(1, seconds) * SECOND_MS }),
+);
+const rateLimited = (waitMs: number): Outcome => RATE_LIMITED[Math.min(60, Math.ceil(waitMs / SECOND_MS))] as Outcome;
+
+export interface CheckoutOptions {
+  readonly clock: Clock;
+  readonly wallClock: WallClock;
+  readonly tickets: Tickets;
+  readonly book: SaleBook;
+  readonly admission: Admission;
+  /** by shard */
+  readonly purchases: readonly Lane<string, Reserved>[];
+  readonly standings: readonly Lane<PurchaseKey, Standings>[];
+  /** called before the answer for each `reserved` one */
+  readonly onReserved: (saleId: string, purchase: PurchaseKey, outcome: Outcome) => void;
+}
+
+export interface BuyRequest {
+  /** as received; not yet looked at */
+  readonly ticket: string;
+  /** key of the address bucket (admission/address.ts); empty = exempt */
+  readonly address: string;
+  readonly units: number;
+  /** the buyer's Idempotency-Key; empty by default and where the sale's limit is 1 */
+  readonly key: string;
+}
+
+/** Counts of what was answered, by code; plain numbers, read when the metrics are. */
+export type Counts = Record<OutcomeCode, number>;
+export const zeroCounts = (): Counts => Object.fromEntries(Object.keys(outcomeKinds).map((code) => [code, 0])) as Counts;
+
+/**
+ * The checks before Redis in their order, cheapest first (DESIGN 4.1), and the way into the shard's lane.
+ * The buckets are looked at before the ticket's signature is computed and emptied only after it was found good: a
+ * flood costs no signature, and forged tickets cannot drain the bucket of the buyer they name.
+ */
+export class Checkout {
+  readonly counts: Counts = zeroCounts();
+  readonly #options: CheckoutOptions;
+
+  constructor(options: CheckoutOptions) {
+    this.#options = options;
+  }
+
+  buy(order: BuyRequest, answer: Answer): void {
+    const { clock, book, tickets, admission } = this.#options;
+    const read = tickets.read(order.ticket);
+    if (read === undefined) return this.#say(refusals.ticketInvalid, answer);
+    const sale = book.get(read.saleId);
+    if (sale === undefined) return this.#say(refusals.saleUnknown, answer);
+    const wallNowMs = this.#options.wallClock.nowMs();
+    const { opensAtMs } = sale.record;
+    if (wallNowMs < opensAtMs - OPENING_SLACK_MS) return this.#say(notOpenUntil(opensAtMs, wallNowMs), answer);
+    const nowMs = clock.monotonicMs();
+    if (sale.isLost(read.uid, nowMs)) return this.#say(refusals.soldOut, answer);
+    const waitMs = admission.peek(read.saleId, read.uid, order.address, sale.ceiling, nowMs);
+    if (waitMs > 0) return this.#say(rateLimited(waitMs), answer);
+    const verdict = tickets.verify(order.ticket, read, wallNowMs);
+    if (verdict !== "ok") return this.#say(verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid, answer);
+    admission.take(sale.ceiling, nowMs);
+    this.#reserve(sale, read, order, answer, nowMs);
+  }
+
+  standing(ticket: string, key: string, answer: Answer): void {
+    const { clock, book, tickets, wallClock } = this.#options;
+    const read = tickets.read(ticket);
+    if (read === undefined) return answer(refusals.ticketInvalid);
+    const verdict = tickets.verify(ticket, read, wallClock.nowMs());
+    if (verdict !== "ok") return answer(verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid);
+    const sale = book.get(read.saleId);
+    if (sale === undefined) return answer(refusals.saleUnknown);
+    const refusal = this.ask(sale.shardOf(read.uid), read.saleId, { uid: read.uid, key }, answer, clock.monotonicMs());
+    if (refusal !== undefined) answer(refusal);
+  }
+
+  /** @returns the refusal, if it was not taken; then `answer` is never called */
+  ask(shard: number, saleId: string, purchase: PurchaseKey, answer: Answer, nowMs: number): Outcome | undefined {
+    const lane = this.#options.standings[shard];
+    return lane === undefined ? refusals.recovering : lane.join(saleId, purchase, answer, nowMs);
+  }
+
+  #reserve(sale: KnownSale, read: ReadTicket, order: BuyRequest, answer: Answer, nowMs: number): void {
+    const { units, key } = order;
+    const { uid, saleId } = read;
+    if (!Number.isInteger(units) || units < 1 || units > MOST_UNITS || (key !== "" && !isId(key)))
+      return this.#say(refusals.badRequest, answer);
+    const lane = this.#options.purchases[sale.shardOf(uid)];
+    const packed = key === "" && units === 1 ? uid : packPurchase({ uid, key, units });
+    const counted: Answer = (outcome) => {
+      if (outcome.code === OutcomeCode.reserved) this.#options.onReserved(saleId, { uid, key }, outcome);
+      this.#say(outcome, answer);
+    };
+    const refusal = lane === undefined ? refusals.recovering : lane.join(saleId, packed, counted, nowMs);
+    if (refusal !== undefined) this.#say(refusal, answer);
+  }
+
+  #say(outcome: Outcome, answer: Answer): void {
+    this.counts[outcome.code] += 1;
+    answer(outcome);
+  }
+}

@@ -1,0 +1,192 @@
+import type { Clock } from "../../coordinator/protocol/ports.ts";
+import { MOST_PURCHASES } from "../../lua/reserve.ts";
+import { refusals, type Outcome } from "./outcome.ts";
+import type { Turn } from "./ports.ts";
+
+export type Answer = (outcome: Outcome) => void;
+
+/** Two calls keep Redis busy while an answer travels; more would only make the batches smaller. */
+export const MOST_CALLS = 2;
+
+/**
+ * A batch that was begun longer ago than this part of the time-out takes no more requests, because it is answered as
+ * a whole: nobody hears `try_again` much before the time-out.
+ */
+const BATCH_AGE_SHARE = 1 / 8;
+
+/** A connection silent for this many time-outs is given up; until then it keeps the order of what was sent on it. */
+const RESET_AFTER_TIMEOUTS = 3;
+
+/** What a lane carries: how a batch is sent and how its answers are told. */
+export interface Cargo<Item, Result> {
+  isReady(): boolean;
+  send(saleId: string, items: readonly Item[]): Promise<Result>;
+  /** calls each answer once; `answers` has the order of the items */
+  deliver(saleId: string, result: Result, items: readonly Item[], answers: readonly Answer[]): void;
+  /** what those hear whose batch was sent and not answered in time, or whose connection broke */
+  readonly unanswered: Outcome;
+  reset(): void;
+}
+
+export interface LaneOptions {
+  readonly clock: Clock;
+  readonly turn: Turn;
+  /** requests that may wait to be sent */
+  readonly queueLimit: number;
+  /** from joining to an answer */
+  readonly timeoutMs: number;
+  /** called for every call that ended: its size, and its time in ms */
+  readonly onCall?: (size: number, ms: number) => void;
+}
+
+interface Batch<Item> {
+  readonly saleId: string;
+  readonly items: Item[];
+  /** emptied when they have been told */
+  answers: Answer[];
+  readonly begunAtMs: number;
+}
+
+interface Call<Item> {
+  readonly batch: Batch<Item>;
+  readonly sentAtMs: number;
+  isReset: boolean;
+}
+
+/**
+ * The way of one kind of request to one shard. Requests of a turn of the event loop are sent together, a batch holds
+ * requests of one sale (at most 512), at most two batches are on their way; meanwhile the next ones grow, and sales take
+ * turns. So load makes batches and idleness keeps the delay low.
+ *
+ * Everything is bounded: what waits by `queueLimit` (then `busy`), its time by `timeoutMs`. A call that is not
+ * answered keeps its place until its connection ends, so a Redis that hangs holds two batches and not a pile; while one
+ * is overdue nothing new is taken. Its late answer finds nobody and is dropped.
+ */
+export class Lane<Item, Result> {
+  readonly #cargo: Cargo<Item, Result>;
+  readonly #options: LaneOptions;
+  /** batches that wait, by sale; the sale whose turn it is comes first */
+  readonly #waiting = new Map<string, Batch<Item>[]>();
+  readonly #calls = new Set<Call<Item>>();
+  #queued = 0;
+  #isScheduled = false;
+  #isOverdue = false;
+
+  constructor(cargo: Cargo<Item, Result>, options: LaneOptions) {
+    this.#cargo = cargo;
+    this.#options = options;
+  }
+
+  /** requests that wait to be sent */
+  get queued(): number {
+    return this.#queued;
+  }
+
+  /** nothing waits and nothing is on its way */
+  get isIdle(): boolean {
+    return this.#queued === 0 && this.#calls.size === 0;
+  }
+
+  /**
+   * Takes a request.
+   * @returns the refusal, if it was not taken; then `answer` is never called
+   */
+  join(saleId: string, item: Item, answer: Answer, nowMs: number): Outcome | undefined {
+    if (!this.#cargo.isReady()) return refusals.recovering;
+    if (this.#isOverdue) return refusals.stalled;
+    if (this.#queued >= this.#options.queueLimit) return refusals.busy;
+    this.#queued += 1;
+    const batch = this.#openBatch(saleId, nowMs);
+    batch.items.push(item);
+    batch.answers.push(answer);
+    this.#schedule();
+    return undefined;
+  }
+
+  /** To be called several times a time-out: ends what is too old. */
+  tick(nowMs: number): void {
+    const { timeoutMs } = this.#options;
+    this.#isOverdue = false;
+    for (const call of this.#calls) {
+      if (call.batch.begunAtMs + timeoutMs <= nowMs) this.#tell(call.batch, this.#cargo.unanswered);
+      if (call.sentAtMs + timeoutMs <= nowMs) this.#isOverdue = true;
+      if (!call.isReset && call.sentAtMs + timeoutMs * RESET_AFTER_TIMEOUTS <= nowMs) {
+        call.isReset = true;
+        this.#cargo.reset();
+      }
+    }
+    for (const [saleId, batches] of this.#waiting) {
+      while (batches.length > 0 && (batches[0] as Batch<Item>).begunAtMs + timeoutMs <= nowMs) this.#drop(batches, refusals.stalled);
+      if (batches.length === 0) this.#waiting.delete(saleId);
+    }
+  }
+
+  #openBatch(saleId: string, nowMs: number): Batch<Item> {
+    let batches = this.#waiting.get(saleId);
+    if (batches === undefined) {
+      batches = [];
+      this.#waiting.set(saleId, batches);
+    }
+    const last = batches.at(-1);
+    if (last !== undefined && last.items.length < MOST_PURCHASES && nowMs - last.begunAtMs <= this.#options.timeoutMs * BATCH_AGE_SHARE)
+      return last;
+    const batch: Batch<Item> = { saleId, items: [], answers: [], begunAtMs: nowMs };
+    batches.push(batch);
+    return batch;
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#queued === 0 || this.#calls.size >= MOST_CALLS) return;
+    this.#isScheduled = true;
+    this.#options.turn.atEnd(this.#flush);
+  }
+
+  readonly #flush = (): void => {
+    this.#isScheduled = false;
+    while (this.#queued > 0 && this.#calls.size < MOST_CALLS) {
+      const [saleId, batches] = this.#waiting.entries().next().value as [string, Batch<Item>[]];
+      if (this.#cargo.isReady()) this.#send(batches.shift() as Batch<Item>);
+      else this.#drop(batches, refusals.recovering);
+      // To the end of the row: the other sales are first now.
+      this.#waiting.delete(saleId);
+      if (batches.length > 0) this.#waiting.set(saleId, batches);
+    }
+  };
+
+  #send(batch: Batch<Item>): void {
+    this.#queued -= batch.items.length;
+    const call: Call<Item> = { batch, sentAtMs: this.#options.clock.monotonicMs(), isReset: false };
+    this.#calls.add(call);
+    // Two arguments, so that a fault in an answer is a fault and not one more answer.
+    void this.#cargo.send(batch.saleId, batch.items).then(
+      (result) => {
+        this.#end(call);
+        const { answers } = batch;
+        batch.answers = [];
+        if (answers.length > 0) this.#cargo.deliver(batch.saleId, result, batch.items, answers);
+      },
+      () => {
+        this.#end(call);
+        this.#tell(batch, this.#cargo.unanswered);
+      },
+    );
+  }
+
+  #end(call: Call<Item>): void {
+    this.#calls.delete(call);
+    this.#options.onCall?.(call.batch.items.length, this.#options.clock.monotonicMs() - call.sentAtMs);
+    this.#schedule();
+  }
+
+  #drop(batches: Batch<Item>[], outcome: Outcome): void {
+    const batch = batches.shift() as Batch<Item>;
+    this.#queued -= batch.items.length;
+    this.#tell(batch, outcome);
+  }
+
+  #tell(batch: Batch<Item>, outcome: Outcome): void {
+    const { answers } = batch;
+    batch.answers = [];
+    for (const answer of answers) answer(outcome);
+  }
+}

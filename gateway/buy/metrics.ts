@@ -1,0 +1,77 @@
+import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import type { Counts } from "./checkout.ts";
+
+export interface DeskMetrics {
+  readonly onPurchases: (size: number, ms: number) => void;
+  readonly onStandings: (size: number, ms: number) => void;
+}
+
+export interface MetricSources {
+  readonly counts: () => Counts;
+  /** requests that wait to be sent, by shard */
+  readonly queued: () => readonly number[];
+  readonly waiting: () => number;
+}
+
+const MS = 1_000;
+
+/** Registers the desk's metrics. The hot path only raises plain numbers, which are read when somebody scrapes. */
+export const registerMetrics = (registry: Registry, sources: MetricSources): DeskMetrics => {
+  const registers = [registry];
+  registry.registerMetric(
+    new Counter({
+      name: "doorbuster_gateway_outcomes_total",
+      help: "Purchases answered, by the code of the outcome",
+      labelNames: ["code"],
+      registers: [],
+      collect() {
+        this.reset();
+        for (const [code, count] of Object.entries(sources.counts())) this.inc({ code }, count);
+      },
+    }),
+  );
+  registry.registerMetric(
+    new Gauge({
+      name: "doorbuster_gateway_queued",
+      help: "Requests that wait to be sent to a shard's Redis",
+      labelNames: ["shard"],
+      registers: [],
+      collect() {
+        for (const [shard, queued] of sources.queued().entries()) this.set({ shard }, queued);
+      },
+    }),
+  );
+  registry.registerMetric(
+    new Gauge({
+      name: "doorbuster_gateway_waiting",
+      help: "Answers held until the order is final",
+      registers: [],
+      collect() {
+        this.set(sources.waiting());
+      },
+    }),
+  );
+  const size = new Histogram({
+    name: "doorbuster_gateway_batch_size",
+    help: "Requests in one call of Redis",
+    labelNames: ["kind"],
+    buckets: [1, 2, 4, 8, 16, 32, 64, 128, 256, 512],
+    registers,
+  });
+  const seconds = new Histogram({
+    name: "doorbuster_gateway_call_seconds",
+    help: "Time of one call of Redis",
+    labelNames: ["kind"],
+    buckets: [0.000_25, 0.000_5, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.25, 1, 4],
+    registers,
+  });
+  const observer = (kind: string): ((batch: number, ms: number) => void) => {
+    const sizes = size.labels({ kind });
+    const times = seconds.labels({ kind });
+    return (batch, ms) => {
+      sizes.observe(batch);
+      times.observe(ms / MS);
+    };
+  };
+  return { onPurchases: observer("purchases"), onStandings: observer("standings") };
+};

@@ -1,0 +1,116 @@
+import { formatOrderId } from "../../coordinator/protocol/order-id.ts";
+import { Decision } from "../../lua/codes.ts";
+import type { Reservation } from "../../lua/fields.ts";
+import type { ReserveAnswer, Reserved } from "../../lua/reserve.ts";
+import type { Standings } from "../../lua/standing.ts";
+import type { Answer, Cargo } from "./lane.ts";
+import { OutcomeCode, RETRY_AFTER_MS, refusals, type Outcome } from "./outcome.ts";
+import type { PurchaseKey, ShardStore } from "./ports.ts";
+
+/** Writes order ids; the part that the winners of one entry share is made once. */
+class OrderIds {
+  readonly #shard: number;
+  #epoch = 0;
+  #seq = 0;
+  #prefix = "";
+
+  constructor(shard: number) {
+    this.#shard = shard;
+  }
+
+  of({ epoch, seq, index }: Reservation): string {
+    if (epoch !== this.#epoch || seq !== this.#seq) {
+      this.#epoch = epoch;
+      this.#seq = seq;
+      this.#prefix = formatOrderId({ shard: this.#shard, epoch, seq, index: 0 }).slice(0, -1);
+    }
+    return this.#prefix + index.toString(36);
+  }
+}
+
+const held = (code: OutcomeCode, orderIds: OrderIds, reservation: Reservation | undefined, repeat: boolean): Outcome => {
+  if (reservation === undefined) throw new Error(`the answer ${code} has no reservation`);
+  return { code, orderId: orderIds.of(reservation), units: reservation.units, ...(repeat ? { repeat } : {}) };
+};
+
+type Held = typeof Decision.won | typeof Decision.reserved | typeof Decision.confirmed | typeof Decision.rejected;
+
+/** Decisions that say all there is to say. */
+const plain: Readonly<Record<Exclude<Decision, Held | typeof Decision.dry | typeof Decision.notOpen>, Outcome>> = {
+  [Decision.limitReached]: refusals.limitReached,
+  [Decision.closed]: refusals.closed,
+  [Decision.paused]: refusals.paused,
+  [Decision.busy]: refusals.busy,
+  [Decision.unstocked]: refusals.unstocked,
+  [Decision.badRequest]: refusals.badRequest,
+};
+
+export interface PurchaseCargoOptions {
+  readonly shard: number;
+  readonly store: ShardStore;
+  /** number of shards that hold the sale's units */
+  readonly shardsOf: (saleId: string) => number;
+  /** wall clock, for the Retry-After of `not_open` */
+  readonly wallNowMs: () => number;
+}
+
+/** Purchases to `reserve`; an item is a packed purchase (lua/fields.ts). */
+export const purchaseCargo = ({ shard, store, shardsOf, wallNowMs }: PurchaseCargoOptions): Cargo<string, Reserved> => {
+  const orderIds = new OrderIds(shard);
+
+  const outcomeOf = ({ decision, reservation }: ReserveAnswer, dry: Outcome, notOpen: Outcome): Outcome => {
+    if (decision === Decision.dry) return dry;
+    if (decision === Decision.won) return held(OutcomeCode.reserved, orderIds, reservation, false);
+    if (decision === Decision.reserved) return held(OutcomeCode.reserved, orderIds, reservation, true);
+    if (decision === Decision.confirmed) return held(OutcomeCode.confirmed, orderIds, reservation, true);
+    if (decision === Decision.rejected) return held(OutcomeCode.rejected, orderIds, reservation, true);
+    return decision === Decision.notOpen ? notOpen : plain[decision];
+  };
+
+  const deliver = (saleId: string, result: Reserved, _items: readonly string[], answers: readonly Answer[]): void => {
+    if (result.status !== "ok") {
+      // A shard without the sale's hash has not heard of it yet: never sold out, never unlimited (DESIGN 4.3).
+      for (const answer of answers) answer(refusals.recovering);
+      return;
+    }
+    // P5: not "sold out" while another shard may have a unit, nor while this one has a unit that was too few.
+    const dry = shardsOf(saleId) > 1 ? refusals.tryAgain : result.left > 0 ? refusals.fewerLeft : refusals.soldOut;
+    const notOpen = result.opensAtMs === undefined ? refusals.tryAgain : notOpenUntil(result.opensAtMs, wallNowMs());
+    for (let i = 0; i < answers.length; i++) (answers[i] as Answer)(outcomeOf(result.decisions[i] as ReserveAnswer, dry, notOpen));
+  };
+
+  return {
+    isReady: () => store.isReady(),
+    send: (saleId, purchases) => store.reserve(saleId, purchases),
+    deliver,
+    unanswered: refusals.outcomeUnknown,
+    reset: () => store.reset(),
+  };
+};
+
+/** `not_open` with the time that is left; at least a second, for a gateway whose clock is ahead of Redis's. */
+export const notOpenUntil = (opensAtMs: number, wallNowMs: number): Outcome => ({
+  code: OutcomeCode.notOpen,
+  opensAtMs,
+  retryAfterMs: Math.max(RETRY_AFTER_MS, opensAtMs - wallNowMs),
+});
+
+/** Look-ups of standings; the answers are `none`, `reserved`, `confirmed`, `rejected` or `recovering`. */
+export const standingCargo = (shard: number, store: ShardStore): Cargo<PurchaseKey, Standings> => {
+  const orderIds = new OrderIds(shard);
+  return {
+    isReady: () => store.isReady(),
+    send: (saleId, purchases) => store.standing(saleId, purchases),
+    deliver: (_saleId, result, _items, answers) => {
+      for (let i = 0; i < answers.length; i++) {
+        const standing = result.status === "ok" ? result.standings[i] : undefined;
+        const answer = answers[i] as Answer;
+        if (standing === undefined) answer(refusals.recovering);
+        else if (standing.state === "none") answer(refusals.none);
+        else answer(held(standing.state, orderIds, standing.reservation, true));
+      }
+    },
+    unanswered: refusals.tryAgain,
+    reset: () => store.reset(),
+  };
+};

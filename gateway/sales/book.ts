@@ -1,0 +1,46 @@
+import { saleRecordSchema, type SaleRecord } from "../../coordinator/protocol/sale.ts";
+import { KnownSale } from "./known-sale.ts";
+
+/** The sales that this process knows. A sale is forgotten only when it was taken out of the bucket by name. */
+export class SaleBook {
+  readonly #sales = new Map<string, KnownSale>();
+
+  get(saleId: string): KnownSale | undefined {
+    return this.#sales.get(saleId);
+  }
+
+  all(): IterableIterator<KnownSale> {
+    return this.#sales.values();
+  }
+
+  /** An older version is what a restored or lagging bucket holds: it changes nothing. */
+  put(record: SaleRecord): void {
+    const known = this.#sales.get(record.id);
+    if (known === undefined) this.#sales.set(record.id, new KnownSale(record));
+    else if (record.version >= known.record.version) known.define(record);
+  }
+
+  remove(saleId: string): void {
+    this.#sales.delete(saleId);
+  }
+}
+
+/**
+ * A value of the bucket.
+ * @param key what it is stored under
+ * @param shards number of shards of this installation
+ * @returns what is wrong with it, as a sentence, or the record
+ */
+export const readSale = (key: string, bytes: Uint8Array, shards: number): SaleRecord | string => {
+  let value: unknown;
+  try {
+    value = JSON.parse(Buffer.from(bytes).toString());
+  } catch {
+    return "not JSON";
+  }
+  const result = saleRecordSchema.safeParse(value);
+  if (!result.success) return result.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; ");
+  if (result.data.id !== key) return `its id is ${result.data.id}`;
+  const strange = result.data.shards.find((shard) => shard >= shards);
+  return strange === undefined ? result.data : `shard ${strange} is not configured here`;
+};

@@ -1,0 +1,109 @@
+import { createHash } from "node:crypto";
+import type { SaleRecord } from "../../coordinator/protocol/sale.ts";
+import { SOLD_OUT_LEASE_MS } from "../../coordinator/protocol/sale.ts";
+import type { Ceiling } from "../admission/admission.ts";
+import { hashInto, type Hash } from "../admission/hash.ts";
+import type { Winners } from "./winners.ts";
+
+/** Bytes of GET /sales/:id, made once a change and not once a read. */
+export interface SaleView {
+  readonly record: SaleRecord;
+  readonly soldOut: boolean;
+  /** a quoted strong validator (RFC 9110) of `body` */
+  readonly etag: string;
+  /** JSON; the server's time goes into a header, so that the bytes can be cached */
+  readonly body: Buffer;
+}
+
+const viewOf = (record: SaleRecord, soldOut: boolean): SaleView => {
+  const { shards: _where, version: _version, ...shown } = record;
+  const body = Buffer.from(JSON.stringify({ ...shown, soldOut }));
+  return { record, soldOut, etag: `"${createHash("sha256").update(body).digest("base64url").slice(0, 22)}"`, body };
+};
+
+/** A sold-out flag as it was last heard of (DESIGN 7.4). */
+interface Flag {
+  readonly version: number;
+  /** monotonic ms: believed before this */
+  readonly untilMs: number;
+}
+
+/** A sale as this process knows it. */
+export class KnownSale {
+  /** the sale's own token bucket */
+  readonly ceiling: Ceiling = { fullMs: 0 };
+  #record: SaleRecord;
+  #views: { readonly selling: SaleView; readonly soldOut: SaleView };
+  #flag: Flag | undefined;
+  #winners: { readonly version: number; readonly set: Winners } | undefined;
+
+  constructor(record: SaleRecord) {
+    this.#record = record;
+    this.#views = { selling: viewOf(record, false), soldOut: viewOf(record, true) };
+  }
+
+  get record(): SaleRecord {
+    return this.#record;
+  }
+
+  /**
+   * Where this buyer's purchases of the sale are decided: the same shard in every process and for ever, because only
+   * there a repeat gets its first answer (P3).
+   */
+  shardOf(uid: string): number {
+    const { shards, id } = this.#record;
+    if (shards.length === 1) return shards[0] as number;
+    const hash: Hash = { hi: 0, lo: 0 };
+    hashInto(hash, 0, 0, `${id}/${uid}`);
+    return shards[hash.lo % shards.length] as number;
+  }
+
+  get winners(): Winners | undefined {
+    return this.#winners?.set;
+  }
+
+  define(record: SaleRecord): void {
+    this.#record = record;
+    this.#views = { selling: viewOf(record, false), soldOut: viewOf(record, true) };
+  }
+
+  view(nowMs: number): SaleView {
+    return this.#isFlagged(nowMs) ? this.#views.soldOut : this.#views.selling;
+  }
+
+  /** @param askedAtMs when the flag was asked for, not when the answer came: the lease counts from there (P5) */
+  flag(version: number, askedAtMs: number): void {
+    this.#flag = { version, untilMs: askedAtMs + SOLD_OUT_LEASE_MS };
+  }
+
+  /** The flag was withdrawn: a unit comes back, and its buyer will be a winner too. */
+  unflag(): void {
+    this.#flag = undefined;
+    this.#winners = undefined;
+  }
+
+  /** Winners as they were read after `version` was heard of; of no use for another version. */
+  loaded(version: number, set: Winners): void {
+    this.#winners = { version, set };
+  }
+
+  /** @returns the version of a live flag whose winners are not known yet */
+  wanted(nowMs: number): number | undefined {
+    const flag = this.#flag;
+    return flag !== undefined && nowMs < flag.untilMs && this.#winners?.version !== flag.version ? flag.version : undefined;
+  }
+
+  /**
+   * P5: true only if the sale is sold out for certain and this buyer holds nothing of it. Without a live flag, or before
+   * the winners of that very version are known, nobody is told so without Redis.
+   */
+  isLost(uid: string, nowMs: number): boolean {
+    if (!this.#isFlagged(nowMs)) return false;
+    const winners = this.#winners;
+    return winners !== undefined && winners.version === this.#flag?.version && !winners.set.has(uid);
+  }
+
+  #isFlagged(nowMs: number): boolean {
+    return this.#flag !== undefined && nowMs < this.#flag.untilMs;
+  }
+}
