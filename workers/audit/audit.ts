@@ -18,6 +18,8 @@ export interface AuditStores {
   readonly readLog: () => Promise<readonly LogPosition[]>;
   readonly place: ComparisonPlace;
   readonly clock: Clock;
+  /** longest wait before a suspicion is read again; see SETTLE_MS */
+  readonly settleMs?: number;
 }
 
 /** A store did not answer in any round. Not a difference: nothing is known. */
@@ -88,7 +90,7 @@ const readRound = async (stores: AuditStores): Promise<Reading> => {
 
 /** Waits (bounded) until Postgres is past every cutoff and no shard is between two epochs. */
 const waitUntilPast = async (stores: AuditStores, before: readonly ShardInRedis[]): Promise<void> => {
-  const until = stores.clock.monotonicMs() + SETTLE_MS;
+  const until = stores.clock.monotonicMs() + (stores.settleMs ?? SETTLE_MS);
   while (stores.clock.monotonicMs() < until) {
     const { shards } = await readFacts(stores);
     const now = await readShards(stores, []);
@@ -133,7 +135,7 @@ export const audit = async (stores: AuditStores): Promise<AuditReport> => {
     } catch (error) {
       if (!(error instanceof StoreAway)) throw error;
       away = error;
-      if (round < ROUNDS) await stores.clock.sleep(SETTLE_MS / ROUNDS);
+      if (round < ROUNDS) await stores.clock.sleep((stores.settleMs ?? SETTLE_MS) / ROUNDS);
     }
   }
   if (away !== undefined || latest === undefined) throw away ?? new Error("no round was read");
