@@ -45,7 +45,7 @@ const ACQUIRE_MS = 5_000;
 const sqlOf =
   (knex: Knex): Sql =>
   async (text, bindings = []) =>
-    (await knex.raw(text, bindings as Knex.RawBinding[])) as Result;
+    knex.raw<Result>(text, bindings as Knex.RawBinding[]);
 
 const initialize = (options: DatabaseOptions, timeouts: string): Promise<MikroORM> =>
   MikroORM.init({

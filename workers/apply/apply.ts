@@ -1,0 +1,196 @@
+import { decodeMessage, type EntriesMessage, type MarkerMessage } from "../../coordinator/protocol/message.ts";
+import type { RestoreMode, ShardRow } from "../../coordinator/protocol/row.ts";
+import { planEntries, planMarker, type EntriesPlan, type PlannedStep } from "./plan.ts";
+import {
+  GrantFate,
+  Unappliable,
+  type ApplyStore,
+  type ApplyTransaction,
+  type LogDelivery,
+  type PlannedGrant,
+  type PlannedOrder,
+  type RejectedOrder,
+} from "./ports.ts";
+
+/** What a message did, once it is committed. */
+export type Applied =
+  | {
+      readonly kind: "applied" | "repeated";
+      readonly message: EntriesMessage;
+      readonly epoch: number;
+      readonly applied: number;
+      /** orders stored as pending_payment now */
+      readonly orders: number;
+      /** a wall was touched in this epoch: what Redis is told must wait for the rebuild */
+      readonly wall: boolean;
+      /** this transaction touched it */
+      readonly wallNow: readonly RejectedOrder[];
+      /** all that were refused in this epoch */
+      readonly rejected: readonly RejectedOrder[];
+    }
+  /** entries before this message are missing: the row asks for them */
+  | { readonly kind: "gap"; readonly at: number }
+  /** another epoch's entries, or a marker that came too late */
+  | { readonly kind: "ignored" }
+  | { readonly kind: "began"; readonly epoch: number; readonly mode: RestoreMode }
+  /** not a message of ours: parked, and the row asks for the entries that it may have carried */
+  | { readonly kind: "unreadable"; readonly first: boolean }
+  /** can never be applied as it is: nothing was applied, the shard is halted, the message must be delivered again */
+  | { readonly kind: "halted"; readonly reason: string; readonly first: boolean };
+
+const REASON_TWICE = "the buyer has an order for this purchase already";
+const REASON_QUOTA = "no unit left in the shard's quota";
+
+const rejectedOrder = (order: PlannedOrder, reason: string): RejectedOrder => ({ seq: order.seq, index: order.index, reason });
+
+/** The walls of one transaction: what they refused. */
+interface Walls {
+  readonly rejected: RejectedOrder[];
+  /** a grant was told a second time */
+  grantTwice: boolean;
+}
+
+const unitsOf = (orders: readonly PlannedOrder[]): Map<string, number> => {
+  const units = new Map<string, number>();
+  for (const order of orders) units.set(order.saleId, (units.get(order.saleId) ?? 0) + order.units);
+  return units;
+};
+
+/** The quota refused a sale's orders together: those that fit, in the order of their positions, are sold; the others are rejected. */
+const sellWhatFits = async (
+  transaction: ApplyTransaction,
+  epoch: number,
+  saleId: string,
+  orders: readonly PlannedOrder[],
+): Promise<readonly RejectedOrder[]> => {
+  let room = await transaction.roomOf(saleId);
+  if (room === undefined) throw new Unappliable(`sale ${saleId} is not on this shard`);
+  let fitting = 0;
+  const over: PlannedOrder[] = [];
+  for (const order of orders) {
+    if (order.units > room) {
+      over.push(order);
+      continue;
+    }
+    room -= order.units;
+    fitting += order.units;
+  }
+  await transaction.rejectInserted(epoch, over, REASON_QUOTA);
+  if (fitting > 0 && (await transaction.sell(new Map([[saleId, fitting]]))).length > 0)
+    throw new Error(`sale ${saleId}: the quota changed under the shard's lock`);
+  return over.map((order) => rejectedOrder(order, REASON_QUOTA));
+};
+
+const sell = async (transaction: ApplyTransaction, epoch: number, orders: readonly PlannedOrder[], walls: Walls): Promise<void> => {
+  if (orders.length === 0) return;
+  for (const saleId of await transaction.sell(unitsOf(orders))) {
+    const ofSale = orders.filter((order) => order.saleId === saleId);
+    walls.rejected.push(...(await sellWhatFits(transaction, epoch, saleId, ofSale)));
+  }
+};
+
+const takeGrants = async (transaction: ApplyTransaction, grants: readonly PlannedGrant[], walls: Walls): Promise<void> => {
+  const fates = await transaction.takeGrants(grants);
+  for (const [index, fate] of fates.entries()) {
+    const { saleId, grantId, units } = grants[index] as PlannedGrant;
+    if (fate === GrantFate.unknown) throw new Unappliable(`grant ${grantId} of ${units} units for sale ${saleId} is not known`);
+    if (fate === GrantFate.doneBefore) walls.grantTwice = true;
+  }
+};
+
+const applySteps = async (transaction: ApplyTransaction, epoch: number, steps: readonly PlannedStep[]): Promise<Walls> => {
+  const walls: Walls = { rejected: [], grantTwice: false };
+  const orders = steps.flatMap((step) => (step.kind === "sell" ? step.orders : []));
+  const refused = orders.length === 0 ? [] : await transaction.insertOrders(epoch, orders);
+  if (refused.length > 0) {
+    await transaction.insertRejected(epoch, refused, REASON_TWICE);
+    walls.rejected.push(...refused.map((order) => rejectedOrder(order, REASON_TWICE)));
+  }
+  const out = new Set(refused);
+  for (const step of steps) {
+    if (step.kind === "grant") await takeGrants(transaction, step.grants, walls);
+    else await sell(transaction, epoch, out.size === 0 ? step.orders : step.orders.filter((order) => !out.has(order)), walls);
+  }
+  return walls;
+};
+
+const countOrders = (plan: EntriesPlan & { kind: "apply" }): number =>
+  plan.steps.reduce((sum, step) => sum + (step.kind === "sell" ? step.orders.length : 0), 0);
+
+const applyEntries = async (
+  row: ShardRow,
+  transaction: ApplyTransaction,
+  message: EntriesMessage,
+  delivery: LogDelivery,
+): Promise<Applied> => {
+  const plan = planEntries(row, message);
+  if (plan.kind === "foreign") return { kind: "ignored" };
+  if (plan.kind === "gap") {
+    await transaction.recordGap(row.applied, delivery.streamSeq);
+    return { kind: "gap", at: row.applied };
+  }
+  const { epoch } = row;
+  if (plan.kind === "repeat") {
+    const rejected = row.wall ? await transaction.rejectedOf(epoch) : [];
+    return { kind: "repeated", message, epoch, applied: row.applied, orders: 0, wall: row.wall, wallNow: [], rejected };
+  }
+  const walls = await applySteps(transaction, epoch, plan.steps);
+  const wall = row.wall || walls.grantTwice || walls.rejected.length > 0;
+  await transaction.advance(plan.applied, wall);
+  return {
+    kind: "applied",
+    message,
+    epoch,
+    applied: plan.applied,
+    orders: countOrders(plan) - walls.rejected.length,
+    wall,
+    wallNow: walls.rejected,
+    rejected: wall ? await transaction.rejectedOf(epoch) : [],
+  };
+};
+
+const applyMarker = async (
+  row: ShardRow,
+  transaction: ApplyTransaction,
+  marker: MarkerMessage,
+  delivery: LogDelivery,
+): Promise<Applied> => {
+  const plan = planMarker(row, marker);
+  if (plan.kind === "ignore") return { kind: "ignored" };
+  if (plan.kind === "gap") {
+    await transaction.recordGap(row.applied, delivery.streamSeq);
+    return { kind: "gap", at: row.applied };
+  }
+  const begun = await transaction.beginEpoch({ from: row.epoch, applied: row.applied, attempt: marker.attempt, mode: plan.mode });
+  return begun ? { kind: "began", epoch: marker.begins, mode: plan.mode } : { kind: "ignored" };
+};
+
+const halt = (store: ApplyStore, delivery: LogDelivery, reason: string): Promise<Applied> =>
+  store.transaction(delivery.shard, async (_row, transaction) => {
+    await transaction.halt(reason);
+    return { kind: "halted", reason, first: await transaction.park(delivery, reason) };
+  });
+
+/**
+ * Applies one message of the log (DESIGN 4.6, 7.1 step 2, 7.2). One transaction; done twice it changes nothing the
+ * second time, because the shard's position is committed with the rows.
+ * @throws a fault of the store: whether it was committed is then unknown, and the caller repeats
+ */
+export const applyMessage = async (store: ApplyStore, delivery: LogDelivery): Promise<Applied> => {
+  const message = decodeMessage(delivery.body);
+  if (message === undefined || message.shard !== delivery.shard) {
+    const reason = message === undefined ? "not a message of the log" : `of shard ${message.shard}`;
+    return store.transaction(delivery.shard, async (row, transaction) => {
+      await transaction.recordGap(row.applied, delivery.streamSeq);
+      return { kind: "unreadable", first: await transaction.park(delivery, reason) };
+    });
+  }
+  try {
+    return await store.transaction(delivery.shard, (row, transaction) =>
+      message.type === "marker" ? applyMarker(row, transaction, message, delivery) : applyEntries(row, transaction, message, delivery),
+    );
+  } catch (error) {
+    if (!(error instanceof Unappliable)) throw error;
+    return halt(store, delivery, error.message);
+  }
+};

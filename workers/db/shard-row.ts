@@ -1,0 +1,14 @@
+import type { RestoreMode, ShardRow } from "../../coordinator/protocol/row.ts";
+import type { Row } from "./database.ts";
+
+/** A row of `shards` as the protocol knows it. */
+export const readShardRow = (row: Row): ShardRow => ({
+  shard: Number(row["shard"]),
+  epoch: Number(row["epoch"]),
+  applied: Number(row["applied"]),
+  attempt: row["attempt"] as string,
+  mode: row["mode"] as RestoreMode,
+  gap: row["gap_at"] === null ? null : { at: Number(row["gap_at"]), streamSeq: Number(row["gap_stream_seq"]) },
+  wall: row["wall"] as boolean,
+  halted: row["halted"] as string | null,
+});
