@@ -1,3 +1,4 @@
+export * from "./barrier-adjust.ts";
 export * from "./close.ts";
 export * from "./codes.ts";
 export * from "./entry.ts";
@@ -6,6 +7,11 @@ export * from "./grant.ts";
 export * from "./keep.ts";
 export * from "./keys.ts";
 export * from "./lease.ts";
+export * from "./message-change.ts";
+export * from "./message-create.ts";
+export * from "./message-read.ts";
+export * from "./message-sweep.ts";
+export * from "./message-topic.ts";
 export * from "./open.ts";
 export * from "./outbox.ts";
 export * from "./position.ts";

@@ -61,3 +61,37 @@ export const stagedKeys = (shard: number, attempt: string, saleId: string): Sale
     grants: `${tag}:grants:${saleId}`,
   };
 };
+
+/** Keys of the two-phase messages of shard N (DESIGN section 6); a rebuild of the shard never touches them. */
+export interface MessageKeys {
+  /** sorted set: gid of each message that waits for something, by the time it is due, ms of Redis's clock */
+  readonly due: string;
+  /** sorted set: gid of every message there is, by the time it was created */
+  readonly messages: string;
+  /** sorted set: gid of each finished message, by the time it expires */
+  readonly finished: string;
+  /** sorted set: gid of each dead letter, by the time it became one */
+  readonly dead: string;
+  /** sorted set: numbers of shards by which gids were placed here, by the last time each was in use */
+  readonly placements: string;
+}
+
+export const messageKeys = (shard: number): MessageKeys => {
+  const tag = `{s${shard}}`;
+  return {
+    due: `${tag}:due`,
+    messages: `${tag}:messages`,
+    finished: `${tag}:messages:finished`,
+    dead: `${tag}:messages:dead`,
+    placements: `${tag}:messages:placements`,
+  };
+};
+
+/** hash: one message; its fields are coordinator/messages/record.ts's */
+export const messageKey = (shard: number, gid: string): string => `{s${shard}}:message:${gid}`;
+
+/** hash: topic -> JSON of its subscribers. On shard 0, which every list of shards has. */
+export const topicsKey = "{s0}:topics";
+
+/** string `op` or `rollback`: whether a local step happened; dtm's spelling, so that its clients share it. In the user's own Redis. */
+export const barrierKey = (gid: string, branchId: string, op: string, barrierId: string): string => `${gid}-${branchId}-${op}-${barrierId}`;

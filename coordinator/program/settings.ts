@@ -19,6 +19,21 @@ const redisUrls = text.transform((value, context) => {
   return urls;
 });
 
+const hosts = z
+  .string()
+  .default("")
+  .transform((value, context) => {
+    const listed = value
+      .split(",")
+      .map((host) => host.trim())
+      .filter((host) => host !== "");
+    for (const host of listed) {
+      if (!/^(\*\.)?[A-Za-z0-9.-]+(:\d{1,5})?$|^\[[0-9a-fA-F:]+\](:\d{1,5})?$/.test(host))
+        context.addIssue({ code: "custom", message: `'${host}': not a host, host:port or *.domain` });
+    }
+    return listed;
+  });
+
 /** `<key id>:<secret>` pairs; the first signs, all verify. */
 const ticketKeys = text.transform((value, context) =>
   value.split(",").map((pair) => {
@@ -80,6 +95,31 @@ export const settings = {
   DOORBUSTER_OPEN_MS: ms.default(5_000),
   /** bytes that the log may hold */
   DOORBUSTER_LOG_BYTES: count.default(1 << 30),
+
+  /** hosts that two-phase messages may call besides loopback: `host`, `host:port` or `*.domain`, comma separated */
+  DOORBUSTER_CALLABLE_HOSTS: hosts,
+  /** callers of the message API must show it as a bearer token; without it the API is open to who can reach the port */
+  DOORBUSTER_COORDINATOR_TOKEN: text.min(16).optional(),
+  /** shards, from 0, that new messages are put on; 0 = all. To take shards away: lower it, wait until they hold none, then shorten REDIS_SHARDS */
+  DOORBUSTER_MESSAGE_SHARDS: z.coerce.number().int().min(0).default(0),
+  /** from prepare to the first query-back, where the message does not say */
+  DOORBUSTER_MESSAGE_QUERY_AFTER_MS: ms.default(3_000),
+  /** before the second try of a call, where the message does not say; doubled with each further one up to the cap */
+  DOORBUSTER_MESSAGE_RETRY_MS: ms.default(1_000),
+  DOORBUSTER_MESSAGE_BACKOFF_CAP_MS: ms.default(60_000),
+  /** failed rounds in a row before a message is a dead letter: about 90 minutes by the defaults above */
+  DOORBUSTER_MESSAGE_ROUNDS: count.default(120),
+  /** how long a finished message can still be asked about, and its repeats be recognised */
+  DOORBUSTER_MESSAGE_RETENTION_MS: ms.default(24 * 60 * 60 * 1_000),
+  /** time-out of one call, where the message does not say */
+  DOORBUSTER_MESSAGE_REQUEST_TIMEOUT_MS: ms.default(3_000),
+  /** calls that run at one host at a time, in each coordinator */
+  DOORBUSTER_MESSAGE_HOST_CALLS: count.default(128),
+  /** between two looks at what is due, and how long a message is held by the coordinator that took it */
+  DOORBUSTER_MESSAGE_POLL_MS: ms.default(50),
+  DOORBUSTER_MESSAGE_HOLD_MS: ms.default(3_000),
+  /** told about each dead letter by POST */
+  DOORBUSTER_MESSAGE_ALERT_URL: z.url({ protocol: /^https?$/ }).optional(),
 
   /** worker processes; 0 = one per core */
   DOORBUSTER_WORKER_PROCESSES: z.coerce.number().int().min(0).default(0),

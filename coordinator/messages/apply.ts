@@ -1,0 +1,36 @@
+import { decide, type Effect, type MessageEvent, type MessagePolicy, type Reply } from "./machine.ts";
+import type { MessageStore } from "./ports.ts";
+import type { MessageRecord } from "./record.ts";
+
+/** Each lost race means that somebody else got on: so many in a row is a fault, not contention. */
+const RACES_MOST = 50;
+
+export interface Applied {
+  readonly reply: Reply;
+  /** as it is stored now */
+  readonly record: MessageRecord | undefined;
+  readonly effects: readonly Effect[];
+}
+
+/**
+ * Decides about an event and stores what follows, again from what is there if somebody else stored first.
+ * `known` may be old, or undefined: the store corrects it, at the price of one more round trip.
+ */
+export const applyEvent = async (
+  store: MessageStore,
+  policy: MessagePolicy,
+  shard: number,
+  gid: string,
+  event: MessageEvent,
+  known: MessageRecord | undefined,
+): Promise<Applied> => {
+  let before = known;
+  for (let race = 0; race < RACES_MOST; race += 1) {
+    const { reply, change, effects } = decide(policy, before, event, await store.nowMs(shard));
+    if (change === undefined) return { reply, record: before, effects };
+    const stored = before === undefined ? await store.create(shard, gid, change) : await store.change(shard, gid, before, change);
+    if (stored.status === "ok") return { reply, record: change.record, effects };
+    before = stored.record;
+  }
+  throw new Error(`message ${gid}: lost ${RACES_MOST} races`);
+};

@@ -1,0 +1,184 @@
+import type { MessageCounts, MessageList } from "../../lua/message-read.ts";
+import type { ChangeTopicAnswer } from "../../lua/message-topic.ts";
+import type { Clock } from "../protocol/ports.ts";
+import { applyEvent, type Applied } from "./apply.ts";
+import type { MessageEvent, MessagePolicy, Reply } from "./machine.ts";
+import type { Placement } from "./placement.ts";
+import type { MessageStore, StoredMessage } from "./ports.ts";
+import { isFinished, MessageState, type MessageRecord } from "./record.ts";
+
+/** What the lists of the API need of the store. */
+export interface ListedMessages {
+  list(shard: number, list: MessageList, fromMs: number, offset: number, count: number): Promise<readonly string[]>;
+  pull(shard: number, laterThanMs: number, limit: number): Promise<{ readonly pulled: number; readonly left: number }>;
+  count(shard: number): Promise<MessageCounts>;
+}
+
+export interface TopicStore {
+  /** @returns an empty text if there is no such topic */
+  readTopic(topic: string): Promise<string>;
+  changeTopic(topic: string, expected: string, value: string): Promise<ChangeTopicAnswer>;
+}
+
+export interface FoundMessage extends StoredMessage {
+  readonly gid: string;
+}
+
+export interface Page {
+  readonly messages: readonly FoundMessage[];
+  /** where the next page begins; empty after the last */
+  readonly next: string;
+}
+
+export interface PageRequest {
+  readonly list: MessageList;
+  /** `next` of the page before; empty for the first */
+  readonly position: string;
+  readonly limit: number;
+  readonly fromMs: number;
+  readonly wanted: (record: MessageRecord) => boolean;
+}
+
+/** How a submit that waits for its result came out. */
+export const Waited = { succeed: "succeed", failed: "failed", ongoing: "ongoing" } as const;
+export type Waited = (typeof Waited)[keyof typeof Waited];
+
+const REMEMBERED_MOST = 10_000;
+const REMEMBERED_CHARS_MOST = 4_096;
+const LOOK_AGAIN_MS = 20;
+/** Looked at by one page at most: a rare status in a long list must not hold the server. */
+const SCANNED_MOST = 10_000;
+const POSITION = /^(\d{1,4})\.(\d{1,12})$/;
+
+/** The calls of the API on messages, wherever they live; knows nothing of HTTP. */
+export class Messages {
+  readonly #store: MessageStore & ListedMessages;
+  readonly #placement: Placement;
+  readonly #policy: MessagePolicy;
+  readonly #clock: Clock;
+  readonly #kick: (shard: number, gid: string, applied: Applied) => void;
+  /** prepared here a moment ago, so that the submit that follows needs one round trip; may be old, the store corrects it */
+  readonly #remembered = new Map<string, { readonly shard: number; readonly record: MessageRecord }>();
+
+  constructor(parts: {
+    readonly store: MessageStore & ListedMessages;
+    readonly placement: Placement;
+    readonly policy: MessagePolicy;
+    readonly clock: Clock;
+    /** does at once what follows from an event, if this process may */
+    readonly kick: (shard: number, gid: string, applied: Applied) => void;
+  }) {
+    this.#store = parts.store;
+    this.#placement = parts.placement;
+    this.#policy = parts.policy;
+    this.#clock = parts.clock;
+    this.#kick = parts.kick;
+  }
+
+  /** Decides about an event, wherever the message is. */
+  async handle(gid: string, event: MessageEvent): Promise<{ readonly reply: Reply; readonly record: MessageRecord | undefined }> {
+    const creates = event.type === "prepare" || event.type === "submit";
+    let place: { readonly shard: number; readonly record: MessageRecord | undefined } | undefined = this.#remembered.get(gid);
+    if (place === undefined && (!creates || this.#placement.mixed())) {
+      const found = await this.#locate(gid);
+      place = found === undefined ? undefined : { shard: found.shard, record: found.record };
+    }
+    const shard = place?.shard ?? this.#placement.home(gid);
+    const applied = await applyEvent(this.#store, this.#policy, shard, gid, event, place?.record);
+    this.#remember(gid, shard, applied.record);
+    this.#kick(shard, gid, applied);
+    return applied;
+  }
+
+  /** Waits until the round of deliveries that a submit began is over, wherever it runs. */
+  async waitRound(gid: string, submitted: MessageRecord, boundMs: number): Promise<Waited> {
+    const untilMs = this.#clock.monotonicMs() + boundMs;
+    for (;;) {
+      const now = (await this.#locate(gid))?.record;
+      if (now === undefined) return Waited.ongoing;
+      if (isFinished(now.state)) return now.state === MessageState.succeed ? Waited.succeed : Waited.failed;
+      if (now.rounds > submitted.rounds || this.#clock.monotonicMs() >= untilMs) return Waited.ongoing;
+      await this.#clock.sleep(LOOK_AGAIN_MS);
+    }
+  }
+
+  async find(gid: string): Promise<FoundMessage | undefined> {
+    const found = await this.#locate(gid);
+    return found === undefined ? undefined : { gid, record: found.record, dueAtMs: found.dueAtMs };
+  }
+
+  /**
+   * A page of a list, shard by shard, oldest first. @returns undefined if the position is none of ours
+   */
+  async page(request: PageRequest): Promise<Page | undefined> {
+    const match = request.position === "" ? ["", "0", "0"] : POSITION.exec(request.position);
+    if (match === null) return undefined;
+    let [shard, offset] = [Number(match[1]), Number(match[2])];
+    const messages: FoundMessage[] = [];
+    for (let scanned = 0; shard < this.#placement.shards.length;) {
+      const count = Math.min(Math.max(request.limit - messages.length, 1), 1_000);
+      const gids = await this.#store.list(shard, request.list, request.fromMs, offset, count);
+      for (const [i, message] of (await this.#store.read(shard, gids)).entries())
+        if (message !== undefined && request.wanted(message.record)) messages.push({ gid: gids[i] as string, ...message });
+      offset += gids.length;
+      scanned += gids.length;
+      if (gids.length < count) [shard, offset] = [shard + 1, 0];
+      if (messages.length >= request.limit || scanned >= SCANNED_MOST) break;
+    }
+    return { messages, next: shard < this.#placement.shards.length ? `${shard}.${offset}` : "" };
+  }
+
+  /** Makes up to `limit` messages due now that are due later than `laterThanMs` from now. */
+  async pull(laterThanMs: number, limit: number): Promise<{ readonly pulled: number; readonly left: number }> {
+    let [pulled, left] = [0, 0];
+    for (const shard of this.#placement.shards) {
+      const most = limit - pulled;
+      const answer =
+        most > 0
+          ? await this.#store.pull(shard, laterThanMs, most)
+          : await this.#store.count(shard).then(({ waiting }) => ({ pulled: 0, left: waiting }));
+      pulled += answer.pulled;
+      left += answer.left;
+    }
+    return { pulled, left };
+  }
+
+  /** Summed over the shards that answer. */
+  async counts(): Promise<MessageCounts> {
+    const all = await Promise.allSettled(this.#placement.shards.map((shard) => this.#store.count(shard)));
+    const sum = { waiting: 0, dead: 0, all: 0 };
+    for (const answer of all) {
+      if (answer.status !== "fulfilled") continue;
+      sum.waiting += answer.value.waiting;
+      sum.dead += answer.value.dead;
+      sum.all += answer.value.all;
+    }
+    return sum;
+  }
+
+  /** At home first, then on the other shards. */
+  async #locate(gid: string): Promise<(StoredMessage & { readonly shard: number }) | undefined> {
+    const home = this.#placement.home(gid);
+    const atHome = await this.#readAt(home, gid);
+    if (atHome !== undefined) return atHome;
+    const elsewhere = await Promise.all(this.#placement.others(home).map((shard) => this.#readAt(shard, gid)));
+    return elsewhere.find((message) => message !== undefined);
+  }
+
+  async #readAt(shard: number, gid: string): Promise<(StoredMessage & { readonly shard: number }) | undefined> {
+    const [message] = await this.#store.read(shard, [gid]);
+    return message === undefined ? undefined : { shard, ...message };
+  }
+
+  #remember(gid: string, shard: number, record: MessageRecord | undefined): void {
+    const chars = record?.definition.branches.reduce((sum, branch) => sum + branch.payload.length, 0) ?? 0;
+    if (record?.state !== MessageState.prepared || chars > REMEMBERED_CHARS_MOST) {
+      this.#remembered.delete(gid);
+      return;
+    }
+    this.#remembered.set(gid, { shard, record });
+    if (this.#remembered.size <= REMEMBERED_MOST) return;
+    const oldest = this.#remembered.keys().next();
+    if (oldest.done !== true) this.#remembered.delete(oldest.value);
+  }
+}

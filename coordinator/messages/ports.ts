@@ -1,0 +1,64 @@
+import type { Verdict } from "./machine.ts";
+import type { Change } from "./machine.ts";
+import type { MessageRecord } from "./record.ts";
+
+/** A message with the time it is due; undefined while it waits for nothing. */
+export interface StoredMessage {
+  readonly record: MessageRecord;
+  readonly dueAtMs: number | undefined;
+}
+
+/** Messages as shards keep them. Every call may fail; what a failed call did is unknown, and all of them can be repeated. */
+export interface MessageStore {
+  /** the shard's clock, as far as it is known: ms since 1970 */
+  nowMs(shard: number): Promise<number>;
+  create(
+    shard: number,
+    gid: string,
+    change: Change,
+  ): Promise<{ readonly status: "ok" } | { readonly status: "exists"; readonly record: MessageRecord }>;
+  /** stores `change.record` if the stored version is the one before it */
+  change(
+    shard: number,
+    gid: string,
+    before: MessageRecord,
+    change: Change,
+  ): Promise<{ readonly status: "ok" } | { readonly status: "changed"; readonly record: MessageRecord | undefined }>;
+  read(shard: number, gids: readonly string[]): Promise<readonly (StoredMessage | undefined)[]>;
+  /** takes due messages; each is due again after `holdMs` unless it changes */
+  claim(shard: number, limit: number, holdMs: number): Promise<readonly string[]>;
+  purge(shard: number, limit: number): Promise<number>;
+}
+
+export interface Call {
+  readonly method: "GET" | "POST";
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+  readonly timeoutMs: number;
+}
+
+export interface Answered {
+  readonly verdict: Verdict;
+  /** for people: the status and the beginning of the body, or what went wrong */
+  readonly reason: string;
+}
+
+/** Calls other services. Never rejects: whatever goes wrong is a verdict `error`. */
+export interface Caller {
+  call(call: Call): Promise<Answered>;
+}
+
+/** Whether this process may start calls for a shard, at this moment: counted from before the lease was asked for. */
+export interface Leases {
+  holds(shard: number): boolean;
+}
+
+/** Told what happens; for logs, metrics and tests. */
+export interface MessageWatch {
+  called(kind: "branch" | "query", verdict: Verdict): void;
+  /** a message became a dead letter */
+  dead(shard: number, gid: string, record: MessageRecord): void;
+  /** a store did not answer; the sweep comes back to it */
+  troubled(shard: number, doing: string, error: unknown): void;
+}

@@ -1,0 +1,117 @@
+import type { MessageFields } from "../../lua/message-create.ts";
+
+/** dtm's names, as they are on the wire. */
+export const MessageState = { prepared: "prepared", submitted: "submitted", succeed: "succeed", failed: "failed" } as const;
+export type MessageState = (typeof MessageState)[keyof typeof MessageState];
+
+export const isFinished = (state: MessageState): boolean => state === MessageState.succeed || state === MessageState.failed;
+
+/** One call that the message makes when it is submitted. */
+export interface Branch {
+  /** `01`, `02`, ...; a topic with several subscribers has `01-01`, `01-02`, ... */
+  readonly branchId: string;
+  /** empty: nothing to call, which is a success */
+  readonly url: string;
+  readonly payload: string;
+}
+
+/** What the caller said at prepare (or at submit, if it was not prepared); it never changes, but for `delayMs`. */
+export interface Definition {
+  /** the steps as they came, `topic://` and all */
+  readonly steps: readonly string[];
+  readonly branches: readonly Branch[];
+  /** asked when the message was prepared and neither submitted nor aborted; empty where it was submitted at once */
+  readonly queryUrl: string;
+  readonly branchHeaders: Readonly<Record<string, string>>;
+  readonly concurrent: boolean;
+  readonly waitResult: boolean;
+  readonly customData: string;
+  /** from submit to the first delivery */
+  readonly delayMs: number;
+  /** from prepare to the first query-back; 0 = the coordinator's default */
+  readonly timeoutToFailMs: number;
+  /** time-out of one call; 0 = the coordinator's default */
+  readonly requestTimeoutMs: number;
+  /** before the second try; doubled with each further one; 0 = the coordinator's default */
+  readonly retryIntervalMs: number;
+}
+
+/** All times in ms of the clock of the Redis that holds the message. */
+export interface MessageRecord {
+  /** raised with every change, from 1 */
+  readonly version: number;
+  readonly state: MessageState;
+  readonly definition: Definition;
+  /** for each branch when it succeeded, 0 if it has not */
+  readonly branchDoneAtMs: readonly number[];
+  /** rounds of calls that ended without success, since the beginning */
+  readonly rounds: number;
+  /** of those, the failed ones since the last progress: the exponent of the back-off */
+  readonly failures: number;
+  /** a dead letter: it waits for an operator */
+  readonly dead: boolean;
+  readonly createdAtMs: number;
+  readonly updatedAtMs: number;
+  /** 0 while it is not finished */
+  readonly finishedAtMs: number;
+  /** why the last round failed, or why the message failed */
+  readonly reason: string;
+}
+
+/** A record that our code never writes: somebody else changed the hash. */
+export class CorruptMessage extends Error {
+  override readonly name = "CorruptMessage";
+}
+
+const STATES: ReadonlySet<string> = new Set(Object.values(MessageState));
+
+export const encodeRecord = (record: MessageRecord): MessageFields => ({
+  d: JSON.stringify(record.definition),
+  ...encodeChange(undefined, record),
+});
+
+/** The fields in which `after` differs; all but the definition, if there is no `before`. */
+export const encodeChange = (before: MessageRecord | undefined, after: MessageRecord): MessageFields => ({
+  v: String(after.version),
+  s: after.state,
+  b: after.branchDoneAtMs.join(","),
+  n: String(after.rounds),
+  r: String(after.failures),
+  k: after.dead ? "1" : "0",
+  c: String(after.createdAtMs),
+  u: String(after.updatedAtMs),
+  f: String(after.finishedAtMs),
+  e: after.reason,
+  ...(before !== undefined && before.definition !== after.definition ? { d: JSON.stringify(after.definition) } : {}),
+});
+
+/** @throws CorruptMessage */
+export const decodeRecord = (gid: string, fields: MessageFields): MessageRecord => {
+  const number = (name: string): number => {
+    const value = Number(fields[name]);
+    if (!Number.isSafeInteger(value) || value < 0) throw new CorruptMessage(`message ${gid}: field ${name} is '${fields[name]}'`);
+    return value;
+  };
+  const state = fields["s"] ?? "";
+  if (!STATES.has(state)) throw new CorruptMessage(`message ${gid}: state '${state}'`);
+  let definition: Definition;
+  try {
+    definition = JSON.parse(fields["d"] ?? "") as Definition;
+  } catch {
+    throw new CorruptMessage(`message ${gid}: the definition is not JSON`);
+  }
+  const done = fields["b"] ?? "";
+  return {
+    version: number("v"),
+    state: state as MessageState,
+    definition,
+    branchDoneAtMs: done === "" ? [] : done.split(",").map(Number),
+    rounds: number("n"),
+    failures: number("r"),
+    dead: fields["k"] === "1",
+    createdAtMs: number("c"),
+    updatedAtMs: number("u"),
+    finishedAtMs: number("f"),
+    reason: fields["e"] ?? "",
+  };
+};

@@ -1,0 +1,123 @@
+import type { Redis } from "ioredis";
+import { changeMessage } from "../../lua/message-change.ts";
+import { createMessage } from "../../lua/message-create.ts";
+import { countMessages, listMessages, readMessages, type MessageCounts, type MessageList } from "../../lua/message-read.ts";
+import { claimMessages, notePlacement, pullMessages, purgeMessages } from "../../lua/message-sweep.ts";
+import { changeTopic, readTopic, type ChangeTopicAnswer } from "../../lua/message-topic.ts";
+import type { Clock } from "../protocol/ports.ts";
+import type { Change } from "./machine.ts";
+import type { ListedMessages, TopicStore } from "./messages.ts";
+import type { PlacementStore } from "./placement.ts";
+import type { MessageStore, StoredMessage } from "./ports.ts";
+import { decodeRecord, encodeChange, encodeRecord, type MessageRecord } from "./record.ts";
+
+/** Messages, their placement and topics on the shards' Redis servers. */
+export class RedisMessageStore implements MessageStore, PlacementStore, ListedMessages, TopicStore {
+  readonly #redis: readonly Redis[];
+  readonly #clock: Clock;
+  /** Redis's clock minus ours, by shard: set by every answer that carries the time */
+  readonly #aheadMs = new Map<number, number>();
+
+  /** @param redis the connection of shard N is the N-th */
+  constructor(redis: readonly Redis[], clock: Clock) {
+    this.#redis = redis;
+    this.#clock = clock;
+  }
+
+  #of(shard: number): Redis {
+    const redis = this.#redis[shard];
+    if (redis === undefined) throw new Error(`there is no shard ${shard}`);
+    return redis;
+  }
+
+  #heard(shard: number, nowMs: number): void {
+    this.#aheadMs.set(shard, nowMs - this.#clock.monotonicMs());
+  }
+
+  async nowMs(shard: number): Promise<number> {
+    const ahead = this.#aheadMs.get(shard);
+    if (ahead !== undefined) return Math.round(this.#clock.monotonicMs() + ahead);
+    const [seconds, micros] = (await this.#of(shard).time()) as unknown as [number | string, number | string];
+    this.#heard(shard, Number(seconds) * 1_000 + Math.floor(Number(micros) / 1_000));
+    return this.nowMs(shard);
+  }
+
+  async create(
+    shard: number,
+    gid: string,
+    change: Change,
+  ): Promise<{ readonly status: "ok" } | { readonly status: "exists"; readonly record: MessageRecord }> {
+    const { record, dueAtMs } = change;
+    if (typeof dueAtMs !== "number") throw new Error(`message ${gid}: a new one must be due`);
+    const answer = await createMessage(this.#of(shard), {
+      shard,
+      gid,
+      createdAtMs: record.createdAtMs,
+      dueAtMs,
+      fields: encodeRecord(record),
+    });
+    return answer.status === "ok" ? answer : { status: "exists", record: decodeRecord(gid, answer.fields) };
+  }
+
+  async change(
+    shard: number,
+    gid: string,
+    before: MessageRecord,
+    change: Change,
+  ): Promise<{ readonly status: "ok" } | { readonly status: "changed"; readonly record: MessageRecord | undefined }> {
+    const answer = await changeMessage(this.#of(shard), {
+      shard,
+      gid,
+      version: before.version,
+      dueAtMs: change.dueAtMs,
+      deadAtMs: change.deadAtMs,
+      expiresAtMs: change.expiresAtMs,
+      fields: encodeChange(before, change.record),
+    });
+    if (answer.status === "ok") return answer;
+    return { status: "changed", record: answer.fields === undefined ? undefined : decodeRecord(gid, answer.fields) };
+  }
+
+  async read(shard: number, gids: readonly string[]): Promise<readonly (StoredMessage | undefined)[]> {
+    const messages = await readMessages(this.#of(shard), { shard, gids });
+    return messages.map((message, i) =>
+      message === undefined ? undefined : { record: decodeRecord(gids[i] as string, message.fields), dueAtMs: message.dueAtMs },
+    );
+  }
+
+  async claim(shard: number, limit: number, holdMs: number): Promise<readonly string[]> {
+    const { nowMs, gids } = await claimMessages(this.#of(shard), { shard, limit, holdMs });
+    this.#heard(shard, nowMs);
+    return gids;
+  }
+
+  purge(shard: number, limit: number): Promise<number> {
+    return purgeMessages(this.#of(shard), { shard, limit });
+  }
+
+  pull(shard: number, laterThanMs: number, limit: number): Promise<{ readonly pulled: number; readonly left: number }> {
+    return pullMessages(this.#of(shard), { shard, laterThanMs, limit });
+  }
+
+  list(shard: number, list: MessageList, fromMs: number, offset: number, count: number): Promise<readonly string[]> {
+    return listMessages(this.#of(shard), { shard, list, fromMs, offset, count });
+  }
+
+  count(shard: number): Promise<MessageCounts> {
+    return countMessages(this.#of(shard), shard);
+  }
+
+  async notePlacement(shard: number, count: number, marginMs: number): Promise<readonly number[]> {
+    const { nowMs, counts } = await notePlacement(this.#of(shard), { shard, count, marginMs });
+    this.#heard(shard, nowMs);
+    return counts;
+  }
+
+  readTopic(topic: string): Promise<string> {
+    return readTopic(this.#of(0), topic);
+  }
+
+  changeTopic(topic: string, expected: string, value: string): Promise<ChangeTopicAnswer> {
+    return changeTopic(this.#of(0), { topic, expected, value });
+  }
+}

@@ -1,0 +1,25 @@
+#!lua flags=allow-oom
+--[[
+  Takes messages that are due: each becomes due again after `hold`, so one that its taker dropped, or died with, comes back by itself.
+  allow-oom: it only moves scores.
+
+  KEYS[1] {sN}:due
+  ARGV[1] how many at most, 1 to 1000
+  ARGV[2] hold, ms
+  RETURNS {Redis's clock in ms, gid, ...}, those due longest first
+  COST    O(log messages) each; nothing is written when nothing is due
+  SLOT    {sN}
+]]
+if #KEYS ~= 1 or #ARGV ~= 2 then return redis.error_reply('ERR message-claim: takes 1 key and 2 arguments') end
+local limit = tonumber(ARGV[1])
+if not limit or limit < 1 or limit > 1000 then return redis.error_reply('ERR message-claim: limit must be 1 to 1000') end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local gids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, limit)
+local answer, moves = { string.format('%d', now) }, {}
+for i, gid in ipairs(gids) do
+  answer[i + 1] = gid
+  moves[2 * i - 1], moves[2 * i] = now + ARGV[2], gid
+end
+if #gids > 0 then redis.call('ZADD', KEYS[1], 'XX', unpack(moves)) end
+return answer

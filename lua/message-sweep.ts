@@ -1,0 +1,41 @@
+import { messageKeys } from "./keys.ts";
+import { loadScript, type ScriptRedis } from "./script.ts";
+
+export const messageClaimScript = loadScript("message-claim");
+export const messagePullScript = loadScript("message-pull");
+export const messagePurgeScript = loadScript("message-purge");
+export const messagePlacementScript = loadScript("message-placement");
+
+/** Takes due messages, which become due again after `holdMs` unless they change before. At most 1,000 a call. */
+export const claimMessages = async (
+  redis: ScriptRedis,
+  { shard, limit, holdMs }: { shard: number; limit: number; holdMs: number },
+): Promise<{ readonly nowMs: number; readonly gids: readonly string[] }> => {
+  const [now, ...gids] = (await messageClaimScript.run(redis, [messageKeys(shard).due], [limit, holdMs])) as string[];
+  return { nowMs: Number(now), gids };
+};
+
+/** Makes messages due now that are due later than `laterThanMs` from now. At most 1,000 a call. */
+export const pullMessages = async (
+  redis: ScriptRedis,
+  { shard, laterThanMs, limit }: { shard: number; laterThanMs: number; limit: number },
+): Promise<{ readonly pulled: number; readonly left: number }> => {
+  const [pulled, left] = (await messagePullScript.run(redis, [messageKeys(shard).due], [laterThanMs, limit])) as [number, number];
+  return { pulled, left };
+};
+
+/** Takes expired messages out of the list. At most 1,000 a call. */
+export const purgeMessages = async (redis: ScriptRedis, { shard, limit }: { shard: number; limit: number }): Promise<number> => {
+  const keys = messageKeys(shard);
+  return (await messagePurgeScript.run(redis, [keys.finished, keys.messages], [limit])) as number;
+};
+
+/** Notes by how many shards gids are placed on this one; answers every such number that messages still here may know. */
+export const notePlacement = async (
+  redis: ScriptRedis,
+  { shard, count, marginMs }: { shard: number; count: number; marginMs: number },
+): Promise<{ readonly nowMs: number; readonly counts: readonly number[] }> => {
+  const keys = messageKeys(shard);
+  const [now, ...counts] = (await messagePlacementScript.run(redis, [keys.placements, keys.messages], [count, marginMs])) as string[];
+  return { nowMs: Number(now), counts: counts.map(Number) };
+};
