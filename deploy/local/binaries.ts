@@ -38,6 +38,8 @@ export interface Searched {
   readonly postgresRoot?: string;
   /** Debian puts nats-server here, which only root has in the PATH */
   readonly systemFolder?: string;
+  /** keeps Debian's packages from starting services while we install; made and removed by us unless it is there */
+  readonly policyFile?: string;
 }
 
 const POSTGRES_ROOT = "/usr/lib/postgresql";

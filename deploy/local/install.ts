@@ -24,11 +24,12 @@ export class MissingServers extends Error {
 }
 
 /**
- * As root: installs the packages named in "$@". While it runs a policy-rc.d keeps Debian's packages from starting
+ * As root: installs the packages named after the policy file in "$@". While it runs a policy-rc.d keeps Debian's packages from starting
  * their system services; it is removed again, unless it was there before. The trap holds if we die in the middle.
  */
 const INSTALL_SCRIPT = `
-policy=/usr/sbin/policy-rc.d
+policy=$1
+shift
 if [ ! -e "$policy" ]; then
   trap 'rm -f "$policy"' EXIT
   trap 'exit 130' INT TERM HUP
@@ -49,6 +50,8 @@ const exitCode = (command: string, args: readonly string[], path: string | undef
     child.once("error", () => resolve(127));
     child.once("exit", (code) => resolve(code ?? 1));
   });
+
+const POLICY_FILE = "/usr/sbin/policy-rc.d";
 
 const inPath = async (program: string, path: string | undefined): Promise<boolean> => {
   for (const folder of (path ?? "").split(delimiter)) {
@@ -102,7 +105,7 @@ export const findOrInstall = async (stores: readonly Store[], searched: Searched
   if ("why" in how) throw new MissingServers(first.problems, packages, how.why);
   for (const problem of first.problems) say(problem);
   say(`installing ${packages.join(" ")} with apt-get; their system services are not started`);
-  const code = await exitCode(how.command, [...how.args, ...packages], searched.path, false);
+  const code = await exitCode(how.command, [...how.args, searched.policyFile ?? POLICY_FILE, ...packages], searched.path, false);
   if (code !== 0) throw new MissingServers(first.problems, packages, `apt-get failed with exit code ${code}, see above`);
   const second = await searchAll(stores, searched);
   if ("folders" in second) return binariesIn(second.folders);

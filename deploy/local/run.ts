@@ -1,7 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { accessSync, constants, statSync } from "node:fs";
-import { chmod, mkdir, mkdtemp, rm } from "node:fs/promises";
+import { chmod, mkdir, rm } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -70,9 +70,10 @@ const exited = (child: ChildProcess): Promise<void> =>
 /** Begins a run. Nothing of it stays: `end` removes it, and after a kill -9 of this process the reaper does. */
 export const beginRun = async (options: RunOptions): Promise<Run> => {
   const id = randomBytes(9).toString("hex");
-  const folder = await mkdtemp(join(parentFolder(), "doorbuster-"));
+  const folder = join(parentFolder(), `doorbuster-${id}`);
   const reaper = startReaper(id, folder);
-  // mkdtemp gives 0700; a server that runs as another user has to pass, but not to look around.
+  await mkdir(folder);
+  // A server that runs as another user has to pass, but not to look around.
   await chmod(folder, 0o711);
   await mkdir(join(folder, "logs"), { mode: 0o700 });
   const parts = new Set<Part>();

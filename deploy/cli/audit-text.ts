@@ -1,0 +1,42 @@
+import { styleText } from "node:util";
+import Table from "cli-table3";
+import type { AuditReport } from "../../workers/index.ts";
+
+const number = (value: number): string => value.toLocaleString("en-US");
+const alarming = (value: number): string => (value === 0 ? "0" : styleText("red", number(value)));
+
+/** The sales' balances as a table, one row a sale: total = free + reserved + in flight + sold. */
+const salesTable = (report: AuditReport): string => {
+  const table = new Table({
+    head: ["sale", "total", "free", "reserved", "in flight", "sold", "rejected", "duplicates", "orphans"],
+    colAligns: ["left", "right", "right", "right", "right", "right", "right", "right", "right"],
+    style: { head: ["bold"], border: ["gray"] },
+  });
+  for (const sale of report.sales)
+    table.push([
+      sale.id,
+      ...[sale.total, sale.free, sale.reserved, sale.inFlight, sale.sold].map(number),
+      ...[sale.rejected, sale.duplicates, sale.orphans].map(alarming),
+    ]);
+  return table.toString();
+};
+
+/** What `npm run audit` prints. */
+export const auditText = (report: AuditReport): string => {
+  const lines = [salesTable(report)];
+  for (const shard of report.shards)
+    lines.push(
+      styleText("gray", `shard ${shard.shard}: Redis at ${shard.redis}, Postgres at ${shard.applied}, log at ${shard.log ?? "-"}`),
+    );
+  for (const found of report.differences) {
+    const place = [found.saleId, found.shard === null ? null : `shard ${found.shard}`, found.uid].filter((part) => part !== null);
+    lines.push(`${styleText("red", found.kind)} ${place.join(" / ")}: ${found.detail}`);
+  }
+  const findings = report.differences.reduce((total, found) => total + found.count, 0);
+  lines.push(
+    report.ok
+      ? styleText("green", `ok: ${number(report.sales.length)} sales, ${number(report.orders)} orders, every unit is in one place`)
+      : styleText("red", `${number(findings)} difference${findings === 1 ? "" : "s"}`),
+  );
+  return `${lines.join("\n")}\n`;
+};

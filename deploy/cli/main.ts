@@ -1,0 +1,17 @@
+#!/usr/bin/env node
+import { Command } from "commander";
+import type { Environment } from "../local/index.ts";
+import { startCommand } from "./start.ts";
+
+// oxlint-disable-next-line node/no-process-env -- the one place where the commands read their environment
+const environment: Environment = process.env;
+
+const program = new Command("doorbuster").description("a flash-sale engine").showHelpAfterError();
+for (const command of [startCommand]) program.addCommand(command(environment));
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  process.stderr.write(`doorbuster: ${(error as Error).message}\n`);
+  process.exitCode = 1;
+}
