@@ -1,5 +1,6 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { Redis } from "ioredis";
-import { connect, type NatsConnection } from "nats";
+import { connect, type ConnectionOptions, type NatsConnection } from "nats";
 import type { Log } from "./log.ts";
 
 export interface RedisOptions {
@@ -11,6 +12,7 @@ export interface RedisOptions {
 }
 
 const RECONNECT_MOST_MS = 500;
+const RECONNECT_WAIT_MS = 250;
 
 /**
  * A connection that fails fast while the server is away and never sends a command twice: a script whose answer was
@@ -47,17 +49,30 @@ export interface NatsSettings {
   readonly NATS_PASSWORD?: string | undefined;
 }
 
+const natsOptions = (config: NatsSettings, name: string): ConnectionOptions => ({
+  servers: config.NATS_URL.split(","),
+  name,
+  ...(config.NATS_USER === undefined ? {} : { user: config.NATS_USER }),
+  ...(config.NATS_PASSWORD === undefined ? {} : { pass: config.NATS_PASSWORD }),
+  maxReconnectAttempts: -1,
+  reconnectTimeWait: RECONNECT_WAIT_MS,
+  reconnectJitter: 100,
+  pingInterval: 5_000,
+  maxPingOut: 2,
+});
+
 /** Reconnects for ever; credentials go in options because the client ignores those in the URL (DESIGN 13). */
 export const connectNats = (config: NatsSettings, name: string): Promise<NatsConnection> =>
-  connect({
-    servers: config.NATS_URL.split(","),
-    name,
-    ...(config.NATS_USER === undefined ? {} : { user: config.NATS_USER }),
-    ...(config.NATS_PASSWORD === undefined ? {} : { pass: config.NATS_PASSWORD }),
-    maxReconnectAttempts: -1,
-    waitOnFirstConnect: true,
-    reconnectTimeWait: 250,
-    reconnectJitter: 100,
-    pingInterval: 5_000,
-    maxPingOut: 2,
-  });
+  connect({ ...natsOptions(config, name), waitOnFirstConnect: true });
+
+/** As connectNats, but a program that is stopped before the broker is there can end. @returns undefined when stopped */
+export const connectNatsUntil = async (config: NatsSettings, name: string, stop: AbortSignal): Promise<NatsConnection | undefined> => {
+  while (!stop.aborted) {
+    try {
+      return await connect(natsOptions(config, name));
+    } catch {
+      await delay(RECONNECT_WAIT_MS, undefined, { signal: stop }).catch(() => undefined);
+    }
+  }
+  return undefined;
+};

@@ -12,6 +12,9 @@ export const logSubject = (shard: number): string => `orders.${shard}`;
 export const statusSubject = (shard: number): string => `doorbuster.status.${shard}`;
 export const ALL_STATUS_SUBJECTS = "doorbuster.status.*";
 
+/** Core NATS, no body: the shard's consumer was made anew, look for it now. A hint: a lost one costs only time. */
+export const consumerHint = (shard: number): string => `doorbuster.consumer.${shard}`;
+
 /** Requests that workers answer, one of them each (queue group WORKERS); bodies in requests.ts. */
 export const WORKERS = "workers";
 export const Request = {

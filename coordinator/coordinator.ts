@@ -1,0 +1,180 @@
+import type { Redis } from "ioredis";
+import type { NatsConnection } from "nats";
+import { z } from "zod";
+import { stock } from "../lua/stock.ts";
+import { createBroker, type Broker } from "./log/broker.ts";
+import { createShardLog } from "./log/shard-log.ts";
+import { StreamConfigError } from "./log/stream.ts";
+import { createMetrics, type CoordinatorMetrics } from "./metrics.ts";
+import type { Config } from "./program/config.ts";
+import { connectNatsUntil, connectRedis } from "./program/connect.ts";
+import type { Log } from "./program/log.ts";
+import { systemClock, systemRandom } from "./program/system.ts";
+import type { Clock, Random } from "./protocol/ports.ts";
+import { ALL_STATUS_SUBJECTS } from "./protocol/subjects.ts";
+import { createSaleFacts } from "./rows/requests.ts";
+import { createRows } from "./rows/rows.ts";
+import { Keeper } from "./shards/keeper.ts";
+import { createShardStore } from "./shards/redis-store.ts";
+import { SalesView } from "./sold-out/sales.ts";
+import { watchSoldOut } from "./sold-out/watch.ts";
+import { createStatusPage } from "./status-page.ts";
+
+export const COORDINATOR_SETTINGS = [
+  "REDIS_SHARDS",
+  "NATS_URL",
+  "NATS_USER",
+  "NATS_PASSWORD",
+  "DOORBUSTER_COORDINATOR_HOST",
+  "DOORBUSTER_COORDINATOR_PORT",
+  "DOORBUSTER_LEASE_MS",
+  "DOORBUSTER_OPEN_MS",
+  "DOORBUSTER_LOG_BYTES",
+] as const;
+export type CoordinatorConfig = Config<(typeof COORDINATOR_SETTINGS)[number]>;
+
+const COMMAND_TIMEOUT_MS = 2_000;
+/** Blocking reads wait a quarter of a second: no answer for this long is a dead peer. */
+const READ_TIMEOUT_MS = 5_000;
+
+export interface CoordinatorOptions {
+  readonly config: CoordinatorConfig;
+  readonly log: Log;
+  readonly stop: AbortSignal;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  /** called with the page's address when it listens */
+  readonly listening?: (url: string) => void;
+}
+
+interface Shards {
+  readonly keepers: readonly Keeper[];
+  /** the connection for commands to each shard's server; shards on one server share it */
+  readonly redisOf: (shard: number) => Redis;
+}
+
+const unique = <T>(items: readonly T[]): T[] => [...new Set(items)];
+
+/**
+ * A coordinator: a keeper for every shard, the sold-out decision, and a page that shows how it goes. Whatever is away is
+ * tried again for as long as it takes; the process never opens a shard that it could not verify.
+ * @throws StreamConfigError if the log is configured so that the protocol cannot work
+ */
+export const runCoordinator = async (options: CoordinatorOptions): Promise<void> => {
+  const { config, log, clock = systemClock } = options;
+  const failed = new AbortController();
+  const ended = new AbortController();
+  const end = (): void => ended.abort();
+  options.stop.addEventListener("abort", end, { once: true });
+  if (options.stop.aborted) end();
+  const metrics = createMetrics(log, clock, (error) => {
+    if (!(error instanceof StreamConfigError)) return;
+    failed.abort(error);
+    end();
+  });
+  let missing = (): readonly string[] => ["broker"];
+  const page = createStatusPage({ registry: metrics.registry, missing: () => missing() });
+  options.listening?.(await page.listen({ host: config.DOORBUSTER_COORDINATOR_HOST, port: config.DOORBUSTER_COORDINATOR_PORT }));
+  try {
+    const connection = await connectNatsUntil(config, "coordinator", ended.signal);
+    if (connection === undefined) return;
+    await keepAll(options, metrics, connection, ended.signal, (report) => {
+      missing = report;
+    });
+    await connection.close();
+  } finally {
+    options.stop.removeEventListener("abort", end);
+    await page.close();
+  }
+  if (failed.signal.aborted) throw failed.signal.reason;
+};
+
+const keepAll = async (
+  options: CoordinatorOptions,
+  metrics: CoordinatorMetrics,
+  connection: NatsConnection,
+  stop: AbortSignal,
+  report: (missing: () => readonly string[]) => void,
+): Promise<void> => {
+  const { clock = systemClock } = options;
+  const sales = new SalesView(connection, clock, (error) => metrics.fault("sales", error));
+  const wake: (() => void)[] = [() => sales.restart()];
+  const broker = await createBroker(connection, () => {
+    for (const each of wake) each();
+  });
+  const shards = openShards(options, metrics, broker);
+  const { keepers, redisOf } = shards;
+  for (const keeper of keepers) wake.push(() => keeper.wake());
+  report(() => [
+    ...(broker.id() === "" ? ["broker"] : []),
+    ...keepers.filter((keeper) => !keeper.isSettled).map((keeper) => `shard ${keeper.shard}`),
+  ]);
+  const facts = createSaleFacts(connection);
+  hearApplied(connection, keepers);
+  await Promise.all([
+    ...keepers.map((keeper) => keeper.run(stop)),
+    sales.run(stop),
+    watchSoldOut(
+      {
+        ports: { ...facts, stock: (shard, saleId) => stock(redisOf(shard), { shard, saleId }) },
+        clock,
+        sales: () => sales.all(),
+        isOurs: (shard) => keepers[shard]?.isOpen === true,
+        decided: (saleId) => metrics.soldOut(saleId),
+        fault: (error) => metrics.fault("sold-out", error),
+      },
+      stop,
+    ),
+  ]);
+  for (const redis of unique(keepers.map(({ shard }) => redisOf(shard)))) redis.disconnect();
+};
+
+const openShards = (options: CoordinatorOptions, metrics: CoordinatorMetrics, broker: Broker): Shards => {
+  const { config, log, clock = systemClock, random = systemRandom } = options;
+  const urls = config.REDIS_SHARDS;
+  const connect = (url: string, name: string, commandTimeoutMs: number): Redis => connectRedis(url, { name, log, commandTimeoutMs });
+  const servers = new Map(unique(urls).map((url) => [url, connect(url, "coordinator", COMMAND_TIMEOUT_MS)]));
+  const redisOf = (shard: number): Redis => {
+    const redis = servers.get(urls[shard] ?? "");
+    if (redis === undefined) throw new Error(`shard ${shard} is not configured`);
+    return redis;
+  };
+  const keepers = urls.map((url, shard) => {
+    const keeper = new Keeper({
+      shard,
+      leaseMs: config.DOORBUSTER_LEASE_MS,
+      openMs: config.DOORBUSTER_OPEN_MS,
+      store: createShardStore(shard, redisOf(shard), () => connect(url, `coordinator-outbox-${shard}`, READ_TIMEOUT_MS)),
+      rows: createRows(broker.connection, shard),
+      log: createShardLog({ shard, shards: urls.length, maxBytes: config.DOORBUSTER_LOG_BYTES, broker, random }),
+      clock,
+      random,
+      observer: metrics.shard(shard),
+    });
+    redisOf(shard).on("ready", () => keeper.wake());
+    return keeper;
+  });
+  return { keepers, redisOf };
+};
+
+/** The part of a StatusEvent that matters here: its orders may be a thousand. */
+const appliedSchema = z.object({ shard: z.int(), epoch: z.int(), applied: z.int() });
+
+/** Workers tell what they have applied; the relays pace themselves by it. */
+const hearApplied = (connection: NatsConnection, keepers: readonly Keeper[]): void => {
+  connection.subscribe(ALL_STATUS_SUBJECTS, {
+    callback: (error, message) => {
+      if (error !== null) return;
+      const event = appliedSchema.safeParse(parseJson(message.string()));
+      if (event.success) keepers[event.data.shard]?.heardApplied(event.data.epoch, event.data.applied);
+    },
+  });
+};
+
+const parseJson = (text: string): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+};

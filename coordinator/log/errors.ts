@@ -1,0 +1,14 @@
+import { NatsError } from "nats";
+
+/** JetStream's own error codes (nats-server 2.9, server/errors.json). */
+export const JetStreamError = {
+  consumerNotFound: 10_014,
+  consumerNameExists: 10_013,
+  streamNotFound: 10_059,
+  messageNotFound: 10_037,
+  /** what a stream with `discard: new` answers at its bound */
+  storeFailed: 10_077,
+} as const;
+
+/** @returns JetStream's code of an error that it answered with, otherwise undefined (no answer, no broker) */
+export const jetStreamCode = (error: unknown): number | undefined => (error instanceof NatsError ? error.api_error?.err_code : undefined);

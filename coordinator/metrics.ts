@@ -1,0 +1,121 @@
+import { Counter, Gauge, Registry } from "prom-client";
+import type { Log } from "./program/log.ts";
+import type { Clock } from "./protocol/ports.ts";
+import type { KeeperObserver } from "./shards/keeper.ts";
+
+/** The same fault again is logged at most this often: a store that is away fails several times a second. */
+const REPEAT_LOG_MS = 10_000;
+
+export interface CoordinatorMetrics {
+  readonly registry: Registry;
+  /** what the keeper of a shard reports to */
+  shard(shard: number): KeeperObserver;
+  soldOut(saleId: string): void;
+  /** counts a fault and logs it, repeats rarely */
+  fault(where: string, error: unknown): void;
+}
+
+/**
+ * @param fatal called with every fault; decides which of them end the process
+ */
+export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) => void): CoordinatorMetrics => {
+  const registry = new Registry();
+  const options = { registers: [registry], labelNames: ["shard"] as const };
+  const gauge = (name: string, help: string): Gauge<"shard"> => new Gauge({ name, help, ...options });
+  const counter = (name: string, help: string): Counter<"shard"> => new Counter({ name, help, ...options });
+  const lease = gauge("doorbuster_shard_lease", "1 while this coordinator holds the shard's lease");
+  const open = gauge("doorbuster_shard_open", "1 while the shard may sell, as of the last look");
+  const epoch = gauge("doorbuster_shard_epoch", "epoch of the shard");
+  const halted = gauge("doorbuster_shard_halted", "1 if an operator has to look at the shard");
+  const lag = gauge("doorbuster_outbox_entries", "entries in the shard's outbox: not yet applied, or not yet settled");
+  const appended = counter("doorbuster_appended_messages_total", "messages appended to the log, repeats included");
+  const bytes = counter("doorbuster_appended_bytes_total", "bytes appended to the log");
+  const purged = counter("doorbuster_purges_total", "times that applied messages were dropped from the log");
+  const again = new Counter({
+    name: "doorbuster_appended_again_total",
+    help: "times that entries were appended again, by cause",
+    labelNames: ["shard", "cause"] as const,
+    registers: [registry],
+  });
+  const attempts = new Counter({
+    name: "doorbuster_epoch_attempts_total",
+    help: "attempts to begin an epoch, by how they ended",
+    labelNames: ["shard", "result"] as const,
+    registers: [registry],
+  });
+  const faults = new Counter({
+    name: "doorbuster_coordinator_faults_total",
+    help: "calls to a store, the broker or a worker that failed",
+    labelNames: ["where"] as const,
+    registers: [registry],
+  });
+  const soldOut = new Counter({ name: "doorbuster_sold_out_total", help: "sales flagged sold out", registers: [registry] });
+  const logged = new Map<string, { readonly text: string; readonly atMs: number }>();
+
+  const fault = (where: string, error: unknown): void => {
+    faults.inc({ where });
+    const text = error instanceof Error ? error.message : String(error);
+    const before = logged.get(where);
+    const nowMs = clock.monotonicMs();
+    if (before?.text !== text || nowMs - before.atMs > REPEAT_LOG_MS) {
+      logged.set(where, { text, atMs: nowMs });
+      log.warn({ where, err: error }, "failed, will be tried again");
+    }
+    fatal(error);
+  };
+
+  const forShard = (shard: number): KeeperObserver => {
+    const labels = { shard: String(shard) };
+    let wasOpen = false;
+    let haltedFor = "";
+    return {
+      lease: (isHeld) => {
+        lease.set(labels, isHeld ? 1 : 0);
+        log.info({ shard }, isHeld ? "took the shard's lease" : "gave or lost the shard's lease");
+      },
+      open: (isOpen, at) => {
+        open.set(labels, isOpen ? 1 : 0);
+        if (at > 0) epoch.set(labels, at);
+        if (isOpen) {
+          halted.set(labels, 0);
+          haltedFor = "";
+        }
+        if (isOpen !== wasOpen) log.info({ shard, epoch: at }, isOpen ? "shard is open" : "shard is not open");
+        wasOpen = isOpen;
+      },
+      halted: (reason) => {
+        halted.set(labels, 1);
+        if (reason !== haltedFor) log.error({ shard, reason }, "shard is halted: an operator has to look");
+        haltedFor = reason;
+      },
+      attempted: (result, at) => {
+        attempts.inc({ ...labels, result });
+        log.info({ shard, epoch: at, result }, "attempt to begin an epoch");
+      },
+      lag: (entries) => lag.set(labels, entries),
+      appended: (message) => {
+        appended.inc(labels);
+        bytes.inc(labels, message.bytes);
+      },
+      appendedAgain: (cause, from) => {
+        again.inc({ ...labels, cause });
+        log.warn({ shard, cause, from }, "appending again");
+      },
+      purged: (beforeStreamSeq) => {
+        purged.inc(labels);
+        log.debug({ shard, beforeStreamSeq }, "purged what is applied");
+      },
+      fault: (error) => fault(`shard ${shard}`, error),
+    };
+  };
+
+  return {
+    registry,
+    shard: forShard,
+    soldOut: (saleId) => {
+      soldOut.inc();
+      log.info({ saleId }, "sale is sold out");
+    },
+    fault,
+  };
+};

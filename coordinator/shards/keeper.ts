@@ -1,0 +1,201 @@
+import { Status } from "../../lua/codes.ts";
+import type { ShardState } from "../../lua/shard-state.ts";
+import type { Clock, Random } from "../protocol/ports.ts";
+import type { ShardRow } from "../protocol/row.ts";
+import type { ShardLog } from "../relay/ports.ts";
+import { Wakeup } from "../relay/wakeup.ts";
+import { AttemptResult, beginEpoch } from "./attempt.ts";
+import { Carriage, type CarriageObserver } from "./carriage.ts";
+import { Lease } from "./lease.ts";
+import type { Rows, ShardStore } from "./ports.ts";
+
+/** What happens to a shard, for logs and metrics. */
+export interface KeeperObserver extends CarriageObserver {
+  lease(isHeld: boolean): void;
+  /** an attempt to begin an epoch has ended; `epoch` is the one it began, or found */
+  attempted(result: AttemptResult, epoch: number): void;
+  /** whether the shard may sell, as of the last look */
+  open(isOpen: boolean, epoch: number): void;
+  /** the row forbids selling: an operator has to look */
+  halted(reason: string): void;
+  /** entries in the outbox: not yet applied, or not yet settled */
+  lag(entries: number): void;
+}
+
+export interface KeeperOptions {
+  readonly shard: number;
+  readonly leaseMs: number;
+  readonly openMs: number;
+  readonly store: ShardStore;
+  readonly rows: Rows;
+  readonly log: ShardLog;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly observer: KeeperObserver;
+}
+
+const BACKOFF_FIRST_MS = 50;
+const BACKOFF_MOST_MS = 3_000;
+
+/** `steady`: look again at the next renewal; `again`: at once; `trouble`: after a back-off */
+type Turn = "steady" | "again" | "trouble";
+
+/** Looks after one shard while it holds the shard's lease. README.md tells the shard's life in words. */
+export class Keeper {
+  readonly shard: number;
+  readonly #options: KeeperOptions;
+  readonly #lease: Lease;
+  readonly #carriage: Carriage;
+  readonly #wakeup: Wakeup;
+  #isOpen = false;
+  #renewedAtMs = 0;
+  #waitedOut = "";
+
+  constructor(options: KeeperOptions) {
+    this.shard = options.shard;
+    this.#options = options;
+    this.#lease = new Lease({ ...options, fault: (error) => options.observer.fault(error) });
+    this.#wakeup = new Wakeup(options.clock);
+    this.#carriage = new Carriage({ ...options, ended: () => this.#wakeup.wake() });
+  }
+
+  /** this process has the lease, and the shard was open when it looked last */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** somebody looks after the shard: it is open here, or another coordinator has its lease */
+  get isSettled(): boolean {
+    return this.#isOpen || this.#lease.isRivals;
+  }
+
+  /** Something may have changed (a server came back): look now. */
+  wake(): void {
+    this.#wakeup.wake();
+  }
+
+  /** A worker has applied everything of this epoch up to `seq`. */
+  heardApplied(epoch: number, seq: number): void {
+    this.#carriage.heardApplied(epoch, seq);
+  }
+
+  /** Runs until stopped, then gives the lease up, so that another coordinator can take over at once. */
+  async run(stop: AbortSignal): Promise<void> {
+    const { random, leaseMs } = this.#options;
+    while (!stop.aborted) {
+      if (await this.#lease.acquire()) await this.#hold(stop);
+      // jitter: standbys must not ask in step
+      await this.#wakeup.wait((leaseMs / 12) * (0.5 + random.fraction()), stop);
+    }
+    await this.#lease.release();
+  }
+
+  /** One tenure: until the lease is lost or the process stops. Losing it stops the relay at once, whatever else goes on. */
+  async #hold(stop: AbortSignal): Promise<void> {
+    const { observer } = this.#options;
+    const tenure = new AbortController();
+    const end = (): void => tenure.abort();
+    tenure.signal.addEventListener("abort", () => this.#carriage.stop(), { once: true });
+    stop.addEventListener("abort", end, { once: true });
+    if (stop.aborted) end();
+    observer.lease(true);
+    const held = this.#lease.hold(tenure);
+    await this.#live(tenure.signal);
+    await held;
+    stop.removeEventListener("abort", end);
+    this.#setOpen(false, 0);
+    observer.lease(false);
+  }
+
+  async #live(tenure: AbortSignal): Promise<void> {
+    const { clock, random, leaseMs, openMs, observer } = this.#options;
+    let backoffMs = BACKOFF_FIRST_MS;
+    while (!tenure.aborted) {
+      let turn: Turn = "trouble";
+      try {
+        turn = await this.#turn(tenure);
+      } catch (error) {
+        if (!tenure.aborted) observer.fault(error);
+      }
+      if (this.#isOpen && clock.monotonicMs() - this.#renewedAtMs > openMs) this.#setOpen(false, 0);
+      if (turn !== "trouble") backoffMs = BACKOFF_FIRST_MS;
+      if (turn === "steady") await this.#wakeup.wait(leaseMs / 3, tenure);
+      if (turn !== "trouble") continue;
+      // an open shard must be renewed in time even if the broker is away
+      await this.#wakeup.wait(Math.min(backoffMs * (0.5 + random.fraction()), this.#isOpen ? leaseMs / 3 : BACKOFF_MOST_MS), tenure);
+      backoffMs = Math.min(backoffMs * 2, BACKOFF_MOST_MS);
+    }
+  }
+
+  /** Looks once, and does what the look asks for. */
+  async #turn(tenure: AbortSignal): Promise<Turn> {
+    const { store, rows, log, observer } = this.#options;
+    const state = await store.state();
+    const row = await rows.row();
+    if (tenure.aborted) return "again";
+    observer.lag(state.outboxLength);
+    if (row.halted !== null && state.open === null) {
+      this.#carriage.stop();
+      this.#setOpen(false, row.epoch);
+      observer.halted(row.halted);
+      return "steady";
+    }
+    if (!isSound(state, row) || this.#carriage.isBroken) return await this.#recover(row, tenure);
+    if (!(await this.#renew(row))) return "again";
+    const health = await log.verify();
+    if (tenure.aborted) return "again";
+    await this.#carriage.tend(row, state.replicationId, health, tenure);
+    return "steady";
+  }
+
+  /** Prolongs the permission to sell, only for the epoch and the attempt that the row named a moment ago. */
+  async #renew(row: ShardRow): Promise<boolean> {
+    const { store, clock, leaseMs, openMs } = this.#options;
+    const sentAtMs = clock.monotonicMs();
+    const { status } = await store.renew({ token: this.#lease.token, leaseMs, openMs, epoch: row.epoch, attempt: row.attempt });
+    if (status === Status.ok) this.#renewedAtMs = sentAtMs;
+    this.#setOpen(status === Status.ok, row.epoch);
+    return status === Status.ok;
+  }
+
+  async #recover(row: ShardRow, tenure: AbortSignal): Promise<Turn> {
+    const { clock, observer } = this.#options;
+    this.#carriage.stop();
+    this.#setOpen(false, row.epoch);
+    let result: AttemptResult = AttemptResult.fault;
+    let epoch = row.epoch;
+    try {
+      const attempted = await beginEpoch(
+        {
+          ...this.#options,
+          token: this.#lease.token,
+          isWaitedOut: (replicationId) => this.#waitedOut === replicationId,
+          waitedOut: (replicationId) => {
+            this.#waitedOut = replicationId;
+          },
+        },
+        tenure,
+      );
+      result = attempted.result;
+      if (attempted.result === AttemptResult.logFull) await this.#carriage.makeRoom(row);
+      if (attempted.result !== AttemptResult.opened) return "trouble";
+      epoch = attempted.epoch;
+      if (tenure.aborted) return "again";
+      this.#renewedAtMs = clock.monotonicMs();
+      this.#setOpen(true, epoch);
+      this.#carriage.begin(epoch, attempted.replicationId, attempted.marker);
+      return "again";
+    } finally {
+      observer.attempted(result, epoch);
+    }
+  }
+
+  #setOpen(isOpen: boolean, epoch: number): void {
+    this.#isOpen = isOpen;
+    this.#options.observer.open(isOpen, epoch);
+  }
+}
+
+/** Whether the shard may go on as it is: open, on this server, in the epoch and by the attempt that the row names. */
+const isSound = (state: ShardState, row: ShardRow): boolean =>
+  state.isOpen && state.epoch === row.epoch && state.attempt === row.attempt && !row.wall && row.halted === null;

@@ -1,0 +1,43 @@
+import type { CloseShard, ShardClosed } from "../../lua/close.ts";
+import type { KeepAnswer, KeepShard } from "../../lua/keep.ts";
+import type { LeaseAnswer } from "../../lua/lease.ts";
+import type { OpenAnswer, OpenShard } from "../../lua/open.ts";
+import type { Position } from "../../lua/position.ts";
+import type { RenewAnswer, RenewShard } from "../../lua/renew.ts";
+import type { ShardState } from "../../lua/shard-state.ts";
+import type { RequestError } from "../protocol/requests.ts";
+import type { ShardRow } from "../protocol/row.ts";
+import type { Outbox, OutboxEntry } from "../relay/ports.ts";
+
+type Of<Request> = Omit<Request, "shard">;
+
+/** The scripts of `lua/`, bound to one shard and its server. Every call may throw; its outcome is then unknown. */
+export interface ShardStore {
+  state(): Promise<ShardState>;
+  acquireLease(token: string, leaseMs: number): Promise<LeaseAnswer>;
+  releaseLease(token: string): Promise<LeaseAnswer>;
+  close(request: Of<CloseShard>): Promise<ShardClosed>;
+  keep(request: Of<KeepShard>): Promise<KeepAnswer>;
+  open(request: Of<OpenShard>): Promise<OpenAnswer>;
+  renew(request: Of<RenewShard>): Promise<RenewAnswer>;
+  /** reads without waiting; throws CorruptEntry for an entry that is not ours */
+  readOutbox(after: Position, count: number): Promise<readonly OutboxEntry[]>;
+  /** a connection of its own for the relay */
+  openOutbox(): Outbox;
+}
+
+/** What a rebuild came to: `done`, or why not. */
+export type Restored = "done" | RequestError;
+
+/** The shard's row in Postgres, through a worker. Every call may throw: no worker, or no answer in time. */
+export interface Rows {
+  row(): Promise<ShardRow>;
+  /**
+   * Asks a worker to write the shard's keys anew from Postgres.
+   * @throws if no progress is heard for a while: the restore may still end
+   */
+  restore(
+    request: { readonly epoch: number; readonly attempt: string; readonly replicationId: string },
+    stop: AbortSignal,
+  ): Promise<Restored>;
+}
