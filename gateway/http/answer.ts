@@ -1,0 +1,59 @@
+/** A whole answer, made once and sent often: bytes go to uWebSockets.js twice as fast as strings (0.7 against 1.5 us). */
+export interface Answer {
+  /** `<status> <reason>` and the header lines, joined by CR LF */
+  readonly head: Buffer;
+  /** undefined: a status that has no body (304) */
+  readonly body: Buffer | undefined;
+}
+
+const REASONS: Readonly<Record<number, string>> = {
+  200: "OK",
+  201: "Created",
+  202: "Accepted",
+  304: "Not Modified",
+  400: "Bad Request",
+  401: "Unauthorized",
+  403: "Forbidden",
+  404: "Not Found",
+  405: "Method Not Allowed",
+  409: "Conflict",
+  413: "Content Too Large",
+  426: "Upgrade Required",
+  429: "Too Many Requests",
+  431: "Request Header Fields Too Large",
+  500: "Internal Server Error",
+  503: "Service Unavailable",
+};
+
+const NAME = /^[A-Za-z0-9-]+$/;
+const VALUE = /^[\x20-\x7e]*$/;
+
+/**
+ * uWebSockets.js writes header values as they come, and CR LF in one would split the answer.
+ * @throws TypeError for a name or value that is not plain printable ASCII
+ */
+export const checkedHeader = (name: string, value: string): void => {
+  if (!NAME.test(name) || !VALUE.test(value)) throw new TypeError(`header ${JSON.stringify(name)} has a forbidden character`);
+};
+
+/** No answer of ours is a page, and none may be guessed to be one. */
+const SECURITY = { "X-Content-Type-Options": "nosniff" } as const;
+
+/**
+ * Status line and headers as one text: uWebSockets.js writes the status as it comes, so all static headers go in one
+ * call (four calls more cost 1 us an answer).
+ * @throws TypeError for a header that is not plain printable ASCII
+ */
+export const headText = (status: number, headers: Readonly<Record<string, string>>): string => {
+  let text = `${status} ${REASONS[status] ?? "Unknown"}`;
+  for (const [name, value] of Object.entries({ ...headers, ...SECURITY })) {
+    checkedHeader(name, value);
+    text += `\r\n${name}: ${value}`;
+  }
+  return text;
+};
+
+export const makeAnswer = (status: number, headers: Readonly<Record<string, string>>, body: string | undefined): Answer => ({
+  head: Buffer.from(headText(status, headers), "latin1"),
+  body: body === undefined ? undefined : Buffer.from(body, "utf8"),
+});

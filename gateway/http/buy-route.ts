@@ -1,0 +1,60 @@
+import type { Desk } from "../buy/desk.ts";
+import { OutcomeCode, outcomeStatus, type Outcome } from "../buy/outcome.ts";
+import type { Exchange } from "./exchange.ts";
+import { preferredWait, type HeldAnswers } from "./held-answers.ts";
+import { jsonHead, problem, problemOf, purchaseBody, purchaseHeads, outcomeFields } from "./problem.ts";
+import { HttpPurchase, readKey, readUnits } from "./purchase.ts";
+import type { Route } from "./route.ts";
+import type { Tally } from "../tally.ts";
+
+const badKey = problem({ code: OutcomeCode.badRequest, detail: "Idempotency-Key: one, 1 to 64 of A-Z a-z 0-9 _ -" });
+
+/** A standing that can be told is a good answer to the question, whatever it says: 200. */
+const STANDINGS: ReadonlySet<OutcomeCode> = new Set([OutcomeCode.none, OutcomeCode.reserved, OutcomeCode.confirmed, OutcomeCode.rejected]);
+
+/** `POST /buy/:ticket` and `GET /buy/:ticket`: HTTP's side of the desk. */
+export const buyRoute = (prefix: string, desk: Desk, held: HeldAnswers, tally: Tally): Route => {
+  const buyUrl = `${prefix}/buy/`;
+  const heads = purchaseHeads(buyUrl);
+
+  const sendOutcome = (exchange: Exchange, outcome: Outcome): void => {
+    tally.count(outcome.code);
+    const status = outcomeStatus(outcome);
+    // The desk has read the ticket by now, so it is URL-safe: it cannot split the Location header.
+    if (status === 200 || status === 201 || status === 202) exchange.send(heads[status] + exchange.parameter, purchaseBody(outcome));
+    else exchange.answer(problemOf(outcome));
+  };
+
+  const post = (exchange: Exchange, body: string): void => {
+    const key = readKey(exchange.head);
+    if (key === undefined) {
+      exchange.answer(badKey);
+      return;
+    }
+    const units = body === "" ? 1 : readUnits(body);
+    if (typeof units === "string") {
+      exchange.answer(problem({ code: OutcomeCode.badRequest, detail: units }));
+      return;
+    }
+    desk.buy(new HttpPurchase(exchange, units, key), (outcome) => {
+      const seconds = outcome.code === OutcomeCode.reserved ? preferredWait(exchange.head.prefer) : 0;
+      if (seconds === 0 || exchange.over) sendOutcome(exchange, outcome);
+      else held.hold(exchange, key, outcome, seconds, (final) => sendOutcome(exchange, final));
+    });
+  };
+
+  const get = (exchange: Exchange): void => {
+    const key = readKey(exchange.head);
+    if (key === undefined) {
+      exchange.answer(badKey);
+      return;
+    }
+    desk.standing(exchange.parameter, key, (outcome) => {
+      tally.count(outcome.code);
+      if (STANDINGS.has(outcome.code)) exchange.send(jsonHead, JSON.stringify(outcomeFields(outcome)));
+      else exchange.answer(problemOf(outcome));
+    });
+  };
+
+  return { pattern: `${buyUrl}:ticket`, get, post };
+};

@@ -1,0 +1,141 @@
+import type { HttpResponse, RecognizedString } from "uWebSockets.js";
+import { addressBytes, addressKey } from "../admission/address.ts";
+import { checkedHeader, type Answer } from "./answer.ts";
+import type { RequestHead } from "./request-head.ts";
+
+/** What the exchanges of one mount share. */
+export interface Edge {
+  /** reverse proxies in front whose X-Forwarded-For is believed */
+  readonly trustedProxies: number;
+  /** how long a body may take to arrive whole */
+  readonly bodyDeadlineMs: number;
+  /** told of what was thrown inside a handler */
+  readonly onFault: (error: unknown) => void;
+  /** exchanges that are not answered in the tick they came in */
+  waiting: number;
+  /** every answer closes its connection */
+  draining: boolean;
+  /** called when `waiting` came down to 0 */
+  onIdle: () => void;
+}
+
+/**
+ * The client's address as believed: with N trusted proxies each appended one entry to X-Forwarded-For, so the N-th from
+ * the right is what the outermost of them saw; whatever stands left of it is the client's own invention.
+ * @returns undefined if there is no such entry or it is not an address
+ */
+export const forwardedAddress = (forwardedFor: string, trustedProxies: number): Uint8Array | undefined => {
+  if (trustedProxies === 0 || forwardedFor === "") return undefined;
+  const entry = forwardedFor.split(",").at(-trustedProxies)?.trim() ?? "";
+  const bare = /^\[(.+)\](?::\d+)?$/.exec(entry)?.[1] ?? /^([\d.]+):\d+$/.exec(entry)?.[1] ?? entry;
+  return addressBytes(bare);
+};
+
+/**
+ * One request and its answer. Owns the response: nothing is sent twice, nothing after the client went away, and what is
+ * sent outside the handler is corked.
+ */
+export class Exchange {
+  readonly head: RequestHead;
+  /** the pattern's parameter as it stands in the URL, or empty */
+  readonly parameter: string;
+  readonly #edge: Edge;
+  readonly #res: HttpResponse;
+  readonly #isHead: boolean;
+  #inHandler = true;
+  #waits = false;
+  #over = false;
+  #closes = false;
+  #onEnd: (() => void) | undefined;
+
+  constructor(edge: Edge, res: HttpResponse, head: RequestHead, parameter: string, isHead: boolean) {
+    this.#edge = edge;
+    this.#res = res;
+    this.head = head;
+    this.parameter = parameter;
+    this.#isHead = isHead;
+  }
+
+  /** True once it is answered or the client went away. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Key of the client's address bucket; read only when asked for, it is the dearest call of a refusal (2 us). */
+  get address(): string {
+    if (this.#over) return "";
+    const bytes = forwardedAddress(this.head.forwardedFor, this.#edge.trustedProxies);
+    return addressKey(bytes ?? new Uint8Array(this.#res.getRemoteAddress()));
+  }
+
+  /** `cleanUp` runs once, when the exchange is over for whatever reason. */
+  whenOver(cleanUp: () => void): void {
+    this.#onEnd = cleanUp;
+  }
+
+  /** The answer is the connection's last: what follows on it cannot be trusted. */
+  closeAfter(): void {
+    this.#closes = true;
+  }
+
+  answer(answer: Answer): void {
+    this.send(answer.head, answer.body);
+  }
+
+  /**
+   * @param head status line and headers (answer.ts)
+   * @param body undefined for a status without one
+   * @param name of one more header
+   */
+  send(head: RecognizedString, body: string | Buffer | undefined, name = "", value = ""): void {
+    if (this.#over) return;
+    if (name !== "") checkedHeader(name, value);
+    this.#end();
+    if (this.#inHandler) this.#write(head, body, name, value);
+    else this.#res.cork(() => this.#write(head, body, name, value));
+  }
+
+  #write(head: RecognizedString, body: string | Buffer | undefined, name: string, value: string): void {
+    const res = this.#res;
+    const closes = this.#closes || this.#edge.draining;
+    res.writeStatus(head);
+    if (name !== "") res.writeHeader(name, value);
+    if (body === undefined) res.endWithoutBody(undefined, closes);
+    else if (!this.#isHead) res.end(body, closes);
+    else {
+      // uWebSockets.js would send a body also for HEAD, and aborts the process for endWithoutBody(length).
+      res.writeHeader("Content-Length", String(Buffer.byteLength(body)));
+      res.endWithoutBody(undefined, closes);
+    }
+  }
+
+  #end(): void {
+    this.#over = true;
+    const cleanUp = this.#onEnd;
+    if (cleanUp !== undefined) {
+      this.#onEnd = undefined;
+      cleanUp();
+    }
+    if (!this.#waits) return;
+    this.#waits = false;
+    this.#edge.waiting -= 1;
+    if (this.#edge.waiting === 0) this.#edge.onIdle();
+  }
+
+  /** For the wrapper alone: the handler has returned; without an abort handler an unanswered response ends the process. */
+  leaveHandler(): void {
+    if (!this.#over) {
+      this.#waits = true;
+      this.#edge.waiting += 1;
+      this.#res.onAborted(() => {
+        if (!this.#over) this.#end();
+      });
+    }
+    this.#inHandler = false;
+  }
+
+  /** For the wrapper alone: receives the body, `last` true with the final piece. A piece is valid during the call only. */
+  readBody(take: (piece: ArrayBuffer, last: boolean) => void): void {
+    this.#res.onData(take);
+  }
+}

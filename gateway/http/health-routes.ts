@@ -1,0 +1,19 @@
+import type { Desk } from "../buy/desk.ts";
+import { refusals } from "../buy/outcome.ts";
+import { makeAnswer } from "./answer.ts";
+import type { Edge } from "./exchange.ts";
+import { problem } from "./problem.ts";
+import type { Route } from "./route.ts";
+
+const plain = { "Content-Type": "application/json", "Cache-Control": "no-store" } as const;
+
+/** `/healthz`: this process answers. `/readyz`: it can sell; a balancer should send buyers elsewhere while it says 503. */
+export const healthRoutes = (prefix: string, desk: Desk, edge: Edge): readonly Route[] => {
+  const alive = makeAnswer(200, plain, '{"status":"alive"}');
+  const ready = makeAnswer(200, plain, '{"status":"ready"}');
+  const unready = problem({ ...refusals.recovering, detail: "This gateway process is starting or stopping." });
+  return [
+    { pattern: `${prefix}/healthz`, get: (exchange) => exchange.answer(alive) },
+    { pattern: `${prefix}/readyz`, get: (exchange) => exchange.answer(desk.isReady() && !edge.draining ? ready : unready) },
+  ];
+};

@@ -1,0 +1,87 @@
+import type { HttpRequest } from "uWebSockets.js";
+
+/** A browser sends 1-3 kB; uWebSockets.js itself lets 60 kB pass and hangs for 12 s above 100 headers. */
+export const MAX_HEADER_BYTES = 8_192;
+export const MAX_HEADERS = 64;
+
+/** What the routes want to know of a request's headers, read in one pass because a request is dead after the first await. */
+export interface RequestHead {
+  count: number;
+  bytes: number;
+  /** how many Content-Length headers there are, also empty ones */
+  lengths: number;
+  contentLength: string;
+  transferEncodings: number;
+  idempotencyKeys: number;
+  idempotencyKey: string;
+  /** several headers of one name are joined by a comma, as RFC 9110 reads them */
+  prefer: string;
+  forwardedFor: string;
+  ifNoneMatch: string;
+}
+
+const joined = (before: string, value: string): string => (before === "" ? value : `${before},${value}`);
+
+let reading: RequestHead;
+/** One function for all requests: a closure each would cost more than the pass itself. Names come in lower case. */
+const take = (name: string, value: string): void => {
+  reading.count += 1;
+  reading.bytes += name.length + value.length + 4;
+  switch (name.length) {
+    case 6:
+      if (name === "prefer") reading.prefer = joined(reading.prefer, value);
+      break;
+    case 13:
+      if (name === "if-none-match") reading.ifNoneMatch = joined(reading.ifNoneMatch, value);
+      break;
+    case 14:
+      if (name === "content-length") {
+        reading.lengths += 1;
+        reading.contentLength = value;
+      }
+      break;
+    case 15:
+      if (name === "idempotency-key") {
+        reading.idempotencyKeys += 1;
+        reading.idempotencyKey = value;
+      } else if (name === "x-forwarded-for") reading.forwardedFor = joined(reading.forwardedFor, value);
+      break;
+    case 17:
+      if (name === "transfer-encoding") reading.transferEncodings += 1;
+      break;
+    default:
+  }
+};
+
+/**
+ * One pass over all headers. With the one or two headers of a load generator it costs as much as the two `getHeader`
+ * calls that would miss an empty Content-Length in front of a second one; each further header costs about 0.2 us.
+ */
+export const readHead = (req: HttpRequest): RequestHead => {
+  reading = {
+    count: 0,
+    bytes: 0,
+    lengths: 0,
+    contentLength: "",
+    transferEncodings: 0,
+    idempotencyKeys: 0,
+    idempotencyKey: "",
+    prefer: "",
+    forwardedFor: "",
+    ifNoneMatch: "",
+  };
+  req.forEach(take);
+  return reading;
+};
+
+const LENGTH = /^\d{1,15}$/;
+
+/**
+ * False if two readers could disagree about where the request ends: two Content-Length headers let a second request be
+ * smuggled past a proxy, and uWebSockets.js takes `Transfer-Encoding: xchunked` as chunked. Our bodies are tiny: no
+ * transfer coding is taken at all.
+ */
+export const isFramed = (head: RequestHead): boolean =>
+  head.transferEncodings === 0 && (head.lengths === 0 || (head.lengths === 1 && LENGTH.test(head.contentLength)));
+
+export const isHeadTooLarge = (head: RequestHead): boolean => head.bytes > MAX_HEADER_BYTES || head.count > MAX_HEADERS;

@@ -1,0 +1,107 @@
+import type { HttpRequest, HttpResponse } from "uWebSockets.js";
+import type { TemplatedApp } from "./app.ts";
+import { readBody } from "./body.ts";
+import { Exchange, type Edge } from "./exchange.ts";
+import { edgeAnswers, problem } from "./problem.ts";
+import { isFramed, isHeadTooLarge, readHead } from "./request-head.ts";
+
+/** Handles one request; may answer now or later. What it throws becomes a 500. */
+export type Handler = (exchange: Exchange) => void;
+/** As Handler, with the request's body, empty if there was none. */
+export type BodyHandler = (exchange: Exchange, body: string) => void;
+
+export interface Route {
+  /** uWebSockets.js's pattern, with at most one parameter */
+  readonly pattern: string;
+  /** answers HEAD too */
+  readonly get?: Handler;
+  readonly post?: BodyHandler;
+}
+
+const fail = (edge: Edge, exchange: Exchange, error: unknown): void => {
+  edge.onFault(error);
+  exchange.answer(edgeAnswers.fault);
+};
+
+/**
+ * The request cannot be told from what follows it on the connection. uWebSockets.js would parse what follows even after
+ * `end(body, true)`, but it drops the connection if more comes while an answer is due: so the answer waits a turn of the
+ * event loop. A second request in the same packet is never run; without one the client reads the refusal.
+ */
+const refuseFraming = (exchange: Exchange): void => {
+  exchange.closeAfter();
+  setImmediate(() => exchange.answer(edgeAnswers.badFraming));
+};
+
+/**
+ * Every route of ours goes through here, because each of these has taken a process down or let a request be smuggled
+ * (DESIGN 10): framing, size of headers and body, a throw, a missing abort handler.
+ */
+const wrapped =
+  (edge: Edge, hasParameter: boolean, isHead: boolean, handle: Handler, takesBody: boolean) =>
+  (res: HttpResponse, req: HttpRequest): void => {
+    const exchange = new Exchange(edge, res, readHead(req), hasParameter ? (req.getParameter(0) ?? "") : "", isHead);
+    try {
+      const { head } = exchange;
+      if (!isFramed(head)) refuseFraming(exchange);
+      else if (isHeadTooLarge(head)) {
+        exchange.closeAfter();
+        exchange.answer(edgeAnswers.headTooLarge);
+      } else if (!takesBody && head.lengths === 1 && Number(head.contentLength) > 0) {
+        exchange.closeAfter();
+        exchange.answer(edgeAnswers.bodyUnwanted);
+      } else handle(exchange);
+    } catch (error) {
+      fail(edge, exchange, error);
+    }
+    exchange.leaveHandler();
+  };
+
+const withBody =
+  (edge: Edge, handle: BodyHandler): Handler =>
+  (exchange) => {
+    if (exchange.head.lengths === 0 || Number(exchange.head.contentLength) === 0) {
+      handle(exchange, "");
+      return;
+    }
+    readBody(exchange, edge.bodyDeadlineMs, (body) => {
+      try {
+        handle(exchange, body);
+      } catch (error) {
+        fail(edge, exchange, error);
+      }
+    });
+  };
+
+/** Registers a route for its methods and answers 405 for all others. */
+export const mountRoute = (app: TemplatedApp, edge: Edge, route: Route): void => {
+  const hasParameter = route.pattern.includes(":");
+  const allowed: string[] = [];
+  if (route.get !== undefined) {
+    app.get(route.pattern, wrapped(edge, hasParameter, false, route.get, false));
+    app.head(route.pattern, wrapped(edge, hasParameter, true, route.get, false));
+    allowed.push("GET", "HEAD");
+  }
+  if (route.post !== undefined) {
+    app.post(route.pattern, wrapped(edge, hasParameter, false, withBody(edge, route.post), true));
+    allowed.push("POST");
+  }
+  const allow = allowed.join(", ");
+  const wrongMethod = problem({ code: "bad_request", detail: `Only ${allow} here.` }, 405, { Allow: allow });
+  const refuse: Handler = (exchange) => {
+    exchange.closeAfter();
+    exchange.answer(wrongMethod);
+  };
+  app.any(route.pattern, wrapped(edge, false, false, refuse, true));
+  if (route.get === undefined) app.head(route.pattern, wrapped(edge, false, true, refuse, true));
+};
+
+/** Answers 404 below the pattern for whatever has no route. */
+export const mountNotFound = (app: TemplatedApp, edge: Edge, pattern: string): void => {
+  const refuse: Handler = (exchange) => {
+    if (exchange.head.lengths > 0) exchange.closeAfter();
+    exchange.answer(edgeAnswers.notFound);
+  };
+  app.head(pattern, wrapped(edge, false, true, refuse, true));
+  app.any(pattern, wrapped(edge, false, false, refuse, true));
+};

@@ -1,0 +1,49 @@
+import type { Desk, SaleView } from "../buy/desk.ts";
+import { refusals } from "../buy/outcome.ts";
+import { makeAnswer, type Answer } from "./answer.ts";
+import type { Exchange } from "./exchange.ts";
+import { problemOf } from "./problem.ts";
+import type { Route } from "./route.ts";
+
+/** RFC 9110: If-None-Match compares weakly; `*` matches whatever is there. */
+export const matchesEtag = (ifNoneMatch: string, etag: string): boolean =>
+  ifNoneMatch !== "" && ifNoneMatch.split(",").some((item) => item.trim() === "*" || item.trim().replace(/^W\//, "") === etag);
+
+interface SaleAnswers {
+  readonly view: SaleView;
+  readonly full: Answer;
+  readonly unchanged: Answer;
+}
+
+const TIME = "Doorbuster-Time";
+
+/**
+ * `GET /sales/:id`: the sale's cached bytes. The server's time, for count-downs, is the header `Doorbuster-Time` (ms
+ * since 1970), so that bytes and validator stay the same until the sale changes.
+ */
+export const saleRoute = (prefix: string, desk: Desk, nowMs: () => number): Route => {
+  // One entry a known sale; the desk makes a new view when a sale changes, and then the answers are made anew.
+  const made = new WeakMap<SaleView, SaleAnswers>();
+  const answersOf = (view: SaleView): SaleAnswers => {
+    let answers = made.get(view);
+    if (answers === undefined) {
+      const headers = { ETag: view.etag, "Cache-Control": "public, max-age=1" };
+      const full = makeAnswer(200, { "Content-Type": "application/json", ...headers }, undefined);
+      answers = { view, full: { head: full.head, body: view.body }, unchanged: makeAnswer(304, headers, undefined) };
+      made.set(view, answers);
+    }
+    return answers;
+  };
+
+  const get = (exchange: Exchange): void => {
+    const view = desk.saleView(exchange.parameter);
+    if (view === undefined) {
+      exchange.answer(problemOf(refusals.saleUnknown));
+      return;
+    }
+    const { full, unchanged } = answersOf(view);
+    const answer = matchesEtag(exchange.head.ifNoneMatch, view.etag) ? unchanged : full;
+    exchange.send(answer.head, answer.body, TIME, String(nowMs()));
+  };
+  return { pattern: `${prefix}/sales/:id`, get };
+};

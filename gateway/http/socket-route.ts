@@ -1,0 +1,134 @@
+import type { HttpRequest, HttpResponse, us_socket_context_t, WebSocket } from "uWebSockets.js";
+import type { TemplatedApp } from "./app.ts";
+import { Exchange, type Edge } from "./exchange.ts";
+import { edgeAnswers, problem } from "./problem.ts";
+import { isFramed, isHeadTooLarge, readHead } from "./request-head.ts";
+
+/** uWebSockets.js cuts the connection above this without a word; a route's own, smaller bound can still be explained. */
+export const MAX_PAYLOAD_BYTES = 16 * 1_024;
+/** What may wait for a slow reader; the connection is closed before a frame would be dropped unseen. */
+const MAX_BACKPRESSURE_BYTES = 64 * 1_024;
+/** uWebSockets.js pings in time by itself; a peer that does not answer is closed. */
+const IDLE_SECONDS = 60;
+
+/** RFC 6455 section 7.4 and the registry. */
+export const CloseCode = { unsupported: 1003, policy: 1008, fault: 1011, restart: 1012 } as const;
+export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
+
+/** An upgraded connection. Everything is a no-op after its close, where uWebSockets.js itself would throw. */
+export interface Socket<Data> {
+  readonly data: Data;
+  send(frame: string): void;
+  close(code: CloseCode, reason: string): void;
+}
+
+export interface SocketRoute<Data> {
+  readonly pattern: string;
+  /** the query parameter that `admit` gets */
+  readonly query: string;
+  /** @returns the new socket's data, or undefined after it has answered the exchange with a refusal */
+  readonly admit: (exchange: Exchange, query: string) => Data | undefined;
+  readonly open: (socket: Socket<Data>) => void;
+  /** @param text undefined for a binary frame */
+  readonly message: (socket: Socket<Data>, text: string | undefined, bytes: number) => void;
+  readonly closed: (socket: Socket<Data>) => void;
+}
+
+/** uWebSockets.js keeps this with the connection from the upgrade on. */
+interface Slot<Data> {
+  readonly data: Data;
+  socket?: OpenSocket<Data>;
+}
+
+class OpenSocket<Data> implements Socket<Data> {
+  readonly data: Data;
+  #ws: WebSocket<Slot<Data>> | undefined;
+
+  constructor(ws: WebSocket<Slot<Data>>) {
+    this.data = ws.getUserData().data;
+    this.#ws = ws;
+  }
+
+  send(frame: string): void {
+    this.#ws?.send(frame, false);
+  }
+
+  close(code: CloseCode, reason: string): void {
+    this.#ws?.end(code, reason);
+  }
+
+  /** the connection is gone */
+  detach(): void {
+    this.#ws = undefined;
+  }
+}
+
+/** Answers a request to a WebSocket route that does not ask for the upgrade. */
+const upgradeNeeded = problem({ code: "bad_request", detail: "This address speaks WebSocket only." }, 426, {
+  Upgrade: "websocket",
+  Connection: "Upgrade",
+});
+
+/** Registers a WebSocket route behind the same checks as every other (route.ts); a throw in a handler closes that socket only. */
+export const mountSocketRoute = <Data>(app: TemplatedApp, edge: Edge, route: SocketRoute<Data>): void => {
+  const guarded = (socket: Socket<Data>, run: () => void): void => {
+    try {
+      run();
+    } catch (error) {
+      edge.onFault(error);
+      socket.close(CloseCode.fault, "fault");
+    }
+  };
+
+  app.ws<Slot<Data>>(route.pattern, {
+    maxPayloadLength: MAX_PAYLOAD_BYTES,
+    maxBackpressure: MAX_BACKPRESSURE_BYTES,
+    closeOnBackpressureLimit: 1,
+    idleTimeout: IDLE_SECONDS,
+    sendPingsAutomatically: true,
+    upgrade: (res: HttpResponse, req: HttpRequest, context: us_socket_context_t) => {
+      const exchange = new Exchange(edge, res, readHead(req), "", false);
+      exchange.closeAfter();
+      let data: Data | undefined;
+      try {
+        if (!isFramed(exchange.head) || exchange.head.lengths > 0) setImmediate(() => exchange.answer(edgeAnswers.badFraming));
+        else if (isHeadTooLarge(exchange.head)) exchange.answer(edgeAnswers.headTooLarge);
+        else data = route.admit(exchange, req.getQuery(route.query) ?? "");
+      } catch (error) {
+        edge.onFault(error);
+        exchange.answer(edgeAnswers.fault);
+      }
+      if (data === undefined || exchange.over) {
+        exchange.leaveHandler();
+        return;
+      }
+      // No subprotocol and no extension is taken up, so nothing of the client's goes into the answer but the key's hash.
+      res.upgrade<Slot<Data>>({ data }, req.getHeader("sec-websocket-key"), "", "", context);
+    },
+    open: (ws) => {
+      const socket = new OpenSocket(ws);
+      ws.getUserData().socket = socket;
+      guarded(socket, () => route.open(socket));
+    },
+    message: (ws, message, isBinary) => {
+      const { socket } = ws.getUserData();
+      if (socket === undefined) return;
+      guarded(socket, () => route.message(socket, isBinary ? undefined : Buffer.from(message).toString("utf8"), message.byteLength));
+    },
+    close: (ws) => {
+      const { socket } = ws.getUserData();
+      if (socket === undefined) return;
+      socket.detach();
+      guarded(socket, () => route.closed(socket));
+    },
+  });
+  const refuse = (isHead: boolean) => (res: HttpResponse, req: HttpRequest) => {
+    const exchange = new Exchange(edge, res, readHead(req), "", isHead);
+    exchange.closeAfter();
+    if (isFramed(exchange.head)) exchange.answer(upgradeNeeded);
+    else setImmediate(() => exchange.answer(edgeAnswers.badFraming));
+    exchange.leaveHandler();
+  };
+  app.head(route.pattern, refuse(true));
+  app.any(route.pattern, refuse(false));
+};

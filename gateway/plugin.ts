@@ -1,0 +1,91 @@
+import type { Desk } from "./buy/desk.ts";
+import type { TemplatedApp } from "./http/app.ts";
+import { BODY_DEADLINE_MS } from "./http/body.ts";
+import { buyRoute } from "./http/buy-route.ts";
+import type { Edge } from "./http/exchange.ts";
+import { healthRoutes } from "./http/health-routes.ts";
+import { HeldAnswers } from "./http/held-answers.ts";
+import { mountNotFound, mountRoute } from "./http/route.ts";
+import { saleRoute } from "./http/sale-route.ts";
+import { mountSocketRoute } from "./http/socket-route.ts";
+import type { TicketKeys } from "./identity/ticket.ts";
+import { liveRoute } from "./live/live-route.ts";
+import { Tally } from "./tally.ts";
+
+export interface PluginOptions {
+  readonly desk: Desk;
+  readonly tickets: TicketKeys;
+  /** put before every route, for instance `/flash`; empty by default */
+  readonly prefix?: string;
+  /** reverse proxies in front whose X-Forwarded-For is believed; 0 by default */
+  readonly trustedProxies?: number;
+  /** answer 404 for every other path below the prefix; by default only if there is a prefix */
+  readonly notFound?: boolean;
+  /** told of what was thrown inside a handler (the buyer got a 500) */
+  readonly onFault?: (error: unknown) => void;
+  /** wall clock, ms since 1970 */
+  readonly nowMs?: () => number;
+  /** how long a request's body may take to arrive whole */
+  readonly bodyDeadlineMs?: number;
+}
+
+/** Doorbuster's routes inside an app. */
+export interface Mounted {
+  /**
+   * Answers what is held, sends every WebSocket away with 1012 and closes each connection with its next answer. Resolves
+   * when nothing waits any more. Close the listen socket first, and the app afterwards.
+   */
+  drain(): Promise<void>;
+  /** how often each outcome was told, by channel */
+  readonly told: { readonly http: Tally; readonly live: Tally };
+  /** requests that are not answered yet */
+  waiting(): number;
+  /** open WebSockets */
+  sockets(): number;
+}
+
+const PREFIX = /^(?:\/[A-Za-z0-9._~-]+)*$/;
+
+/**
+ * Mounts the buy path into any uWebSockets.js app: `POST` and `GET <prefix>/buy/:ticket`, `GET <prefix>/sales/:id`,
+ * `GET <prefix>/live`, `/healthz`, `/readyz`.
+ * @throws TypeError for a prefix that is not a plain path without a slash at its end
+ */
+export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Mounted => {
+  const { desk, tickets, prefix = "", trustedProxies = 0, notFound = prefix !== "", nowMs = Date.now } = options;
+  if (!PREFIX.test(prefix)) throw new TypeError(`prefix ${JSON.stringify(prefix)} is not a path such as /flash`);
+  let idle: (() => void)[] = [];
+  const edge: Edge = {
+    trustedProxies,
+    bodyDeadlineMs: options.bodyDeadlineMs ?? BODY_DEADLINE_MS,
+    onFault: options.onFault ?? (() => undefined),
+    waiting: 0,
+    draining: false,
+    onIdle: () => {
+      for (const resolve of idle) resolve();
+      idle = [];
+    },
+  };
+  const told = { http: new Tally(), live: new Tally() };
+  const held = new HeldAnswers(desk);
+  const live = liveRoute(prefix, desk, tickets, told.live, nowMs);
+  mountRoute(app, edge, buyRoute(prefix, desk, held, told.http));
+  mountRoute(app, edge, saleRoute(prefix, desk, nowMs));
+  for (const route of healthRoutes(prefix, desk, edge)) mountRoute(app, edge, route);
+  mountSocketRoute(app, edge, live.route);
+  if (notFound) mountNotFound(app, edge, `${prefix}/*`);
+
+  const untilIdle = (): Promise<void> => (edge.waiting === 0 ? Promise.resolve() : new Promise((resolve) => idle.push(resolve)));
+  return {
+    told,
+    waiting: () => edge.waiting,
+    sockets: () => live.sockets(),
+    drain: async () => {
+      edge.draining = true;
+      held.releaseAll();
+      await desk.drain();
+      live.closeAll();
+      await untilIdle();
+    },
+  };
+};
