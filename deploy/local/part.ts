@@ -159,6 +159,7 @@ export class Part {
         ...user,
       });
       child.stdin?.on("error", () => undefined);
+      if (child.pid !== undefined) this.#run.pids.add(child.pid);
       this.#child = child;
       this.#end = new Promise((resolve) => {
         child.once("error", (error) => resolve(error.message));

@@ -6,6 +6,7 @@ import { tmpdir, userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Part } from "./part.ts";
+import { removeSegments } from "./shared-memory.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -25,6 +26,8 @@ export interface Run {
   readonly say: (line: string) => void;
   /** every part that was made, in the order of making */
   readonly parts: Set<Part>;
+  /** every process that a part was */
+  readonly pids: Set<number>;
   /** aborted when the run is to end: nothing starts any more */
   readonly ending: AbortSignal;
   logFile(part: string): string;
@@ -77,6 +80,7 @@ export const beginRun = async (options: RunOptions): Promise<Run> => {
   await chmod(folder, 0o711);
   await mkdir(join(folder, "logs"), { mode: 0o700 });
   const parts = new Set<Part>();
+  const pids = new Set<number>();
   const ending = new AbortController();
   const abort = async (): Promise<void> => {
     ending.abort(new Error("the run is ending"));
@@ -88,11 +92,13 @@ export const beginRun = async (options: RunOptions): Promise<Run> => {
     environment: options.environment,
     say: options.say,
     parts,
+    pids,
     ending: ending.signal,
     abort,
     logFile: (part) => join(folder, "logs", `${part}.log`),
     end: async () => {
       await abort();
+      await removeSegments(pids);
       await rm(folder, { recursive: true, force: true, maxRetries: 5 });
       reaper.ref();
       reaper.stdin?.end("done\n");

@@ -24,10 +24,15 @@ const expectNothingLeft = async (info: StackInfo, folder: string): Promise<void>
   await expect(readdir(folder)).rejects.toMatchObject({ code: "ENOENT" });
 };
 
+/** System V segments made by one of these processes. */
+const segmentsOf = async (pids: ReadonlySet<number | undefined>): Promise<readonly string[]> =>
+  (await readFile("/proc/sysvipc/shm", "utf8")).split("\n").filter((line) => pids.has(Number(line.trim().split(/\s+/)[4])));
+
 describe("a stack", () => {
   let stack: Stack;
   let info: StackInfo;
   const said: string[] = [];
+  const postgresPids = new Set<number | undefined>();
 
   beforeAll(async () => {
     const dist = await fakePrograms(join(work, "dist"));
@@ -53,7 +58,7 @@ describe("a stack", () => {
 
   it("gives Redis the settings that keep every acknowledged write", async () => {
     const redis = new Redis(info.redis[0]?.url ?? "");
-    const setting = async (name: string): Promise<string | undefined> => ((await redis.config("GET", name)) as string[])[1];
+    const setting = async (name: string): Promise<unknown> => Object.values((await redis.config("GET", name)) as object)[1];
     expect(await setting("appendonly")).toBe("yes");
     expect(await setting("appendfsync")).toBe("always");
     expect(await setting("maxmemory-policy")).toBe("noeviction");
@@ -137,6 +142,7 @@ describe("a stack", () => {
   });
 
   it("makes a missing Postgres folder anew, and migrates it", async () => {
+    postgresPids.add(stack.pid("postgres"));
     await restartedAfter("postgres", async () => {
       stack.kill("postgres");
       await rm(info.postgres.dir ?? "", { recursive: true, force: true, maxRetries: 10 });
@@ -144,6 +150,7 @@ describe("a stack", () => {
     await expect(orders()).rejects.toMatchObject({ code: "42P01" });
     const log = await readFile(join(stack.folder, "logs", "migrate.log"), "utf8");
     expect(log.trim().split("\n")).toHaveLength(2);
+    postgresPids.add(stack.pid("postgres"));
   });
 
   it("starts a killed program again, and leaves no process of its cluster beside it", async () => {
@@ -160,6 +167,8 @@ describe("a stack", () => {
     await until(() => said.some((line) => line.startsWith("workers died")), "workers to be missed");
     await stack.stop();
     await expectNothingLeft(info, stack.folder);
+    expect(postgresPids.size).toBe(2);
+    expect(await segmentsOf(postgresPids)).toEqual([]);
   });
 });
 
