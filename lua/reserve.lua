@@ -50,12 +50,11 @@ end
 -- </settled>
 -- 512 purchases are at most 2,048 values to HSET: well below the 4,000 or so at which unpack fails
 local MOST_PURCHASES = 512
-local count = tonumber(ARGV[3])
-if #KEYS ~= 6 or #ARGV ~= 4 or not count or count < 1 or count > MOST_PURCHASES then
-  return redis.error_reply('ERR reserve: takes 6 keys, 4 arguments and 1 to 512 purchases')
+local DIGITS = { [0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9' }
+local count, outboxLimit = tonumber(ARGV[3]), tonumber(ARGV[2])
+if #KEYS ~= 6 or #ARGV ~= 4 or not count or count < 1 or count > MOST_PURCHASES or not outboxLimit then
+  return redis.error_reply('ERR reserve: takes 6 keys and 4 arguments: sale, bound of the outbox, 1 to 512, that many purchases')
 end
-local outboxLimit = tonumber(ARGV[2])
-if not outboxLimit then return redis.error_reply('ERR reserve: the bound of the outbox must be a number') end
 
 local epoch = latch(KEYS[1], KEYS[2])
 if not epoch then return 'recovering' end
@@ -68,36 +67,44 @@ if not left or not limit or not opensAtMs or not closesAtMs or not moves then
   return redis.error_reply('ERR reserve: the hash of the sale is broken')
 end
 
--- purchases: packed[i] as it came, fields[i] its field in the buyers' hash; buyers[i], units[i] where not implied
 local packed, n = {}, 0
 for purchase in string.gmatch(ARGV[4], '[^ ]+') do
   n = n + 1
   packed[n] = purchase
 end
 if n ~= count then return redis.error_reply('ERR reserve: counted ' .. n .. ' purchases, told ' .. count) end
+
+-- where the limit is 1 and nobody sent a key or a number of units, a purchase is its own field and asks for 1: the fast case
 local single = limit == 1
-local plain = not string.find(ARGV[4], ':', 1, true)
-local fields, buyers, units = packed, packed, nil
-if not plain or not single then
+local fields, buyers, units, held, totals, totalOf = packed, nil, nil, nil, nil, nil
+if single and not string.find(ARGV[4], ':', 1, true) then
+  held = redis.call('HMGET', KEYS[6], unpack(packed))
+else
   fields, buyers, units = {}, {}, {}
   for i = 1, count do
-    local buyer, key, asked = packed[i], '', 1
-    if string.find(buyer, ':', 1, true) then
-      buyer, key, asked = string.match(buyer, '^([^:]+):([^:]*):([1-9]%d*)$')
+    local purchase = packed[i]
+    if string.find(purchase, ':', 1, true) then
+      local field, buyer, asked = string.match(purchase, '^(([^:]+):[^:]*):([1-9]%d*)$')
       asked = tonumber(asked)
       if not asked then return redis.error_reply('ERR reserve: not a packed purchase') end
+      -- 0 marks a request that cannot be granted: more than the limit, or a key where the limit is 1
+      if asked > limit or (single and #field > #buyer + 1) then asked = 0 end
+      fields[i], buyers[i], units[i] = single and buyer or field, buyer, asked
+    else
+      fields[i], buyers[i], units[i] = single and purchase or purchase .. ':', purchase, 1
     end
-    buyers[i], units[i] = buyer, asked
-    fields[i] = single and buyer or buyer .. ':' .. key
-    -- where the limit is 1 a purchase has no key and one unit; 0 marks a request that cannot be granted
-    if asked > limit or (single and key ~= '') then units[i] = 0 end
   end
-end
-
-local held = redis.call('HMGET', KEYS[6], unpack(fields))
-local totals, totalOf
-if not single then
-  totals, totalOf = redis.call('HMGET', KEYS[6], unpack(buyers)), {}
+  if single then
+    held = redis.call('HMGET', KEYS[6], unpack(fields))
+  else
+    local wanted = {}
+    for i = 1, count do
+      wanted[i], wanted[count + i] = fields[i], buyers[i]
+    end
+    held = redis.call('HMGET', KEYS[6], unpack(wanted))
+    totalOf = {}
+    for i = 1, count do totalOf[buyers[i]] = tonumber(held[count + i] or 0) end
+  end
 end
 
 local time = redis.call('TIME')
@@ -110,9 +117,9 @@ elseif redis.call('XLEN', KEYS[4]) >= outboxLimit then refusal = 'b'
 elseif moves == 0 then refusal = 'u'
 end
 
-local decisions, answer, answered = {}, { '', 0, '', opensAtMs }, 4
-local winners, wonAt, taken, upTo = {}, {}, 0, nil
-local wonUnits = 0
+-- winners, in order: what they sent, and their numbers by field, for repeats inside this batch
+local decisions, won, numberOf, winners, taken = {}, {}, {}, {}, 0
+local answer, answered, upTo = { '', 0, '', opensAtMs }, 4, nil
 for i = 1, count do
   local reservation, field = held[i], fields[i]
   if reservation then
@@ -122,57 +129,58 @@ for i = 1, count do
     decisions[i] = rejected == 'x' and 'x' or (isSettled(atEpoch, atSeq, epoch, upTo) and 'c' or 'r')
     answered = answered + 1
     answer[answered] = reservation
-  elseif wonAt[field] then
+  elseif numberOf[field] then
     decisions[i] = 'r'
     answered = answered + 1
-    answer[answered] = wonAt[field]
+    answer[answered] = numberOf[field]
   else
     local asked = units and units[i] or 1
-    local total = totals and (totalOf[buyers[i]] or tonumber(totals[i] or 0)) or 0
     if asked == 0 then decisions[i] = 'm'
-    elseif total + asked > limit then decisions[i] = 'l'
+    elseif totalOf and totalOf[buyers[i]] + asked > limit then decisions[i] = 'l'
     elseif refusal then decisions[i] = refusal
-    elseif asked > left - wonUnits then decisions[i] = 'd'
+    elseif asked > left then decisions[i] = 'd'
     else
       decisions[i] = 'w'
-      taken = taken + 1
-      winners[taken] = i
-      wonAt[field] = taken
-      wonUnits = wonUnits + asked
-      if totals then totalOf[buyers[i]] = total + asked end
+      left = left - asked
+      taken = taken + asked
+      local number = #won + 1
+      won[number], winners[number] = packed[i], i
+      numberOf[field] = number
+      if totalOf then totalOf[buyers[i]] = totalOf[buyers[i]] + asked end
     end
   end
 end
-answer[2] = left - wonUnits
-answer[3] = table.concat(decisions)
+answer[2], answer[3] = left, table.concat(decisions)
 if taken == 0 then return answer end
 
-local joined = ARGV[4]
-if taken < count then
-  local parts = {}
-  for k = 1, taken do parts[k] = packed[winners[k]] end
-  joined = table.concat(parts, ' ')
-end
 -- NOMKSTREAM: on a missing outbox the numbers would begin at 0 again
-local id = redis.call('XADD', KEYS[4], 'NOMKSTREAM', epoch .. '-*', 'k', 'o', 's', ARGV[1], 't', nowMs, 'n', taken, 'b', joined)
+local id = redis.call(
+  'XADD', KEYS[4], 'NOMKSTREAM', epoch .. '-*',
+  'k', 'o', 's', ARGV[1], 't', nowMs, 'n', #won, 'b', #won == count and ARGV[4] or table.concat(won, ' ')
+)
 if not id then return 'recovering' end
-local written, w = {}, 0
-for k = 1, taken do
-  local i = winners[k]
-  local reservation = id .. '-' .. (k - 1) .. '-' .. (units and units[i] or 1)
-  written[w + 1], written[w + 2] = fields[i], reservation
-  w = w + 2
-  if totals then
-    written[w + 1], written[w + 2] = buyers[i], totalOf[buyers[i]]
-    w = w + 2
+redis.call('HINCRBY', KEYS[5], 'left', -taken)
+local written, prefix = {}, nil
+for number = 1, #won do
+  local i = winners[number]
+  -- turning a number into text is the dearest thing here, so only every tenth index is
+  local digit = (number - 1) % 10
+  if digit == 0 then prefix = id .. '-' .. (number > 10 and (number - 1) / 10 or '') end
+  local at = 2 * number
+  written[at - 1] = fields[i]
+  written[at] = prefix .. DIGITS[digit] .. (units and '-' .. units[i] or '-1')
+end
+for k = 5, answered do
+  if type(answer[k]) == 'number' then answer[k] = written[2 * answer[k]] end
+end
+if totalOf then
+  local at = 2 * #won
+  for number = 1, #won do
+    local buyer = buyers[winners[number]]
+    written[at + 1], written[at + 2] = buyer, DIGITS[totalOf[buyer]] or totalOf[buyer]
+    at = at + 2
   end
 end
-redis.call('HINCRBY', KEYS[5], 'left', -wonUnits)
 redis.call('HSET', KEYS[6], unpack(written))
--- a repeat inside the batch was noted by its winner's number
-for k = 5, answered do
-  local number = answer[k]
-  if type(number) == 'number' then answer[k] = written[(totals and 4 or 2) * (number - 1) + 2] end
-end
 answer[1] = id
 return answer

@@ -65,7 +65,8 @@ const readReply = (purchases: readonly string[], reply: Reply): Reserved => {
     const decision = codes[i] as Decision;
     if (decision === Decision.won) {
       if (position === undefined) throw new Error(`reserve: a win at ${id}`);
-      return { decision, reservation: { ...position, index: index++, units: unitsOf(packed), rejected: false } };
+      const { epoch, seq } = position;
+      return { decision, reservation: { rejected: false, epoch, seq, index: index++, units: unitsOf(packed) } };
     }
     if (decision === Decision.reserved || decision === Decision.confirmed || decision === Decision.rejected) {
       const text = reply[repeat++] as string;
