@@ -1,5 +1,5 @@
 import { Migrator } from "@mikro-orm/migrations";
-import { MikroORM, type IsolationLevel, type Knex } from "@mikro-orm/postgresql";
+import { IsolationLevel, MikroORM, type Knex } from "@mikro-orm/postgresql";
 import { entities } from "./entities.ts";
 import { migrations } from "./migrations/index.ts";
 
@@ -21,8 +21,8 @@ export interface DatabaseOptions {
 }
 
 export interface TransactionOptions {
-  readonly isolationLevel?: IsolationLevel;
-  readonly readOnly?: boolean;
+  /** read only, and every statement sees the state that the first one saw */
+  readonly snapshot?: boolean;
 }
 
 /** The workers' Postgres. Every fault (server away, deadlock, connection lost) is an exception; all users repeat. */
@@ -70,14 +70,14 @@ export const connectDatabase = async (options: DatabaseOptions): Promise<Databas
   return {
     orm,
     sql: sqlOf(orm.em.getKnex()),
-    transaction: (work, transactionOptions) =>
+    transaction: (work, transactionOptions = {}) =>
       orm.em.fork().transactional(
         (em) => {
           const context = em.getTransactionContext<Knex.Transaction>();
           if (context === undefined) throw new Error("no transaction in a transaction");
           return work(sqlOf(context));
         },
-        { ...transactionOptions, clear: true },
+        transactionOptions.snapshot === true ? { isolationLevel: IsolationLevel.REPEATABLE_READ, readOnly: true } : {},
       ),
     isConnected: () => orm.isConnected(),
     close: () => orm.close(true),

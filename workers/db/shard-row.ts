@@ -1,5 +1,5 @@
 import type { RestoreMode, ShardRow } from "../../coordinator/protocol/row.ts";
-import type { Row } from "./database.ts";
+import type { Row, Sql } from "./database.ts";
 
 /** A row of `shards` as the protocol knows it. */
 export const readShardRow = (row: Row): ShardRow => ({
@@ -12,3 +12,10 @@ export const readShardRow = (row: Row): ShardRow => ({
   wall: row["wall"] as boolean,
   halted: row["halted"] as string | null,
 });
+
+/** @throws if there is no such shard: it is not configured */
+export const readShard = async (sql: Sql, shard: number): Promise<ShardRow> => {
+  const { rows } = await sql("SELECT * FROM shards WHERE shard = ?", [shard]);
+  if (rows[0] === undefined) throw new Error(`shard ${shard} has no row`);
+  return readShardRow(rows[0]);
+};

@@ -1,0 +1,90 @@
+import { formatOrderId } from "../../coordinator/protocol/order-id.ts";
+import type { Clock } from "../../coordinator/protocol/ports.ts";
+import type { StatusEvent } from "../../coordinator/protocol/status.ts";
+import { EntryKind } from "../../lua/entry.ts";
+import { applyMessage, type Applied } from "./apply.ts";
+import type { ApplyStore, LogDelivery } from "./ports.ts";
+
+/** A message as the broker handed it out, with what can be answered. Answers may get lost. */
+export interface Delivery extends LogDelivery {
+  ack(): void;
+  /** asks for more time before it is delivered to somebody else */
+  working(): void;
+  /** gives it back, to be delivered again after `delayMs` */
+  again(delayMs: number): void;
+}
+
+/** Told about everything; decides nothing. */
+export interface ApplyObserver {
+  done(delivery: LogDelivery, applied: Applied, durationMs: number): void;
+  fault(delivery: LogDelivery, error: unknown): void;
+}
+
+export interface DeliveryPorts {
+  readonly store: ApplyStore;
+  readonly clock: Clock;
+  readonly observer: ApplyObserver;
+}
+
+/** What to tell Redis and the gateways after the commit; losing it loses nothing. */
+export interface Aftermath {
+  /** undefined while a wall is touched: Redis would call refused orders confirmed */
+  readonly settle: { readonly epoch: number; readonly applied: number } | undefined;
+  readonly status: StatusEvent;
+}
+
+const RETRY_FIRST_MS = 50;
+/** Well below the consumer's ack_wait of 10 s, which each try prolongs. */
+const RETRY_MOST_MS = 2_000;
+/** A halted shard waits for an operator; looking every 5 s is soon enough to see that it was repaired. */
+const HALTED_AGAIN_MS = 5_000;
+
+const statusOf = (shard: number, applied: Applied & { kind: "applied" | "repeated" }): StatusEvent => {
+  const { epoch } = applied;
+  return {
+    shard,
+    epoch,
+    applied: applied.applied,
+    orders:
+      applied.kind === "repeated"
+        ? []
+        : applied.message.entries.flatMap((entry): StatusEvent["orders"] =>
+            entry.kind === EntryKind.order ? [[entry.seq, entry.saleId, entry.purchases]] : [],
+          ),
+    rejected: applied.rejected.map(({ seq, index, reason }) => [formatOrderId({ shard, epoch, seq, index }), reason]),
+  };
+};
+
+const aftermathOf = (shard: number, applied: Applied): Aftermath | undefined => {
+  if (applied.kind !== "applied" && applied.kind !== "repeated") return undefined;
+  return {
+    settle: applied.wall ? undefined : { epoch: applied.epoch, applied: applied.applied },
+    status: statusOf(shard, applied),
+  };
+};
+
+/**
+ * Applies a delivered message and answers the broker: ack after the commit, whatever follows; never without one. A
+ * fault of the store is repeated here with growing delay until it works or `stop` is aborted.
+ */
+export const applyDelivery = async (ports: DeliveryPorts, delivery: Delivery, stop: AbortSignal): Promise<Aftermath | undefined> => {
+  const { store, clock, observer } = ports;
+  for (let retryMs = RETRY_FIRST_MS; ; retryMs = Math.min(retryMs * 2, RETRY_MOST_MS)) {
+    const startedMs = clock.monotonicMs();
+    try {
+      const applied = await applyMessage(store, delivery);
+      if (applied.kind === "halted") delivery.again(HALTED_AGAIN_MS);
+      else delivery.ack();
+      observer.done(delivery, applied, clock.monotonicMs() - startedMs);
+      return aftermathOf(delivery.shard, applied);
+    } catch (error) {
+      observer.fault(delivery, error);
+    }
+    if (stop.aborted) break;
+    delivery.working();
+    await clock.sleep(retryMs, stop);
+    if (stop.aborted) break;
+  }
+  delivery.again(0);
+  return undefined;
+};

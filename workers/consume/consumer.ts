@@ -1,0 +1,152 @@
+import { createInbox, type JetStreamManager, type Msg, type NatsConnection, type Subscription } from "nats";
+import type { Clock } from "../../coordinator/protocol/ports.ts";
+import { consumerHint, LOG_STREAM, logSubject } from "../../coordinator/protocol/subjects.ts";
+import type { Delivery } from "../apply/delivery.ts";
+import { deliveryOf } from "./delivery.ts";
+
+/** How long the broker keeps a request for the next message; a lost one costs at most this. */
+const PULL_MS = 1_000;
+/** For the broker's own answer that the request expired. */
+const GRACE_MS = 500;
+const DISCOVER_FIRST_MS = 50;
+const DISCOVER_MOST_MS = 1_000;
+/** A newer consumer beside an old one that was never deleted is noticed this late, if the hint was lost too. */
+const REDISCOVER_MS = 5_000;
+
+/** In the header of an answer that carries no message. */
+const HEARTBEAT = 100;
+const EXPIRED = 408;
+
+export interface ShardConsumerOptions {
+  readonly connection: NatsConnection;
+  readonly manager: JetStreamManager;
+  readonly shard: number;
+  readonly clock: Clock;
+  readonly fault: (error: unknown) => void;
+}
+
+/**
+ * The messages of one shard, one at a time. The coordinator makes the durable pull consumer; this finds it, asks it,
+ * and finds it again when it is gone. One inbox for all requests, so that a late answer is not lost to its ack_wait.
+ */
+export class ShardConsumer {
+  private readonly options: ShardConsumerOptions;
+  private readonly inbox = createInbox();
+  private readonly subscriptions: Subscription[];
+  private readonly queue: Delivery[] = [];
+  private name: string | undefined;
+  private discoverMs = DISCOVER_FIRST_MS;
+  private discoveredAtMs = -Infinity;
+  /** when the request that is out, if one is, has to be given up */
+  private pullUntilMs = -Infinity;
+  private wake = new AbortController();
+
+  constructor(options: ShardConsumerOptions) {
+    this.options = options;
+    const { connection, shard } = options;
+    const callback = (handle: (message: Msg) => void) => ({
+      callback: (error: Error | null, message: Msg): void => (error === null ? handle(message) : options.fault(error)),
+    });
+    this.subscriptions = [
+      connection.subscribe(
+        this.inbox,
+        callback((message) => this.arrived(message)),
+      ),
+      connection.subscribe(
+        consumerHint(shard),
+        callback(() => this.forget()),
+      ),
+    ];
+  }
+
+  /** The connection to the broker was made anew: requests that were out are lost. */
+  reconnected(): void {
+    this.forget();
+  }
+
+  /** @returns undefined if nothing came for a moment, or on `stop`: ask again */
+  async next(stop: AbortSignal): Promise<Delivery | undefined> {
+    const { clock } = this.options;
+    if (this.queue.length === 0) {
+      if (this.name === undefined || clock.monotonicMs() - this.discoveredAtMs > REDISCOVER_MS) await this.discover();
+      const waitMs = this.name === undefined ? this.nextDiscovery() : this.pull() - clock.monotonicMs();
+      if (this.queue.length === 0) await this.pause(waitMs, stop);
+    }
+    const delivery = this.queue.shift();
+    // The next request is out before this message is acked: the broker then answers it without a round trip.
+    if (delivery !== undefined && this.name !== undefined) this.pull();
+    return delivery;
+  }
+
+  /** Gives back what was not handed out. */
+  close(): void {
+    for (const subscription of this.subscriptions) subscription.unsubscribe();
+    for (const delivery of this.queue.splice(0)) delivery.again(0);
+  }
+
+  private arrived(message: Msg): void {
+    const code = message.headers?.code ?? 0;
+    if (code === HEARTBEAT) return;
+    this.pullUntilMs = -Infinity;
+    if (code === 0) {
+      const delivery = deliveryOf(this.options.connection, this.options.shard, message);
+      if (delivery !== undefined) this.queue.push(delivery);
+    } else if (code !== EXPIRED) this.name = undefined; // 404, 409, 503: the consumer is gone or cannot serve
+    this.wake.abort();
+  }
+
+  private forget(): void {
+    this.name = undefined;
+    this.discoverMs = DISCOVER_FIRST_MS;
+    this.pullUntilMs = -Infinity;
+    this.wake.abort();
+  }
+
+  private async pause(ms: number, stop: AbortSignal): Promise<void> {
+    if (stop.aborted) return;
+    this.wake = new AbortController();
+    const { wake } = this;
+    const end = (): void => wake.abort();
+    stop.addEventListener("abort", end, { once: true });
+    await this.options.clock.sleep(Math.max(ms, 1), wake.signal);
+    stop.removeEventListener("abort", end);
+  }
+
+  private nextDiscovery(): number {
+    const waitMs = this.discoverMs;
+    this.discoverMs = Math.min(this.discoverMs * 2, DISCOVER_MOST_MS);
+    return waitMs;
+  }
+
+  /** @returns when to look again */
+  private pull(): number {
+    const nowMs = this.options.clock.monotonicMs();
+    if (this.pullUntilMs > nowMs) return this.pullUntilMs;
+    this.pullUntilMs = nowMs + PULL_MS + GRACE_MS;
+    this.options.connection.publish(
+      `$JS.API.CONSUMER.MSG.NEXT.${LOG_STREAM}.${this.name}`,
+      JSON.stringify({ batch: 1, expires: PULL_MS * 1_000_000 }),
+      { reply: this.inbox },
+    );
+    return this.pullUntilMs;
+  }
+
+  /** The newest consumer of this shard, if there is one. */
+  private async discover(): Promise<void> {
+    const { manager, shard, clock, fault } = this.options;
+    const before = this.name;
+    this.discoveredAtMs = clock.monotonicMs();
+    let newest: { readonly name: string; readonly created: string } | undefined;
+    try {
+      for await (const { name, created, config } of manager.consumers.list(LOG_STREAM))
+        if (config.filter_subject === logSubject(shard) && (newest === undefined || created > newest.created)) newest = { name, created };
+    } catch (error) {
+      // No stream yet, or the broker is away: asked again with growing delay.
+      fault(error);
+      return;
+    }
+    this.name = newest?.name;
+    if (this.name !== undefined) this.discoverMs = DISCOVER_FIRST_MS;
+    if (this.name !== before) this.pullUntilMs = -Infinity;
+  }
+}

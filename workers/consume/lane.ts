@@ -1,0 +1,68 @@
+import type { NatsConnection } from "nats";
+import { statusSubject } from "../../coordinator/protocol/subjects.ts";
+import { settle, type ScriptRedis } from "../../lua/index.ts";
+import { applyDelivery, type DeliveryPorts } from "../apply/delivery.ts";
+import type { ShardConsumer } from "./consumer.ts";
+
+export interface SettlerOptions {
+  readonly redis: ScriptRedis;
+  readonly shard: number;
+  readonly fault: (error: unknown) => void;
+}
+
+/**
+ * Tells a shard's Redis how far Postgres is, beside the lane, so that a Redis that hangs does not stop the applying.
+ * Only the newest position counts; one that is lost is made up for by the next or by the sweep.
+ */
+export class Settler {
+  private readonly options: SettlerOptions;
+  private wanted: { readonly epoch: number; readonly applied: number } | undefined;
+  private running: Promise<void> | undefined;
+
+  constructor(options: SettlerOptions) {
+    this.options = options;
+  }
+
+  settle(position: { readonly epoch: number; readonly applied: number }): void {
+    this.wanted = position;
+    this.running ??= this.run();
+  }
+
+  /** Resolves when nothing is on its way. */
+  async idle(): Promise<void> {
+    await this.running;
+  }
+
+  private async run(): Promise<void> {
+    const { redis, shard, fault } = this.options;
+    while (this.wanted !== undefined) {
+      const position = this.wanted;
+      this.wanted = undefined;
+      await settle(redis, { shard, ...position }).catch(fault);
+    }
+    this.running = undefined;
+  }
+}
+
+export interface LaneOptions {
+  readonly shard: number;
+  readonly connection: NatsConnection;
+  readonly consumer: ShardConsumer;
+  readonly settler: Settler;
+  readonly delivery: DeliveryPorts;
+}
+
+/** Applies one shard's messages, one after the other, until stopped. */
+export const runLane = async (options: LaneOptions, stop: AbortSignal): Promise<void> => {
+  const { shard, connection, consumer, settler } = options;
+  while (!stop.aborted) {
+    const delivery = await consumer.next(stop);
+    if (delivery === undefined) continue;
+    const aftermath = await applyDelivery(options.delivery, delivery, stop);
+    if (aftermath === undefined) continue;
+    if (aftermath.settle !== undefined) settler.settle(aftermath.settle);
+    if (!connection.isClosed()) connection.publish(statusSubject(shard), JSON.stringify(aftermath.status));
+  }
+  consumer.close();
+  await settler.idle();
+};

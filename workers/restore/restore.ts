@@ -1,0 +1,123 @@
+import { RestoreMode, type ShardRow } from "../../coordinator/protocol/row.ts";
+import type { RestoreRequest } from "../../coordinator/protocol/requests.ts";
+import { Status } from "../../lua/codes.ts";
+import { formatReservation, purchaseField } from "../../lua/fields.ts";
+import { formatPosition } from "../../lua/position.ts";
+import type { StagedSale } from "../../lua/swap.ts";
+import type { RestoredOrder, RestoredSale, RestoreSnapshot, RestoreSource, RestoreTarget } from "./ports.ts";
+
+export const RestoreEnd = {
+  /** the shard's keys are in place, or were put there before by this attempt */
+  done: "done",
+  /** the row or Redis belongs to another attempt */
+  overtaken: "overtaken",
+  /** the staged keys are not what was written: another attempt has to begin */
+  incomplete: "incomplete",
+} as const;
+export type RestoreEnd = (typeof RestoreEnd)[keyof typeof RestoreEnd];
+
+/** Is told after every chunk how many orders are staged: the asker's time-out is on progress, not on duration. */
+export type Progress = (orders: number) => void;
+
+const isOf = (row: ShardRow, request: RestoreRequest): boolean =>
+  row.epoch === request.epoch && row.attempt === request.attempt && row.mode === RestoreMode.rebuild;
+
+type Field = readonly [string, string];
+
+const fieldOf = (sale: RestoredSale, order: RestoredOrder, rejected: boolean): Field => [
+  purchaseField(sale.limit, order.uid, order.key),
+  formatReservation({ epoch: order.epoch, seq: order.seq, index: order.index, units: order.units, rejected }),
+];
+
+/** Stages the orders that bind, and for a limit above one each buyer's total. Returns how many fields that makes. */
+const stageOrders = async (
+  snapshot: RestoreSnapshot,
+  target: RestoreTarget,
+  sale: RestoredSale,
+  staged: (orders: number) => void,
+): Promise<number> => {
+  let count = 0;
+  let buyer: { readonly uid: string; units: number } | undefined;
+  for await (const page of snapshot.orders(sale.saleId)) {
+    const fields = page.map((order) => fieldOf(sale, order, false));
+    // Sorted by buyer: a buyer's total is complete when the next one begins, also across pages.
+    if (sale.limit > 1) {
+      for (const order of page) {
+        if (buyer?.uid === order.uid) {
+          buyer.units += order.units;
+          continue;
+        }
+        if (buyer !== undefined) fields.push([buyer.uid, String(buyer.units)]);
+        buyer = { uid: order.uid, units: order.units };
+      }
+    }
+    await target.stageBuyers(sale.saleId, fields);
+    count += fields.length;
+    staged(page.length);
+  }
+  if (buyer === undefined) return count;
+  await target.stageBuyers(sale.saleId, [[buyer.uid, String(buyer.units)]]);
+  return count + 1;
+};
+
+const stageSale = async (
+  snapshot: RestoreSnapshot,
+  target: RestoreTarget,
+  sale: RestoredSale,
+  epoch: number,
+  staged: (orders: number) => void,
+): Promise<StagedSale> => {
+  let buyers = await stageOrders(snapshot, target, sale, staged);
+  for await (const page of snapshot.rejected(sale.saleId)) {
+    await target.stageBuyers(
+      sale.saleId,
+      page.map((order) => fieldOf(sale, order, true)),
+    );
+    buyers += page.length;
+    staged(0);
+  }
+  let grants = 0;
+  for await (const page of snapshot.grants(sale.saleId)) {
+    await target.stageGrants(sale.saleId, page);
+    grants += page.length;
+    staged(0);
+  }
+  const hasStock = grants > 0;
+  await target.stageSale(sale, { moves: hasStock ? 1 : 0, movedAt: hasStock ? formatPosition({ epoch, seq: 0 }) : "0-0" });
+  return { saleId: sale.saleId, buyers, grants };
+};
+
+/**
+ * DESIGN 7.1 step 3, rebuild: writes the shard's keys anew from one snapshot, beside the live ones, and puts them in
+ * place by one script, only if the row still is this attempt's. Safe to repeat, also by two at once.
+ * @throws faults of either store; nothing is in place then, unless only the last answer was lost
+ */
+export const restoreShard = async (
+  source: RestoreSource,
+  target: RestoreTarget,
+  request: RestoreRequest,
+  progress: Progress,
+): Promise<RestoreEnd> => {
+  let orders = 0;
+  const sales = await source.snapshot(request.shard, async (snapshot) => {
+    if (!isOf(snapshot.row, request)) return undefined;
+    const staged: StagedSale[] = [];
+    for (const sale of snapshot.sales) {
+      staged.push(
+        await stageSale(snapshot, target, sale, request.epoch, (more) => {
+          orders += more;
+          progress(orders);
+        }),
+      );
+    }
+    return staged;
+  });
+  if (sales === undefined) return RestoreEnd.overtaken;
+  const known = new Set(sales.map((sale) => sale.saleId));
+  const dropped = (await target.listSales()).filter((saleId) => !known.has(saleId));
+  // The last look before the step that cannot be taken back: a slow restore must not overwrite a later attempt's.
+  if (!isOf(await source.row(request.shard), request)) return RestoreEnd.overtaken;
+  const { status } = await target.swap({ sales, dropped });
+  if (status === Status.ok || status === Status.duplicate) return RestoreEnd.done;
+  return status === Status.incomplete ? RestoreEnd.incomplete : RestoreEnd.overtaken;
+};

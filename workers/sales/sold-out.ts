@@ -1,0 +1,57 @@
+import { RequestError, type Answer, type SoldOutFacts } from "../../coordinator/protocol/requests.ts";
+import type { SoldOutFlag } from "../../coordinator/protocol/sale.ts";
+import type { Sql } from "../db/database.ts";
+import { GrantState } from "../db/states.ts";
+
+/** What Postgres knows about a sale for the decision of DESIGN 7.4, in one statement: one moment. */
+export const soldOutFacts = async (sql: Sql, saleId: string): Promise<Answer<SoldOutFacts>> => {
+  const { rows } = await sql(
+    `SELECT returns_seq, sold_out_version IS NOT NULL AS sold_out,
+       (SELECT count(*) FROM grants g WHERE g.sale_id = s.id AND g.state = '${GrantState.sent}') AS sent
+     FROM sales s WHERE id = ?`,
+    [saleId],
+  );
+  const row = rows[0];
+  if (row === undefined) return { ok: false, code: RequestError.notFound, detail: `no sale ${saleId}` };
+  return {
+    ok: true,
+    value: { returnsSeq: Number(row["returns_seq"]), sentGrants: Number(row["sent"]), soldOut: row["sold_out"] === true },
+  };
+};
+
+/** Flags a sale sold out, unless a unit was freed or an epoch began since `returnsSeq` was read. */
+export const setSoldOut = async (sql: Sql, saleId: string, returnsSeq: number): Promise<Answer<Record<string, never>>> => {
+  const { rowCount } = await sql("UPDATE sales SET sold_out_version = returns_seq, ever_sold_out = true WHERE id = ? AND returns_seq = ?", [
+    saleId,
+    returnsSeq,
+  ]);
+  return rowCount === 1
+    ? { ok: true, value: {} }
+    : { ok: false, code: RequestError.overtaken, detail: `returns_seq of ${saleId} is not ${returnsSeq}` };
+};
+
+const readFlags = async (sql: Sql): Promise<readonly SoldOutFlag[]> => {
+  const { rows } = await sql("SELECT id, sold_out_version FROM sales WHERE sold_out_version IS NOT NULL ORDER BY id");
+  return rows.map((row) => ({ saleId: String(row["id"]), version: Number(row["sold_out_version"]) }));
+};
+
+/**
+ * Answers "which sales are sold out?" with a query that began after the question came in: a gateway counts the flag's
+ * lease from its asking, so an older answer would be believed too long. Those who ask while a query runs share the next.
+ */
+export const soldOutFlags = (sql: Sql): (() => Promise<readonly SoldOutFlag[]>) => {
+  let running: Promise<unknown> = Promise.resolve();
+  let next: Promise<readonly SoldOutFlag[]> | undefined;
+  return () => {
+    if (next !== undefined) return next;
+    const started = running
+      .catch(() => undefined)
+      .then(() => {
+        next = undefined;
+        running = readFlags(sql);
+        return running as Promise<readonly SoldOutFlag[]>;
+      });
+    next = started;
+    return started;
+  };
+};
