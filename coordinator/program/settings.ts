@@ -121,6 +121,9 @@ export const settings = {
   /** told about each dead letter by POST */
   DOORBUSTER_MESSAGE_ALERT_URL: z.url({ protocol: /^https?$/ }).optional(),
 
+  /** health and metrics of the workers */
+  DOORBUSTER_WORKERS_HOST: text.default("127.0.0.1"),
+  DOORBUSTER_WORKERS_PORT: port.default(8_082),
   /** worker processes; 0 = one per core */
   DOORBUSTER_WORKER_PROCESSES: z.coerce.number().int().min(0).default(0),
   DOORBUSTER_DATABASE_POOL: count.default(6),
