@@ -4,3 +4,4 @@ export * from "./fake-programs.ts";
 export * from "./leftovers.ts";
 export { environment } from "./run.ts";
 export * from "./servers.ts";
+export * from "./stack.ts";
