@@ -2,6 +2,7 @@ import type { Redis } from "ioredis";
 import type { NatsConnection } from "nats";
 import { z } from "zod";
 import { stock } from "../lua/stock.ts";
+import { MESSAGE_SETTINGS, messageService } from "./api/service.ts";
 import { createBroker, type Broker } from "./log/broker.ts";
 import { createShardLog } from "./log/shard-log.ts";
 import { StreamConfigError } from "./log/stream.ts";
@@ -30,6 +31,7 @@ export const COORDINATOR_SETTINGS = [
   "DOORBUSTER_LEASE_MS",
   "DOORBUSTER_OPEN_MS",
   "DOORBUSTER_LOG_BYTES",
+  ...MESSAGE_SETTINGS,
 ] as const;
 export type CoordinatorConfig = Config<(typeof COORDINATOR_SETTINGS)[number]>;
 
@@ -73,18 +75,33 @@ export const runCoordinator = async (options: CoordinatorOptions): Promise<void>
     end();
   });
   let missing = (): readonly string[] => ["broker"];
+  let keepers: readonly Keeper[] = [];
+  const messageServers = new Map(unique(config.REDIS_SHARDS).map((url) => [url, connectMessages(url, log)]));
+  const messages = messageService({
+    config,
+    redis: config.REDIS_SHARDS.map((url) => messageServers.get(url) as Redis),
+    leases: { holds: (shard) => keepers[shard]?.holdsLease === true },
+    registry: metrics.registry,
+    log,
+  });
   const page = createStatusPage({ registry: metrics.registry, missing: () => missing() });
+  messages.mount(page);
   options.listening?.(await page.listen({ host: config.DOORBUSTER_COORDINATOR_HOST, port: config.DOORBUSTER_COORDINATOR_PORT }));
+  const delivering = messages.run(ended.signal);
   try {
     const connection = await connectNatsUntil(config, "coordinator", ended.signal);
     if (connection === undefined) return;
-    await keepAll(options, metrics, connection, ended.signal, (report) => {
+    await keepAll(options, metrics, connection, ended.signal, (report, all) => {
       missing = report;
+      keepers = all;
     });
     await connection.close();
   } finally {
+    end();
     options.stop.removeEventListener("abort", end);
+    await delivering;
     await page.close();
+    for (const redis of messageServers.values()) redis.disconnect();
   }
   if (failed.signal.aborted) throw failed.signal.reason;
 };
@@ -94,7 +111,7 @@ const keepAll = async (
   metrics: CoordinatorMetrics,
   connection: NatsConnection,
   stop: AbortSignal,
-  report: (missing: () => readonly string[]) => void,
+  report: (missing: () => readonly string[], keepers: readonly Keeper[]) => void,
 ): Promise<void> => {
   const { clock = systemClock } = options;
   const sales = new SalesView(connection, clock, (error) => metrics.fault("sales", error));
@@ -105,10 +122,13 @@ const keepAll = async (
   const shards = openShards(options, metrics, broker);
   const { keepers, redisOf } = shards;
   for (const keeper of keepers) wake.push(() => keeper.wake());
-  report(() => [
-    ...(broker.id() === "" ? ["broker"] : []),
-    ...keepers.filter((keeper) => !keeper.isSettled).map((keeper) => `shard ${keeper.shard}`),
-  ]);
+  report(
+    () => [
+      ...(broker.id() === "" ? ["broker"] : []),
+      ...keepers.filter((keeper) => !keeper.isSettled).map((keeper) => `shard ${keeper.shard}`),
+    ],
+    keepers,
+  );
   const facts = createSaleFacts(connection);
   hearApplied(connection, keepers);
   await Promise.all([
@@ -128,6 +148,10 @@ const keepAll = async (
   ]);
   for (const redis of unique(keepers.map(({ shard }) => redisOf(shard)))) redis.disconnect();
 };
+
+/** Own connections: a call of the API never waits behind a rebuild's commands. */
+const connectMessages = (url: string, log: Log): Redis =>
+  connectRedis(url, { name: "coordinator-messages", log, commandTimeoutMs: COMMAND_TIMEOUT_MS });
 
 const openShards = (options: CoordinatorOptions, metrics: CoordinatorMetrics, broker: Broker): Shards => {
   const { config, log, clock = systemClock, random = systemRandom } = options;

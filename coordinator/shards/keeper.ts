@@ -64,6 +64,11 @@ export class Keeper {
     return this.#isOpen;
   }
 
+  /** this process has the shard's lease, at this very moment */
+  get holdsLease(): boolean {
+    return this.#lease.isHeld;
+  }
+
   /** somebody looks after the shard: it is open here, or another coordinator has its lease */
   get isSettled(): boolean {
     return this.#isOpen || this.#lease.isRivals;

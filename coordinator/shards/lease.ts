@@ -30,6 +30,11 @@ export class Lease {
     return this.#isRivals;
   }
 
+  /** true until what was last asked for, counted from before asking, has run out: nobody else can have it yet */
+  get isHeld(): boolean {
+    return this.#heldUntilMs > this.#options.clock.monotonicMs();
+  }
+
   /** Takes the lease, or prolongs it. @returns whether this process has it; false too if the server is away */
   async acquire(): Promise<boolean> {
     const { store, clock, leaseMs, fault } = this.#options;

@@ -1,0 +1,137 @@
+import type { FastifyInstance } from "fastify";
+import type { Redis } from "ioredis";
+import type { Registry } from "prom-client";
+import { callableHosts } from "../messages/callable.ts";
+import { HttpCaller } from "../messages/http-caller.ts";
+import type { MessagePolicy } from "../messages/machine.ts";
+import { Messages } from "../messages/messages.ts";
+import { Placement } from "../messages/placement.ts";
+import type { Leases } from "../messages/ports.ts";
+import { RedisMessageStore } from "../messages/redis-store.ts";
+import { MessageRunner } from "../messages/runner.ts";
+import { Topics } from "../messages/topics.ts";
+import type { Config } from "../program/config.ts";
+import type { Log } from "../program/log.ts";
+import { systemClock, systemRandom } from "../program/system.ts";
+import { messageMetrics, type MessageMetrics } from "./metrics.ts";
+import { messageRoutes } from "./routes.ts";
+
+/** The variables that the message service reads; for the program that runs it. */
+export const MESSAGE_SETTINGS = [
+  "DOORBUSTER_CALLABLE_HOSTS",
+  "DOORBUSTER_COORDINATOR_TOKEN",
+  "DOORBUSTER_MESSAGE_SHARDS",
+  "DOORBUSTER_MESSAGE_QUERY_AFTER_MS",
+  "DOORBUSTER_MESSAGE_RETRY_MS",
+  "DOORBUSTER_MESSAGE_BACKOFF_CAP_MS",
+  "DOORBUSTER_MESSAGE_ROUNDS",
+  "DOORBUSTER_MESSAGE_RETENTION_MS",
+  "DOORBUSTER_MESSAGE_REQUEST_TIMEOUT_MS",
+  "DOORBUSTER_MESSAGE_HOST_CALLS",
+  "DOORBUSTER_MESSAGE_POLL_MS",
+  "DOORBUSTER_MESSAGE_HOLD_MS",
+  "DOORBUSTER_MESSAGE_ALERT_URL",
+] as const;
+
+/** What `version` says. */
+const VERSION = "doorbuster 0.1.0";
+/** One look takes so many messages; so many wait for one host; so many are worked on at a time. */
+const BATCH = 500;
+const HOST_WAITING = 2_000;
+const IN_FLIGHT_MOST = 20_000;
+
+export interface MessageService {
+  /** adds the API to a server that does not listen yet */
+  mount(app: FastifyInstance): void;
+  /** delivers and asks back until `stop`; then waits for the calls on the wire */
+  run(stop: AbortSignal): Promise<void>;
+}
+
+/**
+ * Everything of the two-phase messages that one coordinator runs.
+ * @param parts.redis the connection of shard N is the N-th
+ */
+export const messageService = (parts: {
+  readonly config: Config<(typeof MESSAGE_SETTINGS)[number]>;
+  readonly redis: readonly Redis[];
+  readonly leases: Leases;
+  readonly registry: Registry;
+  readonly log: Log;
+}): MessageService => {
+  const { config, redis, leases, registry, log } = parts;
+  const store = new RedisMessageStore(redis, systemClock);
+  const count = config.DOORBUSTER_MESSAGE_SHARDS || redis.length;
+  const placement = new Placement(store, { shards: redis.length, count: Math.min(count, redis.length) });
+  const policy: MessagePolicy = {
+    queryAfterMs: config.DOORBUSTER_MESSAGE_QUERY_AFTER_MS,
+    retryMs: config.DOORBUSTER_MESSAGE_RETRY_MS,
+    backoffMostMs: config.DOORBUSTER_MESSAGE_BACKOFF_CAP_MS,
+    rounds: config.DOORBUSTER_MESSAGE_ROUNDS,
+    retentionMs: config.DOORBUSTER_MESSAGE_RETENTION_MS,
+  };
+  const hostCalls = config.DOORBUSTER_MESSAGE_HOST_CALLS;
+  const caller = new HttpCaller({ connections: hostCalls });
+  const callable = callableHosts(config.DOORBUSTER_CALLABLE_HOSTS);
+  const metrics: MessageMetrics = messageMetrics(registry, {
+    counts: () => messages.counts(),
+    inFlight: () => runner.inFlight,
+  });
+  const runner: MessageRunner = new MessageRunner(
+    {
+      store,
+      caller,
+      leases,
+      clock: systemClock,
+      random: systemRandom,
+      callable,
+      watch: {
+        called: (kind, verdict) => metrics.calls.inc({ kind, verdict }),
+        dead: (shard, gid, record) => {
+          metrics.dead.inc();
+          log.error({ shard, gid, state: record.state, reason: record.reason, rounds: record.rounds }, "a message is a dead letter");
+        },
+        troubled: (shard, doing, error) => {
+          metrics.troubles.inc();
+          log.warn({ shard, doing, err: (error as Error).message }, "a message is delayed");
+        },
+      },
+    },
+    {
+      policy,
+      pollMs: config.DOORBUSTER_MESSAGE_POLL_MS,
+      batch: BATCH,
+      holdMs: config.DOORBUSTER_MESSAGE_HOLD_MS,
+      hostCalls,
+      hostWaiting: HOST_WAITING,
+      inFlightMost: IN_FLIGHT_MOST,
+      requestTimeoutMs: config.DOORBUSTER_MESSAGE_REQUEST_TIMEOUT_MS,
+      alertUrl: config.DOORBUSTER_MESSAGE_ALERT_URL ?? "",
+    },
+  );
+  const messages: Messages = new Messages({
+    store,
+    placement,
+    policy,
+    clock: systemClock,
+    kick: (shard, gid, applied) => runner.kick(shard, gid, applied),
+  });
+  const topics = new Topics(store);
+  return {
+    mount: (app) =>
+      messageRoutes(app, {
+        messages,
+        topics,
+        callable,
+        random: systemRandom,
+        metrics,
+        registry,
+        version: VERSION,
+        token: config.DOORBUSTER_COORDINATOR_TOKEN,
+        fault: (error) => log.error({ err: error }, "a call of the message API failed"),
+      }),
+    run: async (stop) => {
+      await Promise.all([placement.run(systemClock, stop), runner.run(placement.shards, stop)]);
+      await caller.close();
+    },
+  };
+};
