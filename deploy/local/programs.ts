@@ -30,7 +30,7 @@ export interface Programs {
 }
 
 /** What only some of the programs are told. */
-const PRIVATE = ["DATABASE_URL", "DOORBUSTER_ADMIN_TOKEN", "DOORBUSTER_TICKET_KEYS"] as const;
+const PRIVATE = ["DATABASE_URL", "DOORBUSTER_ADMIN_TOKEN", "DOORBUSTER_TICKET_KEYS", "DOORBUSTER_COORDINATOR_TOKEN"] as const;
 
 const withoutPrivate = (environment: Environment): Environment => ({
   ...environment,
@@ -95,6 +95,7 @@ export const makePrograms = async (run: Run, dist: string, stores: Stores): Prom
       }),
       coordinator: program(ProgramName.coordinator, `${at(coordinatorPort)}/readyz`, {
         DOORBUSTER_COORDINATOR_PORT: String(coordinatorPort),
+        DOORBUSTER_COORDINATOR_TOKEN: given["DOORBUSTER_COORDINATOR_TOKEN"],
       }),
       workers: program(ProgramName.workers, `${at(workersPort)}/readyz`, {
         DATABASE_URL: stores.postgres.url,
