@@ -1,0 +1,172 @@
+import { Redis } from "ioredis";
+import { connect, type NatsConnection } from "nats";
+import {
+  Request,
+  SALES_BUCKET,
+  WORKERS,
+  statusSubject,
+  type SaleRecord,
+  type SoldOutFlag,
+  type StatusEvent,
+} from "../../coordinator/protocol/index.ts";
+import {
+  acquireLease,
+  closeShard,
+  defineSale,
+  grant,
+  keepShard,
+  openShard,
+  parsePosition,
+  readOutbox,
+  settle,
+  shardState,
+  swapShard,
+} from "../../lua/index.ts";
+import { startNats, startRedis, type NatsServer, type RedisServer } from "./servers.ts";
+
+/** How long a shard opened by hand stays open: as long as any test. */
+const OPEN_MS = 3_600_000;
+const TOKEN = "shop";
+
+/**
+ * Real Redis and NATS with shards that are opened by hand, for tests of the gateway alone: no coordinator, no worker, no
+ * Postgres. What those would do is done by a call, so that a test decides when.
+ */
+export class Shop {
+  readonly redis: readonly RedisServer[];
+  readonly nats: NatsServer;
+  readonly connection: NatsConnection;
+  /** answered to whoever asks for the sold-out flags; undefined = nobody answers */
+  flags: readonly SoldOutFlag[] | undefined = [];
+  readonly #clients: readonly Redis[];
+  #attempts = 0;
+
+  constructor(redis: readonly RedisServer[], nats: NatsServer, connection: NatsConnection) {
+    this.redis = redis;
+    this.nats = nats;
+    this.connection = connection;
+    this.#clients = redis.map((server) => {
+      const client = new Redis(server.url, { retryStrategy: () => 20, maxRetriesPerRequest: null });
+      client.on("error", () => undefined);
+      return client;
+    });
+    connection.subscribe(Request.soldOutFlags, {
+      queue: WORKERS,
+      callback: (error, message) => {
+        if (error === null && this.flags !== undefined) message.respond(JSON.stringify({ ok: true, value: this.flags }));
+      },
+    });
+  }
+
+  client(shard: number): Redis {
+    return this.#clients[shard] as Redis;
+  }
+
+  /** Begins the next epoch on what Redis has (or the first, on nothing) and opens the shard. @returns the epoch */
+  async openShard(shard: number): Promise<number> {
+    const redis = this.client(shard);
+    const attempt = `attempt${++this.#attempts}`;
+    await acquireLease(redis, { shard, token: TOKEN, leaseMs: OPEN_MS });
+    const closed = await closeShard(redis, { shard, token: TOKEN, attempt });
+    if (closed.status !== "ok") throw new Error(`close: ${closed.status}`);
+    const { epoch, last, replicationId } = closed;
+    const begun =
+      epoch === 0
+        ? await swapShard(redis, { shard, attempt, replicationId, toEpoch: 1, sales: [], dropped: [] })
+        : await keepShard(redis, { shard, attempt, replicationId, fromEpoch: epoch, upto: last, toEpoch: epoch + 1 });
+    if (begun.status !== "ok") throw new Error(`begin: ${begun.status}`);
+    const opened = await openShard(redis, { shard, token: TOKEN, attempt, replicationId, epoch: epoch + 1, openMs: OPEN_MS });
+    if (opened.status !== "ok") throw new Error(`open: ${opened.status}`);
+    return epoch + 1;
+  }
+
+  /** Puts a sale into the bucket and, with its units, on its shards. */
+  async openSale(sale: Partial<SaleRecord> & { readonly id: string }, unitsPerShard: number): Promise<SaleRecord> {
+    const record: SaleRecord = {
+      campaign: "test",
+      title: sale.id,
+      totalUnits: unitsPerShard,
+      priceMinor: 100,
+      currency: "CNY",
+      opensAtMs: Date.now() - 60_000,
+      closesAtMs: Date.now() + 3_600_000,
+      limitPerBuyer: 1,
+      state: "open",
+      shards: [0],
+      version: 1,
+      ...sale,
+    };
+    for (const shard of record.shards) {
+      const { epoch } = await shardState(this.client(shard), { shard });
+      await this.define(record, shard, epoch);
+      if (unitsPerShard > 0) await this.addUnits(record.id, `opening-${shard}`, unitsPerShard, shard);
+    }
+    await this.putRecord(record);
+    return record;
+  }
+
+  async define(record: SaleRecord, shard: number, epoch: number): Promise<void> {
+    const { id: saleId, version, state, limitPerBuyer: limit, opensAtMs, closesAtMs } = record;
+    await defineSale(this.client(shard), { shard, epoch, saleId, version, state, limit, opensAtMs, closesAtMs });
+  }
+
+  async addUnits(saleId: string, grantId: string, units: number, shard = 0): Promise<void> {
+    const { epoch } = await shardState(this.client(shard), { shard });
+    const answer = await grant(this.client(shard), { shard, epoch, saleId, grantId, units });
+    if (answer.status !== "ok") throw new Error(`grant: ${answer.status}`);
+  }
+
+  async putRecord(record: SaleRecord): Promise<void> {
+    const bucket = await this.connection.jetstream().views.kv(SALES_BUCKET);
+    await bucket.put(record.id, JSON.stringify(record));
+  }
+
+  /**
+   * What a worker does with everything in the outbox: settles it and says so.
+   * @param say false: the status event is lost
+   * @returns the event
+   */
+  async apply(shard: number, { say = true, rejected = [] as [string, string][] } = {}): Promise<StatusEvent> {
+    const redis = this.client(shard);
+    const { epoch, applied, last } = await shardState(redis, { shard });
+    const upto = parsePosition(last)?.seq ?? 0;
+    const after = parsePosition(applied);
+    const entries = await readOutbox(redis, {
+      shard,
+      after: after?.epoch === epoch ? after : { epoch, seq: 0 },
+      count: 100_000,
+    });
+    const orders = entries.flatMap(({ entry }): [number, string, string][] =>
+      entry.kind === "o" ? [[entry.seq, entry.saleId, entry.purchases]] : [],
+    );
+    await settle(redis, { shard, epoch, applied: upto });
+    const event = { shard, epoch, applied: upto, orders, rejected };
+    if (say) this.say(event);
+    return event;
+  }
+
+  say(event: StatusEvent): void {
+    this.connection.publish(statusSubject(event.shard), JSON.stringify(event));
+  }
+
+  async stop(): Promise<void> {
+    for (const client of this.#clients) client.disconnect();
+    await this.connection.close();
+    await Promise.all([this.nats.stop(), ...this.redis.map((server) => server.stop())]);
+  }
+}
+
+/** Servers with `shards` open, empty shards, each on a Redis of its own. */
+export const startShop = async (shards = 1): Promise<Shop> => {
+  const [nats, ...redis] = await Promise.all([startNats(), ...Array.from({ length: shards }, () => startRedis())]);
+  const connection = await connect({
+    servers: nats.url,
+    user: nats.user,
+    pass: nats.pass,
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 50,
+  });
+  const shop = new Shop(redis, nats, connection);
+  for (let shard = 0; shard < shards; shard++) await shop.openShard(shard);
+  return shop;
+};
