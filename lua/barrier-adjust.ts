@@ -3,6 +3,8 @@ import { loadScript, type ScriptRedis } from "./script.ts";
 export const barrierAdjustScript = loadScript("barrier-adjust");
 export const barrierQueryScript = loadScript("barrier-query");
 
+export const barrierRevertScript = loadScript("barrier-revert");
+
 export const BarrierAnswer = {
   ok: "OK",
   /** done before: nothing changed, and that is a success */
@@ -41,3 +43,7 @@ export const queryBarrier = async (
   { barrier, ttlS }: { barrier: string; ttlS: number },
 ): Promise<typeof BarrierAnswer.ok | typeof BarrierAnswer.failure> =>
   (await barrierQueryScript.run(redis, [barrier], [ttlS])) as typeof BarrierAnswer.ok | typeof BarrierAnswer.failure;
+
+/** Takes a step back whose message has failed. @returns whether there was one to take back */
+export const revertBarrier = async (redis: ScriptRedis, request: Omit<AdjustBarrier, "compensates">): Promise<boolean> =>
+  (await barrierRevertScript.run(redis, [request.stockKey, request.barrier], [request.amount, request.ttlS])) === BarrierAnswer.ok;

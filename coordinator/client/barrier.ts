@@ -1,0 +1,119 @@
+import { adjustBarrier, BarrierAnswer, queryBarrier, revertBarrier, type AdjustBarrier } from "../../lua/barrier-adjust.ts";
+import { barrierKey } from "../../lua/keys.ts";
+import type { ScriptRedis } from "../../lua/script.ts";
+
+/** What a local step came to. Both `done` and `duplicate` mean that it happened, once. */
+export const Step = { done: "done", duplicate: "duplicate", failure: "failure" } as const;
+export type Step = (typeof Step)[keyof typeof Step];
+
+/** The parameters by which the coordinator says what a call is about. */
+export interface Caller {
+  readonly transType: string;
+  readonly gid: string;
+  readonly branchId: string;
+  readonly op: string;
+}
+
+/** dtm's names: the step that a compensating one undoes. */
+const UNDONE: Readonly<Record<string, string>> = { cancel: "try", compensate: "action", rollback: "action" };
+const MESSAGE = { branchId: "00", op: "msg", barrierId: "01" } as const;
+/** dtm's default in its samples: a day */
+const TTL_S = 86_400;
+
+/**
+ * Makes a local step happen once, however often it is called, and never after a query-back declared that it did not
+ * happen. Keys and values are dtm's, so that its clients may share them. Each call takes the next barrier id: call in
+ * the same order every time.
+ */
+export class Barrier implements Caller {
+  readonly transType: string;
+  readonly gid: string;
+  readonly branchId: string;
+  readonly op: string;
+  #calls = 0;
+  readonly #made: { readonly redis: ScriptRedis; readonly step: AdjustBarrier }[] = [];
+
+  constructor(caller: Caller) {
+    const { transType, gid, branchId, op } = caller;
+    if (transType === "" || gid === "" || branchId === "" || op === "")
+      throw new Error(`not a call of a coordinator: ${JSON.stringify(caller)}`);
+    this.transType = transType;
+    this.gid = gid;
+    this.branchId = branchId;
+    this.op = op;
+  }
+
+  /** The step of the caller of a message itself. */
+  static ofMessage(gid: string): Barrier {
+    return new Barrier({ transType: "msg", gid, branchId: MESSAGE.branchId, op: MESSAGE.op });
+  }
+
+  /**
+   * From a request that the coordinator sent: its URL (absolute, or the path with its query), or the parsed query.
+   * @throws if gid, trans_type, branch_id or op is missing
+   */
+  static fromRequest(request: string | URL | URLSearchParams | Readonly<Record<string, unknown>>): Barrier {
+    const query =
+      typeof request === "string" || request instanceof URL
+        ? new URL(request, "http://localhost").searchParams
+        : request instanceof URLSearchParams
+          ? request
+          : new URLSearchParams(Object.entries(request).filter((pair): pair is [string, string] => typeof pair[1] === "string"));
+    const get = (name: string): string => query.get(name) ?? "";
+    return new Barrier({ transType: get("trans_type"), gid: get("gid"), branchId: get("branch_id"), op: get("op") });
+  }
+
+  /** The step that this one compensates; undefined if it compensates none. */
+  get undone(): string | undefined {
+    return UNDONE[this.op];
+  }
+
+  /** `01`, `02`, ...: of the next step under this barrier */
+  nextId(): string {
+    this.#calls += 1;
+    return String(this.#calls).padStart(2, "0");
+  }
+
+  /**
+   * Adds `amount` (below zero: takes) to the counter at `stockKey`, once. The barrier is looked at before the stock:
+   * whoever took the last unit is told `duplicate` when asking again, not `failure`.
+   * @returns failure: the stock is missing or too low (nothing was written), or the step was declared not to happen
+   */
+  async checkAdjustAmount(redis: ScriptRedis, stockKey: string, amount: number, ttlS = TTL_S): Promise<Step> {
+    if (!Number.isSafeInteger(amount)) throw new RangeError(`not a whole amount: ${amount}`);
+    const id = this.nextId();
+    const { undone } = this;
+    const step: AdjustBarrier = {
+      stockKey,
+      barrier: barrierKey(this.gid, this.branchId, this.op, id),
+      compensates: undone === undefined ? undefined : barrierKey(this.gid, this.branchId, undone, id),
+      amount,
+      ttlS,
+    };
+    const answer = await adjustBarrier(redis, step);
+    if (answer === BarrierAnswer.ok || answer === BarrierAnswer.duplicate) this.#made.push({ redis, step });
+    if (answer === BarrierAnswer.ok || answer === BarrierAnswer.skipped) return Step.done;
+    return answer === BarrierAnswer.duplicate ? Step.duplicate : Step.failure;
+  }
+
+  /**
+   * Takes back what `checkAdjustAmount` did under this barrier, because the message has failed in the meantime: a rival
+   * call with the same gid found no stock and aborted it just before stock came back. @returns whether all of it could be
+   */
+  async revert(): Promise<boolean> {
+    for (const { redis, step } of this.#made) await revertBarrier(redis, step);
+    return this.#made.length > 0;
+  }
+
+  /**
+   * Answers a query-back about a step made by `checkAdjustAmount`: `done`, or `failure`, and then it never will happen.
+   * The barrier's time to live must be longer than the message may stay prepared.
+   */
+  async queryPrepared(redis: ScriptRedis, ttlS = TTL_S): Promise<Step> {
+    const barrier = barrierKey(this.gid, MESSAGE.branchId, MESSAGE.op, MESSAGE.barrierId);
+    return (await queryBarrier(redis, { barrier, ttlS })) === BarrierAnswer.ok ? Step.done : Step.failure;
+  }
+}
+
+/** The HTTP status by which a service tells the coordinator what a step, or a query-back, came to. */
+export const statusOf = (step: Step): 200 | 409 => (step === Step.failure ? 409 : 200);

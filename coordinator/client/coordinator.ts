@@ -1,0 +1,208 @@
+import { setTimeout as wait } from "node:timers/promises";
+import { Agent, request } from "undici";
+
+/** The call may have been carried out, or not: repeat it, or leave the message to the query-back. */
+export class OutcomeUnknown extends Error {
+  override readonly name = "OutcomeUnknown";
+}
+
+/** The coordinator refused the call itself: a mistake in the call, not an outcome. */
+export class CallRefused extends Error {
+  override readonly name = "CallRefused";
+  readonly status: number;
+
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+export interface CoordinatorOptions {
+  /** with or without dtm's prefix `/api/dtmsvr` */
+  readonly url: string;
+  /** bearer token, if the coordinator wants one */
+  readonly token?: string;
+  /** time-out of one try; default 3 s */
+  readonly timeoutMs?: number;
+  /** tries of a call that was not answered, or with a 5xx; default 3. All calls can be repeated */
+  readonly tries?: number;
+  /** before the second try; doubled with each further one; default 100 ms */
+  readonly retryMs?: number;
+  /** sockets to the coordinator; default 64 */
+  readonly connections?: number;
+  /** gather the calls of one turn of the event loop into one request; default true. dtm's own server has no such call: then it is not tried again */
+  readonly bulk?: boolean;
+}
+
+export interface Answer {
+  readonly status: number;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+type CallName = "prepare" | "submit" | "abort";
+
+interface Queued {
+  readonly call: CallName;
+  readonly body: unknown;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+const BULK_MOST = 128;
+const BODY_BYTES_MOST = 8 << 20;
+const PREFIX = "/api/dtmsvr";
+
+/** A coordinator at an address: ours, or dtm's own server. Every call is bounded in time, tries and sockets. */
+export class Coordinator {
+  /** base of every call, dtm's prefix included */
+  readonly url: string;
+  readonly #options: Required<Omit<CoordinatorOptions, "token" | "url" | "bulk">>;
+  readonly #headers: Readonly<Record<string, string>>;
+  readonly #agent: Agent;
+  #bulk: boolean;
+  #queue: Queued[] = [];
+
+  constructor(options: CoordinatorOptions) {
+    const url = options.url.replace(/\/+$/, "");
+    this.url = url.endsWith(PREFIX) ? url : url + PREFIX;
+    this.#options = {
+      timeoutMs: options.timeoutMs ?? 3_000,
+      tries: options.tries ?? 3,
+      retryMs: options.retryMs ?? 100,
+      connections: options.connections ?? 64,
+    };
+    this.#bulk = options.bulk ?? true;
+    this.#headers = {
+      "content-type": "application/json",
+      ...(options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }),
+    };
+    this.#agent = new Agent({ connections: this.#options.connections, pipelining: 1 });
+  }
+
+  /** prepare, submit or abort: 200, 409 or 425 as the coordinator said. @throws OutcomeUnknown, CallRefused */
+  call(call: CallName, body: unknown): Promise<Answer> {
+    if (!this.#bulk) return this.#settled("POST", `/${call}`, body);
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ call, body, resolve, reject });
+      if (this.#queue.length === 1) setImmediate(() => this.#flush());
+    });
+  }
+
+  /** A new gid, unique in the world. */
+  async newGid(): Promise<string> {
+    const { body } = await this.#settled("GET", "/newGid");
+    return String(body["gid"]);
+  }
+
+  /** The state of a message, undefined if there is none. */
+  async state(gid: string): Promise<"prepared" | "submitted" | "succeed" | "failed" | undefined> {
+    const { body } = await this.#settled("GET", `/query?${queryOf({ gid })}`);
+    const transaction = body["transaction"] as { status?: "prepared" | "submitted" | "succeed" | "failed" } | null;
+    return transaction?.status;
+  }
+
+  async subscribe(topic: string, url: string, remark = ""): Promise<Answer> {
+    return this.#settled("GET", `/subscribe?${queryOf({ topic, url, remark })}`);
+  }
+
+  async unsubscribe(topic: string, url: string): Promise<Answer> {
+    return this.#settled("GET", `/unsubscribe?${queryOf({ topic, url })}`);
+  }
+
+  /** Ends the sockets. Calls on the wire fail. */
+  close(): Promise<void> {
+    return this.#agent.destroy();
+  }
+
+  #flush(): void {
+    const batch = this.#queue.splice(0, BULK_MOST);
+    if (this.#queue.length > 0) setImmediate(() => this.#flush());
+    const [only] = batch;
+    if (only === undefined) return;
+    if (batch.length === 1) void this.#settled("POST", `/${only.call}`, only.body).then(only.resolve, only.reject);
+    else void this.#together(batch);
+  }
+
+  async #together(batch: readonly Queued[]): Promise<void> {
+    const single = (one: Queued): Promise<void> => this.#settled("POST", `/${one.call}`, one.body).then(one.resolve, one.reject);
+    try {
+      const { status, body } = await this.#try(
+        "POST",
+        "/bulk",
+        batch.map(({ call, body }) => ({ call, body })),
+      );
+      const answers = status === 200 ? (body["answers"] as readonly Answer[]) : [];
+      if (status === 404) this.#bulk = false;
+      await Promise.all(
+        batch.map(async (one, i) => {
+          const answer = answers[i];
+          if (answer === undefined || answer.status >= 500) return single(one);
+          return judge(answer, one.resolve, one.reject);
+        }),
+      );
+    } catch {
+      await Promise.all(batch.map(single));
+    }
+  }
+
+  async #settled(method: "GET" | "POST", path: string, body?: unknown): Promise<Answer> {
+    for (let tried = 1; ; tried += 1) {
+      try {
+        const answer = await this.#try(method, path, body);
+        if (answer.status < 500) return await new Promise((resolve, reject) => judge(answer, resolve, reject));
+        if (tried >= this.#options.tries) throw new OutcomeUnknown(`${path}: ${answer.status} ${messageOf(answer)}`);
+      } catch (error) {
+        if (error instanceof CallRefused || error instanceof OutcomeUnknown) throw error;
+        if (tried >= this.#options.tries) throw new OutcomeUnknown(`${path}: ${(error as Error).message}`, { cause: error });
+      }
+      await wait(this.#options.retryMs * 2 ** (tried - 1) * (0.5 + Math.random() / 2));
+    }
+  }
+
+  async #try(method: "GET" | "POST", path: string, body?: unknown): Promise<Answer> {
+    const answer = await request(this.url + path, {
+      dispatcher: this.#agent,
+      method,
+      headers: this.#headers,
+      body: method === "POST" ? JSON.stringify(body) : null,
+      signal: AbortSignal.timeout(this.#options.timeoutMs),
+    });
+    const length = Number(answer.headers["content-length"] ?? 0);
+    if (length > BODY_BYTES_MOST) throw new Error(`an answer of ${length} bytes`);
+    const text = await answer.body.text();
+    return { status: answer.statusCode, body: parse(text) };
+  }
+}
+
+const queryOf = (parameters: Readonly<Record<string, string>>): string => new URLSearchParams(parameters).toString();
+
+/** What the coordinator said for people. */
+export const messageOf = (answer: Answer): string => (typeof answer.body["message"] === "string" ? answer.body["message"] : "");
+
+const parse = (text: string): Readonly<Record<string, unknown>> => {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : {};
+  } catch {
+    return { message: text.slice(0, 300) };
+  }
+};
+
+/** 200, 409 and 425 are outcomes; other 4xx are mistakes. dtm's server answers a mistake with 500. */
+const judge = (answer: Answer, resolve: (answer: Answer) => void, reject: (error: unknown) => void): void => {
+  if (answer.status === 200 || answer.status === 409 || answer.status === 425) resolve(answer);
+  else reject(new CallRefused(answer.status, `${answer.status} ${messageOf(answer)}`));
+};
+
+let chosen: Coordinator | undefined;
+
+/** Sets the coordinator of every message that names none. */
+export const useCoordinator = (coordinator: Coordinator | CoordinatorOptions): Coordinator => {
+  chosen = coordinator instanceof Coordinator ? coordinator : new Coordinator(coordinator);
+  return chosen;
+};
+
+export const chosenCoordinator = (): Coordinator => {
+  if (chosen === undefined) throw new Error("no coordinator: call useCoordinator({ url }) first, or give one to the message");
+  return chosen;
+};
