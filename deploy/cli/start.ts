@@ -59,7 +59,7 @@ const announce = (ready: ReadyFile, file: string | undefined): void => {
 };
 
 /** Keeps the file true while processes are replaced, until `stop`. */
-const keepReadyFile = async (stack: Stack, ready: ReadyFile, file: string, stop: AbortSignal): Promise<void> => {
+export const keepReadyFile = async (stack: Stack, ready: ReadyFile, file: string, stop: AbortSignal): Promise<void> => {
   let written = "";
   while (!stop.aborted) {
     const current = { ...ready, ...(await stack.info()) } as ReadyFile;

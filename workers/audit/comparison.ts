@@ -1,4 +1,5 @@
 import { parseReservation, unpackPurchase } from "../../lua/fields.ts";
+import { LIVE_STATES, parseOrderLine } from "./order-line.ts";
 import type { OutboxEntry } from "./redis-facts.ts";
 import { DifferenceKind, type Difference } from "./difference.ts";
 import { SaleSet, type Tally } from "./sale-set.ts";
@@ -20,9 +21,6 @@ export interface Settled {
   readonly shards: readonly { readonly shard: number; readonly epoch: number; readonly applied: number }[];
   readonly sales: readonly { readonly id: string; readonly limitPerBuyer: number }[];
 }
-
-/** Orders in other states bind nobody: their units came back or were never given. */
-const LIVE_STATES: ReadonlySet<string> = new Set(["pending_payment", "paid"]);
 
 /**
  * Compares Redis's buyers, the outbox and Postgres's orders one to one. Feed all fields first, then entries and orders
@@ -60,20 +58,14 @@ export class Comparison {
     for (const entry of entries) this.#entries.push({ ...entry, shard });
   }
 
-  /** @param lines see ORDER_LINE in postgres-facts.ts */
+  /** @param lines see ORDER_LINE in order-line.ts */
   addOrders(lines: readonly string[]): void {
     for (const line of lines) {
-      const [saleId = "", uid = "", key = "", shardText, epochText, seqText, indexText, unitsText, state = ""] = line.split("\t");
-      const order = {
-        shard: Number(shardText),
-        epoch: Number(epochText),
-        seq: Number(seqText),
-        index: Number(indexText),
-        units: Number(unitsText),
-      };
-      const set = this.#set(saleId);
-      if (!LIVE_STATES.has(state)) {
-        set.addReleased(uid, key, order, state === "rejected");
+      const order = parseOrderLine(line);
+      const { uid, key } = order;
+      const set = this.#set(order.saleId);
+      if (!LIVE_STATES.has(order.state)) {
+        set.addReleased(uid, key, order, order.state === "rejected");
         continue;
       }
       if (this.#isTwice(order.shard, order.epoch, order.seq, order.index))

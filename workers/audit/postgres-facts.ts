@@ -1,5 +1,6 @@
 import { MikroORM, type Knex } from "@mikro-orm/postgresql";
 import type { PostgresFacts } from "./facts.ts";
+import { ORDER_LINE } from "./order-line.ts";
 
 const ORDERS_A_PAGE = 20_000;
 
@@ -15,10 +16,6 @@ export interface Snapshot {
   /** Pages of all orders, one line an order (see `ORDER_LINE`). */
   orders(): AsyncGenerator<readonly string[]>;
 }
-
-/** Tab separated: sale, uid, purchase key, shard, epoch, seq, index, units, state. Ids have no tabs (ids.ts). */
-const ORDER_LINE =
-  "concat_ws(E'\\t', sale_id, uid, purchase_key, shard::text, epoch::text, seq::text, idx::text, units::text, state) AS line";
 
 type Row = Readonly<Record<string, unknown>>;
 const rows = async (sql: Knex, text: string): Promise<readonly Row[]> => (await sql.raw<{ rows: Row[] }>(text)).rows;

@@ -1,0 +1,147 @@
+import { createServer, type Server } from "node:http";
+import type { AddressInfo, Socket } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import { fire, type Magazine, type Shot } from "./crowd-cannon.ts";
+
+interface Counted extends Shot {
+  readonly number: number;
+}
+
+const open = new Set<Socket>();
+let server: Server | undefined;
+
+/** Echoes the path; `treat` may deal with the connection itself and return true. */
+const serve = async (treat: (path: string, socket: Socket) => boolean, port = 0): Promise<number> => {
+  const started = createServer((request, response) => {
+    if (treat(request.url ?? "", request.socket)) return;
+    setImmediate(() => response.writeHead(request.method === "POST" ? 202 : 503, { "retry-after": "3" }).end(request.url));
+  });
+  started.on("connection", (socket) => {
+    open.add(socket);
+    socket.on("close", () => open.delete(socket));
+  });
+  await new Promise<void>((resolve) => void started.listen(port, "127.0.0.1", resolve));
+  server = started;
+  return (started.address() as AddressInfo).port;
+};
+
+const close = async (): Promise<void> => {
+  const closing = server;
+  server = undefined;
+  if (closing === undefined) return;
+  const closed = new Promise<void>((resolve) => void closing.close(() => resolve()));
+  for (const socket of open) socket.destroy();
+  await closed;
+};
+
+afterEach(close);
+
+/** All shots once; failed ones again until they are answered. */
+const magazineOf = (shots: number, answered: Magazine<Counted>["answered"], onFailed: () => void = () => undefined): Magazine<Counted> => {
+  const waiting = Array.from({ length: shots }, (_, number): Counted => ({ number, method: "POST", path: `/shot/${number}` }));
+  return {
+    next: () => waiting.shift(),
+    isEmpty: () => waiting.length === 0,
+    answered,
+    failed: (shot) => {
+      onFailed();
+      waiting.push(shot);
+    },
+  };
+};
+
+describe("fire", () => {
+  it("sends each shot once and gives each its own answer", async () => {
+    const seen: string[] = [];
+    const port = await serve((path) => {
+      seen.push(path);
+      return false;
+    });
+    const answers = new Map<number, string>();
+    await fire(
+      magazineOf(2_000, (shot, reply) => {
+        expect(reply.status).toBe(202);
+        expect(reply.retryAfterMs).toBe(3_000);
+        answers.set(shot.number, reply.body);
+      }),
+      { url: `http://127.0.0.1:${port}`, connections: 20 },
+    );
+    expect(seen).toHaveLength(2_000);
+    expect(new Set(seen).size).toBe(2_000);
+    expect(answers.size).toBe(2_000);
+    for (const [number, body] of answers) expect(body).toBe(`/shot/${number}`);
+  });
+
+  it("tells of a shot whose connection breaks, and never mixes answers up", async () => {
+    const broken = new Set<string>();
+    const port = await serve((path, socket) => {
+      // the first time, every seventh connection breaks: at once, or in the middle of an answer
+      const number = Number(path.split("/")[2]);
+      if (number % 7 !== 0 || broken.has(path)) return false;
+      broken.add(path);
+      if (number % 2 === 0) socket.destroy();
+      else socket.end("HTTP/1.1 202 Accepted\r\nContent-Length: 50\r\n\r\nhalf an ans");
+      return true;
+    });
+    const answers = new Map<number, string>();
+    let failures = 0;
+    await fire(
+      magazineOf(
+        1_000,
+        (shot, reply) => answers.set(shot.number, reply.body),
+        () => (failures += 1),
+      ),
+      { url: `http://127.0.0.1:${port}`, connections: 10 },
+    );
+    expect(failures).toBe(broken.size);
+    expect(answers.size).toBe(1_000);
+    for (const [number, body] of answers) expect(body).toBe(`/shot/${number}`);
+  });
+
+  it("waits for a server that is away, without losing more than was on its way", async () => {
+    const connections = 10;
+    let port = await serve(() => false);
+    let failures = 0;
+    let answered = 0;
+    let restarting: Promise<void> | undefined;
+    const restart = async (): Promise<void> => {
+      await close();
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      port = await serve(() => false, port);
+    };
+    await fire(
+      magazineOf(
+        3_000,
+        () => {
+          answered += 1;
+          if (answered === 1_000) restarting = restart();
+        },
+        () => (failures += 1),
+      ),
+      { url: `http://127.0.0.1:${port}`, connections },
+    );
+    await restarting;
+    expect(answered).toBe(3_000);
+    expect(failures).toBeLessThanOrEqual(connections);
+  });
+
+  it("stops when it is told to", async () => {
+    const port = await serve(() => false);
+    const stop = new AbortController();
+    let answered = 0;
+    await fire(
+      {
+        next: () => ({ number: 0, method: "GET", path: "/again" }),
+        isEmpty: () => false,
+        answered: (_shot, reply) => {
+          expect(reply.status).toBe(503);
+          answered += 1;
+          if (answered === 100) stop.abort();
+        },
+        failed: () => undefined,
+      },
+      { url: `http://127.0.0.1:${port}`, connections: 2, stop: stop.signal },
+    );
+    expect(answered).toBeGreaterThanOrEqual(100);
+  });
+});

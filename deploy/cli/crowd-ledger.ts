@@ -1,0 +1,131 @@
+import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
+
+/** What a buyer was told, over HTTP or a WebSocket. */
+export interface Told {
+  /** 0 for a WebSocket frame */
+  readonly status: number;
+  /** undefined if the answer was none of ours */
+  readonly code: string | undefined;
+  readonly orderId?: string | undefined;
+}
+
+/** What the buyer does next. */
+export const Next = { done: "done", again: "again" } as const;
+export type Next = (typeof Next)[keyof typeof Next];
+
+export interface Counts {
+  /** sent, answered or not */
+  requests: number;
+  /** buyers told that a unit is theirs */
+  reserved: number;
+  /** further answers of the same order id to the same buyer */
+  repeats: number;
+  soldOut: number;
+  rateLimited: number;
+  /** told to come again: 503 with a code of ours, or not open yet */
+  comeAgain: number;
+  /** any other refusal */
+  refused: number;
+  /** transport failures, 5xx without a code of ours, and answers that contradict an earlier one */
+  errors: number;
+}
+
+const WON: ReadonlySet<string> = new Set(["reserved", "confirmed"]);
+/** `sale_unknown`: a gateway process that was started this moment may not have heard of the sale. */
+const COME_AGAIN: ReadonlySet<string> = new Set(["paused", "recovering", "busy", "try_again", "not_open", "sale_unknown"]);
+/** Contradictions that are kept to be shown. */
+const SHOWN = 20;
+
+/** Everything that the crowd was told: each answer of each buyer, compared with what the buyer was told before. */
+export class Ledger {
+  readonly counts: Counts = { requests: 0, reserved: 0, repeats: 0, soldOut: 0, rateLimited: 0, comeAgain: 0, refused: 0, errors: 0 };
+  /** first order id of each buyer, by number */
+  readonly orderIds: (string | undefined)[];
+  /** answers that cannot both be true, readable */
+  readonly contradictions: string[] = [];
+  /** of answered purchases, in microseconds */
+  readonly latency: RecordableHistogram = createHistogram();
+  readonly #soldOut: Uint8Array;
+  #answered = 0;
+  readonly #hasAnswer: Uint8Array;
+
+  constructor(buyers: number) {
+    this.orderIds = Array.from({ length: buyers });
+    this.#soldOut = new Uint8Array(buyers);
+    this.#hasAnswer = new Uint8Array(buyers);
+  }
+
+  /** buyers that have a definite answer */
+  get answered(): number {
+    return this.#answered;
+  }
+
+  failed(): Next {
+    this.counts.requests += 1;
+    this.counts.errors += 1;
+    return Next.again;
+  }
+
+  record(buyer: number, told: Told): Next {
+    const { counts } = this;
+    const { code } = told;
+    counts.requests += 1;
+    if (code === undefined) {
+      counts.errors += 1;
+      return Next.again;
+    }
+    if (code === "rate_limited") {
+      counts.rateLimited += 1;
+      return Next.again;
+    }
+    if (COME_AGAIN.has(code)) {
+      counts.comeAgain += 1;
+      return Next.again;
+    }
+    if (this.#hasAnswer[buyer] === 0) {
+      this.#hasAnswer[buyer] = 1;
+      this.#answered += 1;
+    }
+    if (WON.has(code)) this.#won(buyer, told.orderId);
+    else if (code === "sold_out") this.#lost(buyer);
+    else counts.refused += 1;
+    return Next.done;
+  }
+
+  /** A contradiction found by looking at the standing: counts as an error. */
+  contradict(text: string): void {
+    this.counts.errors += 1;
+    if (this.contradictions.length < SHOWN) this.contradictions.push(text);
+  }
+
+  #won(buyer: number, orderId: string | undefined): void {
+    const first = this.orderIds[buyer];
+    if (orderId === undefined) this.contradict(`buyer ${buyer}: a win without an order id`);
+    else if (first === undefined) {
+      this.orderIds[buyer] = orderId;
+      this.counts.reserved += 1;
+      if (this.#soldOut[buyer] === 1) this.contradict(`buyer ${buyer}: told sold_out, then ${orderId}`);
+    } else if (first === orderId) this.counts.repeats += 1;
+    else this.contradict(`buyer ${buyer}: told ${first}, then ${orderId}`);
+  }
+
+  #lost(buyer: number): void {
+    this.counts.soldOut += 1;
+    this.#soldOut[buyer] = 1;
+    if (this.orderIds[buyer] !== undefined) this.contradict(`buyer ${buyer}: told ${this.orderIds[buyer]}, then sold_out`);
+  }
+}
+
+/** Reads an answer's body; undefined fields where it is none of ours. */
+export const readAnswer = (status: number, body: string): Told => {
+  try {
+    const { code, orderId } = JSON.parse(body) as { code?: unknown; orderId?: unknown };
+    return {
+      status,
+      code: typeof code === "string" ? code : undefined,
+      orderId: typeof orderId === "string" ? orderId : undefined,
+    };
+  } catch {
+    return { status, code: undefined };
+  }
+};

@@ -1,0 +1,182 @@
+import type { RecordableHistogram } from "node:perf_hooks";
+import { WebSocket } from "ws";
+import { Next, type Ledger } from "./crowd-ledger.ts";
+
+export interface SocketsOptions {
+  /** base URL of the gateway */
+  readonly gateway: string;
+  /** lowest buyer's number */
+  readonly first: number;
+  readonly count: number;
+  readonly ticketOf: (buyer: number) => string;
+  readonly ledger: Ledger;
+  /** buy sent to `confirmed` pushed, in microseconds */
+  readonly confirmLatency: RecordableHistogram;
+  readonly stop: AbortSignal;
+  /** a buyer without a final answer goes home after this */
+  readonly patienceMs: number;
+}
+
+/** All sockets fire within this after the start. */
+const SPREAD_MS = 300;
+const RECONNECT_MS = 300;
+/** A push that does not come: asking again tells the truth. */
+const ASK_AGAIN_MS = 5_000;
+/** Buyers that send the same purchase twice at once. */
+const DOUBLE = 0.2;
+
+interface Frame {
+  readonly op?: unknown;
+  readonly ref?: unknown;
+  readonly code?: unknown;
+  readonly orderId?: unknown;
+  readonly retryAfterMs?: unknown;
+}
+
+const readFrame = (data: unknown): Frame => {
+  try {
+    return JSON.parse(String(data)) as Frame;
+  } catch {
+    return {};
+  }
+};
+
+/** One buyer on one socket at a time: connects again when it breaks, until the order is final or there is none. */
+class SocketBuyer {
+  readonly opened: Promise<void>;
+  readonly done: Promise<void>;
+  readonly #options: SocketsOptions;
+  readonly #buyer: number;
+  #socket: WebSocket | undefined;
+  #isBuying = false;
+  #isDone = false;
+  #isFinal = false;
+  #sentAt = 0;
+  /** when the purchase that won was sent; 0 before it is answered */
+  #wonAt = 0;
+  #undecided = 0;
+  #askAgain: NodeJS.Timeout | undefined;
+  #resolveOpened: () => void = () => undefined;
+  #resolveDone: () => void = () => undefined;
+
+  constructor(buyer: number, options: SocketsOptions) {
+    this.#buyer = buyer;
+    this.#options = options;
+    this.opened = new Promise((resolve) => {
+      this.#resolveOpened = resolve;
+    });
+    this.done = new Promise((resolve) => {
+      this.#resolveDone = resolve;
+    });
+    this.#connect();
+  }
+
+  buy(): void {
+    this.#isBuying = true;
+    this.#send();
+    if (Math.random() < DOUBLE) this.#send();
+  }
+
+  finish(): void {
+    if (this.#isDone) return;
+    this.#isDone = true;
+    clearTimeout(this.#askAgain);
+    this.#socket?.close();
+    this.#resolveOpened();
+    this.#resolveDone();
+  }
+
+  #connect(): void {
+    if (this.#isDone) return;
+    const url = `${this.#options.gateway.replace(/^http/, "ws")}/live?ticket=${this.#options.ticketOf(this.#buyer)}`;
+    const socket = new WebSocket(url, { perMessageDeflate: false });
+    this.#socket = socket;
+    socket.on("open", () => {
+      this.#resolveOpened();
+      if (this.#isBuying) this.#send();
+    });
+    socket.on("message", (data) => this.#heard(readFrame(data)));
+    // an error is always followed by close
+    socket.on("error", () => undefined);
+    socket.on("close", () => {
+      // purchases whose answer went down with the socket
+      for (; this.#undecided > 0; this.#undecided -= 1) this.#options.ledger.failed();
+      if (!this.#isDone) setTimeout(() => this.#connect(), RECONNECT_MS * (1 + Math.random()));
+    });
+  }
+
+  #send(): void {
+    if (this.#isDone || this.#socket?.readyState !== WebSocket.OPEN) return;
+    this.#undecided += 1;
+    this.#sentAt = performance.now();
+    this.#socket.send(`{"op":"buy","ref":${this.#buyer}}`);
+    this.#later(ASK_AGAIN_MS);
+  }
+
+  /** Asks again after `ms` unless the order is final before. */
+  #later(ms: number): void {
+    clearTimeout(this.#askAgain);
+    this.#askAgain = setTimeout(() => this.#send(), ms);
+  }
+
+  #heard(frame: Frame): void {
+    if (this.#isDone || !this.#isBuying) return;
+    const code = typeof frame.code === "string" ? frame.code : undefined;
+    const orderId = typeof frame.orderId === "string" ? frame.orderId : undefined;
+    if (frame.op === "outcome") this.#decided(code, orderId, frame.retryAfterMs);
+    else if (frame.op === "status") this.#changed(code, orderId);
+    // the second purchase of a double click may still be on its way
+    if (this.#isFinal && this.#undecided === 0) this.finish();
+  }
+
+  #decided(code: string | undefined, orderId: string | undefined, retryAfterMs: unknown): void {
+    const { ledger } = this.#options;
+    this.#undecided -= 1;
+    const wins = ledger.counts.reserved;
+    if (ledger.record(this.#buyer, { status: 0, code, orderId }) === Next.again) {
+      this.#later(typeof retryAfterMs === "number" ? retryAfterMs : RECONNECT_MS);
+      return;
+    }
+    if (ledger.counts.reserved > wins) this.#wonAt = this.#sentAt;
+    if (code === "confirmed") this.#confirmed();
+    else if (code !== "reserved") this.#isFinal = true;
+  }
+
+  #changed(code: string | undefined, orderId: string | undefined): void {
+    const { ledger } = this.#options;
+    const told = ledger.orderIds[this.#buyer];
+    if (told !== undefined && told !== orderId) ledger.contradict(`buyer ${this.#buyer}: told ${told}, pushed ${orderId}`);
+    if (code === "confirmed") this.#confirmed();
+    else if (code === "rejected") this.#isFinal = true;
+  }
+
+  #confirmed(): void {
+    // a push may overtake the answer: then the answer brings the latency
+    if (this.#isFinal || this.#wonAt === 0) return;
+    this.#isFinal = true;
+    this.#options.confirmLatency.record(Math.max(1, Math.round((performance.now() - this.#wonAt) * 1_000)));
+  }
+}
+
+/** Connects all sockets (or as many as can be within the patience). */
+export const openSockets = async (options: SocketsOptions): Promise<{ rush(): Promise<void> }> => {
+  const buyers = Array.from({ length: options.count }, (_, index) => new SocketBuyer(options.first + index, options));
+  const finishAll = (): void => {
+    for (const buyer of buyers) buyer.finish();
+  };
+  options.stop.addEventListener("abort", finishAll, { once: true });
+  const patience = (): NodeJS.Timeout => setTimeout(finishAll, options.patienceMs);
+  let timer = patience();
+  await Promise.all(buyers.map((buyer) => buyer.opened));
+  clearTimeout(timer);
+  return {
+    rush: async () => {
+      timer = patience();
+      const starts = buyers.map((buyer) => setTimeout(() => buyer.buy(), Math.random() * SPREAD_MS));
+      await Promise.all(buyers.map((buyer) => buyer.done));
+      for (const start of starts) clearTimeout(start);
+      clearTimeout(timer);
+      options.stop.removeEventListener("abort", finishAll);
+    },
+  };
+};

@@ -1,0 +1,72 @@
+import { styleText } from "node:util";
+import Table from "cli-table3";
+
+/** What `--report FILE` holds: counts of buyers, answers, orders and units; times in ms. */
+export interface DemoReport {
+  readonly stock: number;
+  readonly buyers: number;
+  readonly requests: number;
+  /** buyers told that a unit is theirs */
+  readonly reserved: number;
+  /** further answers with the same order id */
+  readonly repeats: number;
+  readonly soldOut: number;
+  readonly rateLimited: number;
+  /** told to come again later (503 with a code of ours) */
+  readonly comeAgain: number;
+  /** transport failures, 5xx without a code of ours, contradictions */
+  readonly errors: number;
+  /** of the reserved buyers: those that GET calls confirmed */
+  readonly confirmed: number;
+  /** live orders in Postgres */
+  readonly orders: number;
+  readonly free: number;
+  readonly inFlight: number;
+  /** units in live orders above the stock */
+  readonly oversold: number;
+  /** buyers told `reserved` who have no such order at the end */
+  readonly lost: number;
+  readonly duplicateOrders: number;
+  readonly restarts: number;
+  readonly requestsPerSecond: number;
+  readonly ordersPerSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly confirmP99Ms: number;
+  readonly auditOk: boolean;
+}
+
+const count = (value: number): string => value.toLocaleString("en-US");
+const good = (text: string): string => styleText("green", text);
+const bad = (text: string): string => styleText("red", text);
+const zero = (value: number): string => (value === 0 ? good("0") : bad(count(value)));
+
+/** Nothing lost, nothing twice, nothing too much, and the audit agrees. */
+export const isSound = (report: DemoReport): boolean =>
+  report.auditOk && report.oversold === 0 && report.lost === 0 && report.duplicateOrders === 0 && report.confirmed === report.reserved;
+
+/** The summary that a newcomer sees last. */
+export const reportText = (report: DemoReport): string => {
+  const table = new Table({ style: { head: ["bold"], border: ["gray"] }, colAligns: ["left", "right", "left"] });
+  const same = (value: number, expected: number): string => (value === expected ? good(count(value)) : bad(count(value)));
+  table.push(
+    ["stock", count(report.stock), "units on sale"],
+    ["buyers", count(report.buyers), `sent ${count(report.requests)} requests, ${count(report.requestsPerSecond)} a second`],
+    ["reserved", count(report.reserved), "buyers told that a unit is theirs"],
+    ["confirmed", same(report.confirmed, report.reserved), "of them, asked with GET at the end"],
+    ["orders", same(report.orders, report.reserved), `rows in Postgres, ${count(report.ordersPerSecond)} a second`],
+    ["left", count(report.free), `units; ${count(report.inFlight)} on their way`],
+    ["sold out", count(report.soldOut), "answers"],
+    ["repeats", count(report.repeats), "winners who asked again and got the same order"],
+    ["rate limited", count(report.rateLimited), "answers"],
+    ["come again", count(report.comeAgain), "answers, with Retry-After"],
+    ["errors", report.errors === 0 ? good("0") : styleText("yellow", count(report.errors)), "broken connections and answers not ours"],
+    ["oversold", zero(report.oversold), "units"],
+    ["lost", zero(report.lost), "buyers told reserved without an order"],
+    ["duplicates", zero(report.duplicateOrders), "orders"],
+    ["restarts", count(report.restarts), "of servers and programs"],
+    ["decision", `${report.p50Ms} ms`, `median; p99 ${report.p99Ms} ms`],
+    ["confirmed after", `${report.confirmP99Ms} ms`, "p99, from buy to committed"],
+  );
+  return table.toString();
+};

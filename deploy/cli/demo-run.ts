@@ -1,0 +1,216 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { pino } from "pino";
+import { compareInThread, eachLiveOrder, glance, openStores, type AuditReport, type AuditStores } from "../../workers/index.ts";
+import { auditOnce, storesOf } from "./audit.ts";
+import { buyerOf, Crowd } from "./crowd.ts";
+import type { DemoReport } from "./demo-report.ts";
+import type { Screen } from "./demo-screen.ts";
+import type { ReadyFile } from "./ready-file.ts";
+import { signingKeys } from "./tickets.ts";
+
+export interface DemoSale {
+  readonly id: string;
+  readonly units: number;
+}
+
+export interface DemoRun {
+  readonly ready: ReadyFile;
+  readonly sales: readonly DemoSale[];
+  /** totals over the sales */
+  readonly stock: number;
+  readonly buyers: number;
+  readonly restarts: () => number;
+  readonly screen: Screen;
+  readonly stop: AbortSignal;
+}
+
+export interface DemoResult {
+  readonly report: DemoReport;
+  readonly audited: AuditReport;
+  /** answers that cannot both be true */
+  readonly contradictions: readonly string[];
+}
+
+/** "A few hundred WebSocket buyers", fewer in a small crowd. */
+const SOCKETS = 300;
+const SOCKETS_PART = 10;
+const GLANCE_MS = 250;
+/** The backlog may stand still this long (a store that was killed is back within seconds). */
+const BACKLOG_PATIENCE_MS = 60_000;
+const AUDIT_TRIES = 5;
+const AUDIT_AGAIN_MS = 3_000;
+
+/** Keeps the screen up to date, and knows when Postgres had which number of orders. */
+class Watcher {
+  sold = 0;
+  /** when `sold` was seen to change last */
+  soldAt = 0;
+  #left: number | undefined;
+  #answers = 0;
+  #answersAt = 0;
+  readonly #run: DemoRun;
+  readonly #crowd: Crowd;
+  readonly #stores: AuditStores;
+  readonly #ended = new AbortController();
+  #looking: Promise<void> | undefined;
+
+  constructor(run: DemoRun, crowd: Crowd, stores: AuditStores) {
+    this.#run = run;
+    this.#crowd = crowd;
+    this.#stores = stores;
+  }
+
+  start(): void {
+    this.#answersAt = performance.now();
+    this.#looking = this.#look();
+  }
+
+  async end(): Promise<void> {
+    this.#ended.abort();
+    await this.#looking;
+  }
+
+  async #look(): Promise<void> {
+    const saleIds = this.#run.sales.map((sale) => sale.id);
+    while (!this.#ended.signal.aborted) {
+      const seen = await glance(this.#stores, saleIds).catch(() => undefined);
+      const now = performance.now();
+      this.#left = seen?.left;
+      if (seen !== undefined && seen.sold !== this.sold) {
+        this.sold = seen.sold;
+        this.soldAt = now;
+      }
+      this.#show(now);
+      await delay(GLANCE_MS, undefined, { signal: this.#ended.signal }).catch(() => undefined);
+    }
+  }
+
+  #show(now: number): void {
+    const { ledger } = this.#crowd;
+    const answers = ledger.counts.requests - ledger.counts.errors;
+    this.#run.screen.show({
+      answered: ledger.answered,
+      reserved: ledger.counts.reserved,
+      confirmed: this.sold,
+      decisionsPerSecond: Math.round(((answers - this.#answers) * 1_000) / Math.max(1, now - this.#answersAt)),
+      left: this.#left,
+    });
+    this.#answers = answers;
+    this.#answersAt = now;
+  }
+}
+
+/** Resolves when Postgres has an order for every reserved buyer, or nothing has moved for long. */
+const drainBacklog = async (crowd: Crowd, watcher: Watcher, stop: AbortSignal): Promise<void> => {
+  const from = performance.now();
+  while (!stop.aborted && watcher.sold < crowd.ledger.counts.reserved) {
+    if (performance.now() - Math.max(from, watcher.soldAt) > BACKLOG_PATIENCE_MS) return;
+    await delay(GLANCE_MS, undefined, { signal: stop }).catch(() => undefined);
+  }
+};
+
+/** A server that was killed a moment ago may still be starting. */
+const auditPatiently = async (run: DemoRun): Promise<AuditReport> => {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await auditOnce(storesOf(run.ready));
+    } catch (error) {
+      if (attempt === AUDIT_TRIES) throw error;
+      run.screen.say(`${(error as Error).message}; the audit is tried again`);
+      await delay(AUDIT_AGAIN_MS, undefined, { signal: run.stop });
+    }
+  }
+};
+
+/** Orders of these sales, and the reserved buyers without theirs. */
+const countOrders = async (stores: AuditStores, run: DemoRun, crowd: Crowd): Promise<{ orders: number; lost: number }> => {
+  const { orderIds } = crowd.ledger;
+  const found = new Set<number>();
+  let orders = 0;
+  await eachLiveOrder(
+    stores,
+    run.sales.map((sale) => sale.id),
+    (order) => {
+      orders += 1;
+      const buyer = buyerOf(order.uid);
+      if (orderIds[buyer] === order.orderId) found.add(buyer);
+    },
+  );
+  return { orders, lost: crowd.ledger.counts.reserved - found.size };
+};
+
+const ms = (microseconds: number): number => Math.round(microseconds / 100) / 10;
+const perSecond = (count: number, tookMs: number): number => Math.round((count * 1_000) / Math.max(1, tookMs));
+
+/** The crowd comes to open sales: rush, backlog, every winner's standing, audit. @throws if it was stopped or nothing could be audited */
+export const runDemo = async (run: DemoRun): Promise<DemoResult> => {
+  const { screen, stop } = run;
+  const stores = await openStores(storesOf(run.ready), compareInThread(), pino({ level: "silent" }));
+  try {
+    const crowd = new Crowd({
+      gateway: run.ready.gateway,
+      keys: signingKeys(run.ready.ticketKeys),
+      sales: run.sales.map((sale) => sale.id),
+      buyers: run.buyers,
+      sockets: Math.min(SOCKETS, Math.floor(run.buyers / SOCKETS_PART)),
+      stop,
+    });
+    const watcher = new Watcher(run, crowd, stores);
+    const { counts } = crowd.ledger;
+    let startedAt = 0;
+    await crowd.rush(() => {
+      startedAt = performance.now();
+      screen.begin({ buyers: run.buyers, stock: run.stock });
+      watcher.start();
+    });
+    const rushMs = performance.now() - startedAt;
+    const requests = counts.requests;
+    stop.throwIfAborted();
+    await drainBacklog(crowd, watcher, stop);
+    stop.throwIfAborted();
+    const soldAfterMs = watcher.soldAt - startedAt;
+    let confirmed = 0;
+    await crowd.confirm((_buyer, code) => {
+      if (code === "confirmed") confirmed += 1;
+    });
+    await watcher.end();
+    screen.end();
+    stop.throwIfAborted();
+    screen.say("auditing Redis, the log and Postgres");
+    const audited = await auditPatiently(run);
+    const sold = await countOrders(stores, run, crowd);
+    const ours = audited.sales.filter((sale) => run.sales.some(({ id }) => id === sale.id));
+    const total = (of: (sale: (typeof ours)[number]) => number): number => ours.reduce((sum, sale) => sum + of(sale), 0);
+    return {
+      audited,
+      contradictions: crowd.ledger.contradictions,
+      report: {
+        stock: run.stock,
+        buyers: run.buyers,
+        requests,
+        reserved: counts.reserved,
+        repeats: counts.repeats,
+        soldOut: counts.soldOut,
+        rateLimited: counts.rateLimited,
+        comeAgain: counts.comeAgain,
+        errors: counts.errors,
+        confirmed,
+        orders: sold.orders,
+        free: total((sale) => sale.free),
+        inFlight: total((sale) => sale.inFlight + sale.reserved),
+        oversold: total((sale) => Math.max(0, sale.sold - sale.total)),
+        lost: sold.lost,
+        duplicateOrders: total((sale) => sale.duplicates),
+        restarts: run.restarts(),
+        requestsPerSecond: perSecond(requests, rushMs),
+        ordersPerSecond: perSecond(sold.orders, soldAfterMs),
+        p50Ms: ms(crowd.ledger.latency.percentile(50)),
+        p99Ms: ms(crowd.ledger.latency.percentile(99)),
+        confirmP99Ms: ms(crowd.confirmLatency.percentile(99)),
+        auditOk: audited.ok,
+      },
+    };
+  } finally {
+    await stores.close();
+  }
+};
