@@ -100,13 +100,18 @@ export class Exchange {
     const closes = this.#closes || this.#edge.draining;
     res.writeStatus(head);
     if (name !== "") res.writeHeader(name, value);
-    if (body === undefined) res.endWithoutBody(undefined, closes);
-    else if (!this.#isHead) res.end(body, closes);
-    else {
-      // uWebSockets.js would send a body also for HEAD, and aborts the process for endWithoutBody(length).
-      res.writeHeader("Content-Length", String(Buffer.byteLength(body)));
-      res.endWithoutBody(undefined, closes);
+    if (body !== undefined && !this.#isHead) {
+      res.end(body, closes);
+      return;
     }
+    // uWebSockets.js sends a body also for HEAD, and any length but 0 told to endWithoutBody (undefined too) ends the
+    // process. A HEAD that closes its connection says 0: it cannot say both.
+    if (closes) {
+      res.endWithoutBody(0, true);
+      return;
+    }
+    if (body !== undefined) res.writeHeader("Content-Length", String(Buffer.byteLength(body)));
+    res.endWithoutBody();
   }
 
   #end(): void {

@@ -1,0 +1,203 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { OutcomeCode, outcomeKinds, refusals } from "../buy/outcome.ts";
+import { startEdge, ticketFor, type TestEdge } from "../testing/edge.ts";
+import { ask, request, Wire, type WireAnswer } from "../testing/wire.ts";
+import { OPENS_AT_MS } from "../testing/written-desk.ts";
+import { forwardedAddress } from "./exchange.ts";
+import { preferredWait } from "./held-answers.ts";
+import { headText } from "./answer.ts";
+import { matchesEtag } from "./sale-route.ts";
+
+let edge: TestEdge;
+const NOW_MS = 1_700_000_000_123;
+
+beforeAll(async () => {
+  edge = await startEdge({ nowMs: () => NOW_MS });
+});
+afterAll(() => edge.close());
+
+// The written desk judges tickets by the real clock, the routes show this one.
+const buy = (uid: string, headers: readonly string[] = [], body = ""): Promise<WireAnswer | undefined> =>
+  ask(edge.port, request("POST", `/buy/${ticketFor(uid)}`, headers, body));
+const fields = (answer: WireAnswer | undefined): unknown => JSON.parse(answer?.body ?? "null");
+
+describe("POST /buy/:ticket", () => {
+  it("answers reserved with the order, its units and where to look", async () => {
+    const ticket = ticketFor("win");
+    const answer = await ask(edge.port, request("POST", `/buy/${ticket}`, [], '{"units":2}'));
+    expect(answer).toMatchObject({
+      status: 202,
+      reason: "Accepted",
+      headers: {
+        "content-type": "application/json",
+        "cache-control": "no-store",
+        "x-content-type-options": "nosniff",
+        location: `/buy/${ticket}`,
+      },
+    });
+    expect(fields(answer)).toEqual({ code: "reserved", orderId: "0-1-3-0", units: 2 });
+  });
+
+  it("answers every refusal by the outcome table, as problem+json", async () => {
+    for (const [name, outcome] of Object.entries(refusals)) {
+      if (name === "none" || name.startsWith("ticket") || name === "saleUnknown") continue;
+      const answer = await buy(name);
+      const { status, title, retryable } = outcomeKinds[outcome.code];
+      expect(answer?.status, name).toBe(status);
+      expect(answer?.headers["content-type"]).toBe("application/problem+json");
+      expect(answer?.headers["cache-control"]).toBe("no-store");
+      expect(answer?.headers["retry-after"], name).toBe(retryable ? "1" : undefined);
+      expect(fields(answer)).toEqual({ code: outcome.code, title, status, detail: outcome.detail ?? expect.stringMatching(/\.$/) });
+    }
+  });
+
+  it("says when the sale opens and when to come back", async () => {
+    const early = await buy("early");
+    expect([early?.status, early?.headers["retry-after"]]).toEqual([403, "62"]);
+    expect(fields(early)).toMatchObject({ code: "not_open", opensAt: new Date(OPENS_AT_MS).toISOString() });
+    const often = await buy("often");
+    expect([often?.status, often?.headers["retry-after"]]).toEqual([429, "2"]);
+  });
+
+  it("answers a repeat of a stored purchase 200, a refused order 409 with its reason", async () => {
+    const again = await buy("again");
+    expect([again?.status, fields(again)]).toEqual([200, { code: "confirmed", orderId: "0-1-5-0", units: 1 }]);
+    const rejected = await buy("rejected");
+    expect([rejected?.status, fields(rejected)]).toMatchObject([409, { code: "rejected", orderId: "0-1-8-0", reason: "quota" }]);
+  });
+
+  it("hands over units, key and an exempt loopback address", async () => {
+    edge.desk.bought.length = 0;
+    await buy("win", ["Idempotency-Key: key-1"], '{"units":3}');
+    expect(edge.desk.bought).toEqual([{ uid: "win", units: 3, key: "key-1", address: "" }]);
+  });
+
+  it("holds the answer with Prefer: wait until the order is final", async () => {
+    const wire = await Wire.open(edge.port);
+    wire.write(request("POST", `/buy/${ticketFor("win")}`, ["Prefer: respond-async, wait=20"]));
+    await expect.poll(() => edge.desk.waiting.size, { timeout: 10_000 }).toBe(1);
+    for (const done of edge.desk.waiting.values()) done({ code: "confirmed", orderId: "0-1-3-0", units: 1 });
+    const answer = await wire.answer();
+    expect([answer?.status, fields(answer)]).toEqual([201, { code: "confirmed", orderId: "0-1-3-0", units: 1 }]);
+    expect(edge.desk.waiting.size).toBe(0);
+    wire.destroy();
+  });
+
+  it("answers 202 when the wait is over, and forgets a client that left", async () => {
+    const answer = await buy("win", ["Prefer: wait=1"]);
+    expect([answer?.status, edge.desk.waiting.size]).toEqual([202, 0]);
+    const wire = await Wire.open(edge.port);
+    wire.write(request("POST", `/buy/${ticketFor("win")}`, ["Prefer: wait=20"]));
+    await expect.poll(() => edge.desk.waiting.size, { timeout: 10_000 }).toBe(1);
+    wire.destroy();
+    await expect.poll(() => edge.desk.waiting.size, { timeout: 10_000 }).toBe(0);
+    expect(edge.mounted.waiting()).toBe(0);
+  });
+});
+
+describe("GET /buy/:ticket", () => {
+  it("answers a standing 200 whatever it is, and what cannot be told by the table", async () => {
+    const get = (uid: string): Promise<WireAnswer | undefined> => ask(edge.port, request("GET", `/buy/${ticketFor(uid)}`));
+    expect([(await get("nobody"))?.status, fields(await get("nobody"))]).toEqual([200, { code: "none" }]);
+    expect([(await get("win"))?.status, fields(await get("win"))]).toEqual([200, { code: "reserved", orderId: "0-1-3-0", units: 1 }]);
+    expect(fields(await get("again"))).toEqual({ code: "confirmed", orderId: "0-1-5-0", units: 1 });
+    expect([(await get("rejected"))?.status, fields(await get("rejected"))]).toMatchObject([200, { code: "rejected", reason: "quota" }]);
+    const recovering = await get("recovering");
+    expect([recovering?.status, recovering?.headers["retry-after"]]).toEqual([503, "1"]);
+  });
+});
+
+describe("GET /sales/:id", () => {
+  it("answers cached bytes, and 304 to who has them", async () => {
+    const full = await ask(edge.port, request("GET", "/sales/sale-1"));
+    expect([full?.status, full?.body, full?.headers["etag"], full?.headers["doorbuster-time"]]).toEqual([
+      200,
+      edge.desk.view.body.toString("utf8"),
+      '"v1"',
+      String(NOW_MS),
+    ]);
+    const same = await ask(edge.port, request("GET", "/sales/sale-1", ['If-None-Match: "v0", W/"v1"']));
+    expect([same?.status, same?.body, same?.headers["etag"], same?.headers["content-length"]]).toEqual([304, "", '"v1"', undefined]);
+    edge.desk.view = { ...edge.desk.view, etag: '"v2"', body: Buffer.from("{}") };
+    const changed = await ask(edge.port, request("GET", "/sales/sale-1", ['If-None-Match: "v1"']));
+    expect([changed?.status, changed?.body, changed?.headers["etag"]]).toEqual([200, "{}", '"v2"']);
+  });
+
+  it("answers HEAD with the length and no body", async () => {
+    const head = await ask(edge.port, request("HEAD", "/sales/sale-1"), true);
+    expect([head?.status, head?.headers["content-length"], head?.body]).toEqual([200, String(edge.desk.view.body.length), ""]);
+  });
+
+  it("compares validators as RFC 9110 says", () => {
+    expect([matchesEtag('"a"', '"a"'), matchesEtag('W/"a"', '"a"'), matchesEtag('"b" , "a"', '"a"'), matchesEtag("*", '"a"')]).toEqual([
+      true,
+      true,
+      true,
+      true,
+    ]);
+    expect([matchesEtag("", '"a"'), matchesEtag('"b"', '"a"'), matchesEtag("a", '"a"')]).toEqual([false, false, false]);
+  });
+});
+
+describe("health", () => {
+  it("tells alive from ready", async () => {
+    expect((await ask(edge.port, request("GET", "/readyz")))?.status).toBe(200);
+    edge.desk.ready = false;
+    expect((await ask(edge.port, request("GET", "/readyz")))?.status).toBe(503);
+    expect((await ask(edge.port, request("GET", "/healthz")))?.status).toBe(200);
+    edge.desk.ready = true;
+  });
+});
+
+describe("small readings", () => {
+  it("reads Prefer: wait and bounds it", () => {
+    expect(["wait=5", "respond-async, wait=7", "a;wait = 9", 'wait="3"', "wait=100000", "WAIT=4"].map(preferredWait)).toEqual([
+      5, 7, 9, 3, 30, 4,
+    ]);
+    expect(["", "await=5", "wait", "wait=-1", "wait=x", "wait=1.5", "waiting=3"].map(preferredWait)).toEqual([0, 0, 0, 0, 0, 0, 0]);
+  });
+
+  it("believes exactly as many entries of X-Forwarded-For as there are proxies", () => {
+    const text = (list: string, proxies: number): string | undefined => forwardedAddress(list, proxies)?.join(".");
+    expect(text("1.1.1.1, 2.2.2.2, 3.3.3.3", 1)).toBe("3.3.3.3");
+    expect(text("1.1.1.1, 2.2.2.2, 3.3.3.3", 2)).toBe("2.2.2.2");
+    expect(text("1.1.1.1:80", 1)).toBe("1.1.1.1");
+    expect(forwardedAddress("[2001:db8::1]:80", 1)?.length).toBe(16);
+    expect([text("1.1.1.1", 0), text("1.1.1.1", 2), text("", 1), text("evil", 1), text("1.1.1.1, ", 1)]).toEqual(Array(5).fill(undefined));
+  });
+
+  it("refuses to write a header that could split the answer", () => {
+    for (const value of ["a\r\nb", "a\nb", "a\0b", "é"]) expect(() => headText(200, { Location: value })).toThrow(TypeError);
+    expect(() => headText(200, { "A b": "c" })).toThrow(TypeError);
+  });
+});
+
+describe("behind a proxy", () => {
+  it("takes the buyer's address from X-Forwarded-For, also over several headers, and the socket's otherwise", async () => {
+    const behind = await startEdge({ trustedProxies: 1 });
+    const ticket = ticketFor("soldOut");
+    for (const headers of [
+      ["X-Forwarded-For: 9.9.9.9", "X-Forwarded-For: 5.6.7.8"],
+      ["X-Forwarded-For: 9.9.9.9, 5.6.7.8"],
+      ["X-Forwarded-For: nonsense"],
+      [],
+    ])
+      await ask(behind.port, request("POST", `/buy/${ticket}`, headers));
+    expect(behind.desk.bought.map(({ address }) => address)).toEqual(["05060708", "05060708", "", ""]);
+    behind.close();
+  });
+});
+
+describe("the outcome table", () => {
+  it("has a rendering for every code", async () => {
+    const { problemOf } = await import("./problem.ts");
+    for (const code of Object.values(OutcomeCode)) {
+      const answer = problemOf({ code });
+      expect(JSON.parse(answer.body?.toString() ?? "")).toMatchObject({
+        code,
+        title: outcomeKinds[code].title,
+        detail: expect.any(String),
+      });
+    }
+  });
+});
