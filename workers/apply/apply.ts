@@ -25,6 +25,8 @@ export type Applied =
       readonly wall: boolean;
       /** this transaction touched it */
       readonly wallNow: readonly RejectedOrder[];
+      /** this transaction met a grant that was done before: a wall, too */
+      readonly grantTwice: boolean;
       /** all that were refused in this epoch */
       readonly rejected: readonly RejectedOrder[];
     }
@@ -132,7 +134,7 @@ const applyEntries = async (
   const { epoch } = row;
   if (plan.kind === "repeat") {
     const rejected = row.wall ? await transaction.rejectedOf(epoch) : [];
-    return { kind: "repeated", message, epoch, applied: row.applied, orders: 0, wall: row.wall, wallNow: [], rejected };
+    return { kind: "repeated", message, epoch, applied: row.applied, orders: 0, wall: row.wall, wallNow: [], grantTwice: false, rejected };
   }
   const walls = await applySteps(transaction, epoch, plan.steps);
   const wall = row.wall || walls.grantTwice || walls.rejected.length > 0;
@@ -145,6 +147,7 @@ const applyEntries = async (
     orders: countOrders(plan) - walls.rejected.length,
     wall,
     wallNow: walls.rejected,
+    grantTwice: walls.grantTwice,
     rejected: wall ? await transaction.rejectedOf(epoch) : [],
   };
 };

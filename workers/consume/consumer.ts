@@ -1,6 +1,7 @@
 import { createInbox, type JetStreamManager, type Msg, type NatsConnection, type Subscription } from "nats";
 import type { Clock } from "../../coordinator/protocol/ports.ts";
 import { consumerHint, LOG_STREAM, logSubject } from "../../coordinator/protocol/subjects.ts";
+import { Alarm } from "../alarm.ts";
 import type { Delivery } from "../apply/delivery.ts";
 import { deliveryOf } from "./delivery.ts";
 
@@ -39,10 +40,11 @@ export class ShardConsumer {
   private discoveredAtMs = -Infinity;
   /** when the request that is out, if one is, has to be given up */
   private pullUntilMs = -Infinity;
-  private wake = new AbortController();
+  private readonly alarm: Alarm;
 
   constructor(options: ShardConsumerOptions) {
     this.options = options;
+    this.alarm = new Alarm(options.clock);
     const { connection, shard } = options;
     const callback = (handle: (message: Msg) => void) => ({
       callback: (error: Error | null, message: Msg): void => (error === null ? handle(message) : options.fault(error)),
@@ -70,7 +72,7 @@ export class ShardConsumer {
     if (this.queue.length === 0) {
       if (this.name === undefined || clock.monotonicMs() - this.discoveredAtMs > REDISCOVER_MS) await this.discover();
       const waitMs = this.name === undefined ? this.nextDiscovery() : this.pull() - clock.monotonicMs();
-      if (this.queue.length === 0) await this.pause(waitMs, stop);
+      if (this.queue.length === 0) await this.alarm.pause(Math.max(waitMs, 1), stop);
     }
     const delivery = this.queue.shift();
     // The next request is out before this message is acked: the broker then answers it without a round trip.
@@ -92,24 +94,14 @@ export class ShardConsumer {
       const delivery = deliveryOf(this.options.connection, this.options.shard, message);
       if (delivery !== undefined) this.queue.push(delivery);
     } else if (code !== EXPIRED) this.name = undefined; // 404, 409, 503: the consumer is gone or cannot serve
-    this.wake.abort();
+    this.alarm.ring();
   }
 
   private forget(): void {
     this.name = undefined;
     this.discoverMs = DISCOVER_FIRST_MS;
     this.pullUntilMs = -Infinity;
-    this.wake.abort();
-  }
-
-  private async pause(ms: number, stop: AbortSignal): Promise<void> {
-    if (stop.aborted) return;
-    this.wake = new AbortController();
-    const { wake } = this;
-    const end = (): void => wake.abort();
-    stop.addEventListener("abort", end, { once: true });
-    await this.options.clock.sleep(Math.max(ms, 1), wake.signal);
-    stop.removeEventListener("abort", end);
+    this.alarm.ring();
   }
 
   private nextDiscovery(): number {

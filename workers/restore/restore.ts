@@ -1,5 +1,7 @@
+import type { Clock } from "../../coordinator/protocol/ports.ts";
 import { RestoreMode, type ShardRow } from "../../coordinator/protocol/row.ts";
 import type { RestoreRequest } from "../../coordinator/protocol/requests.ts";
+import { SOLD_OUT_BELIEVED_MS } from "../sales/sold-out.ts";
 import { Status } from "../../lua/codes.ts";
 import { formatReservation, purchaseField } from "../../lua/fields.ts";
 import { formatPosition } from "../../lua/position.ts";
@@ -88,6 +90,15 @@ const stageSale = async (
 };
 
 /**
+ * A rebuild can bring units back that Redis had sold and lost. The new epoch withdrew the flags before it was asked for, but
+ * a gateway may believe one for a moment longer: until then nobody may find those units (P5).
+ */
+const waitForFlags = async (clock: Clock, sales: readonly RestoredSale[], startedMs: number): Promise<void> => {
+  if (!sales.some((sale) => sale.everSoldOut && sale.left > 0)) return;
+  await clock.sleep(Math.max(0, startedMs + SOLD_OUT_BELIEVED_MS - clock.monotonicMs()));
+};
+
+/**
  * DESIGN 7.1 step 3, rebuild: writes the shard's keys anew from one snapshot, beside the live ones, and puts them in
  * place by one script, only if the row still is this attempt's. Safe to repeat, also by two at once.
  * @throws faults of either store; nothing is in place then, unless only the last answer was lost
@@ -95,10 +106,12 @@ const stageSale = async (
 export const restoreShard = async (
   source: RestoreSource,
   target: RestoreTarget,
+  clock: Clock,
   request: RestoreRequest,
   progress: Progress,
 ): Promise<RestoreEnd> => {
   let orders = 0;
+  const startedMs = clock.monotonicMs();
   const sales = await source.snapshot(request.shard, async (snapshot) => {
     if (!isOf(snapshot.row, request)) return undefined;
     const staged: StagedSale[] = [];
@@ -110,6 +123,7 @@ export const restoreShard = async (
         }),
       );
     }
+    await waitForFlags(clock, snapshot.sales, startedMs);
     return staged;
   });
   if (sales === undefined) return RestoreEnd.overtaken;

@@ -1,0 +1,68 @@
+import type { Log } from "../coordinator/program/log.ts";
+import { formatOrderId } from "../coordinator/protocol/order-id.ts";
+import type { Applied } from "./apply/apply.ts";
+import type { ApplyObserver } from "./apply/delivery.ts";
+import type { LogDelivery } from "./apply/ports.ts";
+import type { Faults } from "./faults.ts";
+import { applySeconds, deadLettersTotal, messagesTotal, ordersTotal, rejectedTotal, wallsTotal } from "./metrics.ts";
+
+/** Refused orders that one log line names. */
+const NAMED = 20;
+
+const count = (shard: string, applied: Applied): void => {
+  messagesTotal.inc({ shard, outcome: applied.kind });
+  if (applied.kind === "applied") ordersTotal.inc({ shard }, applied.orders);
+  if ((applied.kind === "unreadable" || applied.kind === "halted") && applied.first) deadLettersTotal.inc({ shard });
+};
+
+const say = (log: Log, { shard, streamSeq }: LogDelivery, applied: Applied): void => {
+  switch (applied.kind) {
+    case "applied":
+      if (!applied.wallNow.length && !applied.grantTwice) return;
+      wallsTotal.inc({ shard });
+      rejectedTotal.inc({ shard }, applied.wallNow.length);
+      log.error(
+        {
+          alert: true,
+          shard,
+          streamSeq,
+          epoch: applied.epoch,
+          refused: applied.wallNow.length,
+          grantTwice: applied.grantTwice,
+          orders: applied.wallNow
+            .slice(0, NAMED)
+            .map(({ seq, index, reason }) => [formatOrderId({ shard, epoch: applied.epoch, seq, index }), reason]),
+        },
+        "a wall was touched: the shard's history is wrong and it will be rebuilt",
+      );
+      return;
+    case "gap":
+      log.warn({ shard, streamSeq, at: applied.at }, "entries are missing before this message: asked for them");
+      return;
+    case "began":
+      log.info({ shard, streamSeq, epoch: applied.epoch, mode: applied.mode }, "epoch began");
+      return;
+    case "unreadable":
+      log.error({ alert: true, shard, streamSeq, first: applied.first }, "a message cannot be read: parked, asked for its entries again");
+      return;
+    case "halted":
+      log.error({ alert: true, shard, streamSeq, reason: applied.reason }, "an entry cannot be applied: the shard is halted");
+      return;
+    case "ignored":
+      log.info({ shard, streamSeq }, "message of another epoch ignored");
+      return;
+    case "repeated":
+      log.debug({ shard, streamSeq }, "message was applied before");
+  }
+};
+
+/** Metrics and log of the lanes. */
+export const applyObserver = (log: Log, faults: Faults): ApplyObserver => ({
+  done: (delivery, applied, durationMs) => {
+    const shard = String(delivery.shard);
+    applySeconds.observe({ shard }, durationMs / 1_000);
+    count(shard, applied);
+    say(log, delivery, applied);
+  },
+  fault: (delivery, error) => faults(`apply of shard ${delivery.shard}`)(error),
+});

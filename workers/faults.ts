@@ -1,0 +1,26 @@
+import type { Clock } from "../coordinator/protocol/ports.ts";
+import type { Log } from "../coordinator/program/log.ts";
+import { faultsTotal } from "./metrics.ts";
+
+/** A store that is away for a minute fails every loop many times a second: one line in 5 s says as much. */
+const QUIET_MS = 5_000;
+
+/** Counts every fault and logs a place's first, then one in 5 s with how many were left out. */
+export type Faults = (where: string) => (error: unknown) => void;
+
+export const faultLog = (log: Log, clock: Clock): Faults => {
+  const places = new Map<string, { loggedMs: number; leftOut: number }>();
+  return (where) => (error) => {
+    faultsTotal.inc({ where });
+    const nowMs = clock.monotonicMs();
+    const place = places.get(where) ?? { loggedMs: -Infinity, leftOut: 0 };
+    places.set(where, place);
+    if (nowMs - place.loggedMs < QUIET_MS) {
+      place.leftOut += 1;
+      return;
+    }
+    log.warn({ where, err: error, leftOut: place.leftOut }, "fault, will be repeated");
+    place.loggedMs = nowMs;
+    place.leftOut = 0;
+  };
+};

@@ -1,0 +1,33 @@
+import cluster from "node:cluster";
+import { AggregatorRegistry } from "prom-client";
+import { runProgram, superviseCluster, tellReady } from "../coordinator/program/index.ts";
+import { startMetricsServer } from "./metrics-server.ts";
+import { runWorker, WORKER_SETTINGS } from "./worker.ts";
+
+/** A message that is being applied takes milliseconds; a statement at most 20 s. */
+const STOP_WITHIN_MS = 5_000;
+
+await runProgram(
+  "workers",
+  [...WORKER_SETTINGS, "DOORBUSTER_WORKER_PROCESSES", "DOORBUSTER_WORKERS_HOST", "DOORBUSTER_WORKERS_PORT"],
+  async ({ config, log, stop }) => {
+    if (cluster.isWorker) {
+      // Makes this process answer the primary's question for its metrics.
+      void new AggregatorRegistry();
+      await runWorker({ config, log, stop, ready: tellReady });
+      // The channel to the primary would keep the process alive.
+      process.disconnect();
+      return;
+    }
+    const server = await startMetricsServer({ host: config.DOORBUSTER_WORKERS_HOST, port: config.DOORBUSTER_WORKERS_PORT });
+    log.info({ addresses: server.app.addresses() }, "health and metrics are served");
+    await superviseCluster({
+      processes: config.DOORBUSTER_WORKER_PROCESSES,
+      log,
+      stop,
+      stopWithinMs: STOP_WITHIN_MS,
+      onChange: server.onChange,
+    });
+    await server.app.close();
+  },
+);

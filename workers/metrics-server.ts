@@ -1,0 +1,38 @@
+import fastify, { type FastifyInstance } from "fastify";
+import { AggregatorRegistry, Gauge, Registry } from "prom-client";
+
+export interface MetricsServerOptions {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** Health and metrics of all worker processes, served by their primary. */
+export interface MetricsServer {
+  readonly app: FastifyInstance;
+  /** what the cluster has to say */
+  readonly onChange: (state: { readonly ready: number; readonly restarts: number }) => void;
+}
+
+export const startMetricsServer = async ({ host, port }: MetricsServerOptions): Promise<MetricsServer> => {
+  const own = new Registry();
+  const cluster = new AggregatorRegistry();
+  const ready = new Gauge({ name: "doorbuster_workers_ready", help: "worker processes that serve", registers: [own] });
+  const restarts = new Gauge({ name: "doorbuster_workers_restarts", help: "worker processes that died", registers: [own] });
+  let isReady = false;
+  const app = fastify({ logger: false });
+  app.get("/healthz", () => ({ ok: true }));
+  app.get("/readyz", (_request, reply) => reply.code(isReady ? 200 : 503).send({ ok: isReady }));
+  app.get("/metrics", async (_request, reply) => {
+    const text = `${await own.metrics()}${await cluster.clusterMetrics()}`;
+    return reply.type(Registry.PROMETHEUS_CONTENT_TYPE).send(text);
+  });
+  await app.listen({ host, port });
+  return {
+    app,
+    onChange: (state) => {
+      isReady = state.ready > 0;
+      ready.set(state.ready);
+      restarts.set(state.restarts);
+    },
+  };
+};

@@ -1,0 +1,44 @@
+import { Counter, Histogram } from "prom-client";
+
+/** Of every process; the primary adds them up (metrics-server.ts). */
+export const messagesTotal = new Counter({
+  name: "doorbuster_worker_messages_total",
+  help: "messages of the log, by what became of them",
+  labelNames: ["shard", "outcome"],
+});
+export const ordersTotal = new Counter({
+  name: "doorbuster_worker_orders_total",
+  help: "orders committed",
+  labelNames: ["shard"],
+});
+export const wallsTotal = new Counter({
+  name: "doorbuster_worker_walls_total",
+  help: "messages that touched a wall: the shard's history was wrong and it is rebuilt. Alert on any.",
+  labelNames: ["shard"],
+});
+export const rejectedTotal = new Counter({
+  name: "doorbuster_worker_rejected_orders_total",
+  help: "orders that a wall refused",
+  labelNames: ["shard"],
+});
+export const deadLettersTotal = new Counter({
+  name: "doorbuster_worker_dead_letters_total",
+  help: "messages parked because they cannot be read or applied. Alert on any.",
+  labelNames: ["shard"],
+});
+export const applySeconds = new Histogram({
+  name: "doorbuster_worker_apply_seconds",
+  help: "one message's transaction",
+  labelNames: ["shard"],
+  buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5],
+});
+export const restoresTotal = new Counter({
+  name: "doorbuster_worker_restores_total",
+  help: "rebuilds of a shard's Redis from Postgres, by how they ended",
+  labelNames: ["end"],
+});
+export const faultsTotal = new Counter({
+  name: "doorbuster_worker_faults_total",
+  help: "faults that are repeated, by place",
+  labelNames: ["where"],
+});

@@ -1,0 +1,77 @@
+import { z } from "zod";
+import {
+  addUnitsSchema,
+  changeSaleSchema,
+  RequestError,
+  restoreRequestSchema,
+  rowRequestSchema,
+  soldOutFactsRequestSchema,
+  soldOutSetRequestSchema,
+  type Answer,
+  type RestoreProgress,
+  type RestoreRequest,
+} from "../../coordinator/protocol/requests.ts";
+import { openSaleSchema } from "../../coordinator/protocol/sale.ts";
+import { Request } from "../../coordinator/protocol/subjects.ts";
+import type { Database } from "../db/database.ts";
+import { readShard } from "../db/shard-row.ts";
+import { RestoreEnd, type Progress } from "../restore/restore.ts";
+import { addUnits, changeSale, openSale } from "../sales/desk.ts";
+import { readSales } from "../sales/records.ts";
+import { setSoldOut, soldOutFacts, soldOutFlags } from "../sales/sold-out.ts";
+import { handler, type Handler } from "./server.ts";
+
+export interface HandlerOptions {
+  readonly database: Database;
+  /** how many shards are configured */
+  readonly shards: number;
+  readonly restore: (request: RestoreRequest, progress: Progress) => Promise<RestoreEnd>;
+  /** a sale was opened or changed: bring it to Redis and to the gateways now, not at the next turn */
+  readonly changed: () => void;
+}
+
+const nothing = z.strictObject({});
+
+const ok = <T>(value: T): Answer<T> => ({ ok: true, value });
+
+/** What the workers answer, by subject; bodies and answers in protocol/requests.ts. */
+export const requestHandlers = (options: HandlerOptions): Readonly<Record<Request, Handler>> => {
+  const { database, shards } = options;
+  const flags = soldOutFlags(database.sql);
+  const noShard = (shard: number): Answer<never> => ({
+    ok: false,
+    code: RequestError.notFound,
+    detail: `shard ${shard} is not configured`,
+  });
+  const changing = async <T>(work: Promise<Answer<T>>): Promise<Answer<T>> => {
+    const answer = await work;
+    if (answer.ok) options.changed();
+    return answer;
+  };
+  return {
+    [Request.row]: handler(rowRequestSchema, async ({ shard }) =>
+      shard < shards ? ok(await readShard(database.sql, shard)) : noShard(shard),
+    ),
+    [Request.restore]: handler(restoreRequestSchema, async (request, progress) => {
+      if (request.shard >= shards) return noShard(request.shard);
+      let staged = 0;
+      const end = await options.restore(request, (orders) => {
+        staged = orders;
+        progress({ orders, done: false } satisfies RestoreProgress);
+      });
+      if (end === RestoreEnd.done) return ok({ orders: staged, done: true } satisfies RestoreProgress);
+      return {
+        ok: false,
+        code: end === RestoreEnd.overtaken ? RequestError.overtaken : RequestError.conflict,
+        detail: `the restore of shard ${request.shard} ended ${end}`,
+      };
+    }),
+    [Request.soldOutFacts]: handler(soldOutFactsRequestSchema, ({ saleId }) => soldOutFacts(database.sql, saleId)),
+    [Request.soldOutSet]: handler(soldOutSetRequestSchema, ({ saleId, returnsSeq }) => setSoldOut(database.sql, saleId, returnsSeq)),
+    [Request.soldOutFlags]: handler(nothing, async () => ok(await flags())),
+    [Request.openSale]: handler(openSaleSchema, (sale) => changing(openSale(database, shards, sale))),
+    [Request.changeSale]: handler(changeSaleSchema, (change) => changing(changeSale(database, change))),
+    [Request.addUnits]: handler(addUnitsSchema, (add) => changing(addUnits(database, add))),
+    [Request.sales]: handler(nothing, async () => ok(await readSales(database.sql))),
+  };
+};

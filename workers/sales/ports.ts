@@ -1,0 +1,36 @@
+import type { DefineSale, DefineSaleAnswer } from "../../lua/sale.ts";
+import type { Grant, GrantAnswer } from "../../lua/grant.ts";
+
+/** A definition that Redis may not have in this epoch. */
+export type UndeliveredSale = DefineSale;
+
+export interface SentGrant extends Grant {
+  /** the sale had been flagged sold out before the grant was recorded */
+  readonly flagged: boolean;
+}
+
+/** Where a shard's row is. */
+export interface AppliedPosition {
+  readonly shard: number;
+  readonly epoch: number;
+  readonly applied: number;
+  readonly wall: boolean;
+}
+
+/** What Postgres wants Redis to know, of all shards that have an epoch. */
+export interface SweepStore {
+  undelivered(): Promise<readonly UndeliveredSale[]>;
+  sentGrants(): Promise<readonly SentGrant[]>;
+  positions(): Promise<readonly AppliedPosition[]>;
+  /** The definition is in Redis: not asked for again in this epoch. */
+  delivered(sale: UndeliveredSale): Promise<void>;
+  /** Redis does not have the sale after all. */
+  notDelivered(shard: number, saleId: string): Promise<void>;
+}
+
+/** The shards' Redis; a shard that is not open answers so. */
+export interface SweepShards {
+  defineSale(sale: DefineSale): Promise<DefineSaleAnswer>;
+  grant(grant: Grant): Promise<GrantAnswer>;
+  settle(position: AppliedPosition): Promise<void>;
+}

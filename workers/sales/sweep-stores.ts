@@ -1,0 +1,78 @@
+import type { SaleState } from "../../coordinator/protocol/sale.ts";
+import { defineSale, grant, settle, type ScriptRedis } from "../../lua/index.ts";
+import type { Sql } from "../db/database.ts";
+import { GrantState } from "../db/states.ts";
+import type { SweepShards, SweepStore } from "./ports.ts";
+
+/** Grants that one round delivers at most; a round comes every 200 ms. */
+const GRANTS_A_ROUND = 1_000;
+
+export const postgresSweepStore = (sql: Sql): SweepStore => ({
+  undelivered: async () => {
+    const { rows } = await sql(
+      `SELECT s.id, s.version, s.state, s.limit_per_buyer, s.opens_at_ms, s.closes_at_ms, sh.shard, sh.epoch
+       FROM sale_shards ss JOIN sales s ON s.id = ss.sale_id JOIN shards sh ON sh.shard = ss.shard
+       WHERE sh.epoch > 0 AND (ss.delivered_version < s.version OR ss.delivered_epoch <> sh.epoch) ORDER BY s.id`,
+    );
+    return rows.map((row) => ({
+      shard: Number(row["shard"]),
+      epoch: Number(row["epoch"]),
+      saleId: String(row["id"]),
+      version: Number(row["version"]),
+      state: row["state"] as SaleState,
+      limit: Number(row["limit_per_buyer"]),
+      opensAtMs: Number(row["opens_at_ms"]),
+      closesAtMs: Number(row["closes_at_ms"]),
+    }));
+  },
+  sentGrants: async () => {
+    const { rows } = await sql(
+      `SELECT g.sale_id, g.id, g.shard, g.units, g.flagged, sh.epoch FROM grants g JOIN shards sh ON sh.shard = g.shard
+       WHERE g.state = '${GrantState.sent}' AND sh.epoch > 0 ORDER BY g.created_at, g.id LIMIT ?`,
+      [GRANTS_A_ROUND],
+    );
+    return rows.map((row) => ({
+      shard: Number(row["shard"]),
+      epoch: Number(row["epoch"]),
+      saleId: String(row["sale_id"]),
+      grantId: String(row["id"]),
+      units: Number(row["units"]),
+      flagged: row["flagged"] === true,
+    }));
+  },
+  positions: async () => {
+    const { rows } = await sql("SELECT shard, epoch, applied, wall FROM shards WHERE epoch > 0 ORDER BY shard");
+    return rows.map((row) => ({
+      shard: Number(row["shard"]),
+      epoch: Number(row["epoch"]),
+      applied: Number(row["applied"]),
+      wall: row["wall"] === true,
+    }));
+  },
+  delivered: async (sale) => {
+    await sql(
+      `UPDATE sale_shards SET delivered_version = greatest(delivered_version, ?), delivered_epoch = ?
+       WHERE sale_id = ? AND shard = ? AND delivered_epoch <= ?`,
+      [sale.version, sale.epoch, sale.saleId, sale.shard, sale.epoch],
+    );
+  },
+  notDelivered: async (shard, saleId) => {
+    await sql("UPDATE sale_shards SET delivered_version = 0 WHERE sale_id = ? AND shard = ?", [saleId, shard]);
+  },
+});
+
+/** @param redisOf undefined for a shard that is in the database but not configured here */
+export const redisSweepShards = (redisOf: (shard: number) => ScriptRedis | undefined): SweepShards => {
+  const of = (shard: number): ScriptRedis => {
+    const redis = redisOf(shard);
+    if (redis === undefined) throw new Error(`shard ${shard} is not configured`);
+    return redis;
+  };
+  return {
+    defineSale: (sale) => defineSale(of(sale.shard), sale),
+    grant: (sent) => grant(of(sent.shard), sent),
+    settle: async ({ shard, epoch, applied }) => {
+      await settle(of(shard), { shard, epoch, applied });
+    },
+  };
+};

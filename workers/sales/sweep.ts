@@ -1,0 +1,105 @@
+import type { Clock } from "../../coordinator/protocol/ports.ts";
+import { Status } from "../../lua/codes.ts";
+import { SOLD_OUT_BELIEVED_MS } from "./sold-out.ts";
+import type { AppliedPosition, SentGrant, SweepShards, SweepStore, UndeliveredSale } from "./ports.ts";
+
+export interface SweepOptions {
+  readonly store: SweepStore;
+  readonly shards: SweepShards;
+  readonly clock: Clock;
+  readonly fault: (error: unknown) => void;
+}
+
+const byShard = <T extends { readonly shard: number }>(items: readonly T[]): Map<number, T[]> => {
+  const shards = new Map<number, T[]>();
+  for (const item of items) {
+    const list = shards.get(item.shard);
+    if (list === undefined) shards.set(item.shard, [item]);
+    else list.push(item);
+  }
+  return shards;
+};
+
+const grantKey = (grant: SentGrant): string => `${grant.saleId}:${grant.grantId}`;
+
+/**
+ * Brings to Redis what Postgres has recorded (DESIGN 7.3): definitions first, then units; and tells it again how far
+ * Postgres is, in case that was lost. Everything is idempotent: any number of processes may sweep.
+ */
+export class Sweep {
+  private readonly options: SweepOptions;
+  /** grants of flagged sales -> when this process first saw them, which is after their commit and so after the flag was withdrawn */
+  private firstSeenMs = new Map<string, number>();
+  /** shard -> position that Redis was told */
+  private readonly told = new Map<number, string>();
+
+  constructor(options: SweepOptions) {
+    this.options = options;
+  }
+
+  /** One round over all shards; faults of one shard do not touch the others. */
+  async round(): Promise<void> {
+    const { store } = this.options;
+    const [undelivered, grants, positions] = [await store.undelivered(), await store.sentGrants(), await store.positions()];
+    const due = this.dueGrants(grants);
+    const sales = byShard(undelivered);
+    const units = byShard(due);
+    await Promise.all(
+      positions.map((position) => this.sweepShard(position, sales.get(position.shard) ?? [], units.get(position.shard) ?? [])),
+    );
+  }
+
+  /**
+   * A unit of a sale that was flagged waits until no gateway can believe the flag any more, or its buyer might be told
+   * `sold_out` (P5). Counted from when the grant was seen, because only that is certainly after the commit.
+   */
+  private dueGrants(grants: readonly SentGrant[]): SentGrant[] {
+    const nowMs = this.options.clock.monotonicMs();
+    const seen = new Map<string, number>();
+    const due = grants.filter((grant) => {
+      if (!grant.flagged) return true;
+      const firstMs = this.firstSeenMs.get(grantKey(grant)) ?? nowMs;
+      seen.set(grantKey(grant), firstMs);
+      return nowMs - firstMs > SOLD_OUT_BELIEVED_MS;
+    });
+    this.firstSeenMs = seen;
+    return due;
+  }
+
+  private async sweepShard(position: AppliedPosition, sales: readonly UndeliveredSale[], grants: readonly SentGrant[]): Promise<void> {
+    try {
+      await this.settle(position);
+      if (await this.defineSales(sales)) await this.deliverGrants(grants);
+    } catch (error) {
+      this.options.fault(error);
+    }
+  }
+
+  private async settle(position: AppliedPosition): Promise<void> {
+    const text = `${position.epoch}-${position.applied}`;
+    // While a wall is touched Redis must not call refused orders confirmed.
+    if (position.wall || position.applied === 0 || this.told.get(position.shard) === text) return;
+    await this.options.shards.settle(position);
+    this.told.set(position.shard, text);
+  }
+
+  /** @returns false if the shard is not open in this epoch: there is nothing to do until it is */
+  private async defineSales(sales: readonly UndeliveredSale[]): Promise<boolean> {
+    const { shards, store } = this.options;
+    for (const sale of sales) {
+      const { status } = await shards.defineSale(sale);
+      if (status === Status.recovering || status === Status.foreign) return false;
+      await store.delivered(sale);
+    }
+    return true;
+  }
+
+  private async deliverGrants(grants: readonly SentGrant[]): Promise<void> {
+    const { shards, store } = this.options;
+    for (const grant of grants) {
+      const { status } = await shards.grant(grant);
+      if (status === Status.recovering || status === Status.foreign) return;
+      if (status === Status.unknown) await store.notDelivered(grant.shard, grant.saleId);
+    }
+  }
+}

@@ -1,0 +1,144 @@
+import type { Redis } from "ioredis";
+import { Events, type NatsConnection } from "nats";
+import { connectNats, connectRedis, systemClock, type Config, type Log } from "../coordinator/program/index.ts";
+import { Alarm } from "./alarm.ts";
+import { applyObserver } from "./apply-observer.ts";
+import { postgresApplyStore } from "./apply/postgres.ts";
+import { ShardConsumer } from "./consume/consumer.ts";
+import { runLane, Settler } from "./consume/lane.ts";
+import { connectDatabase, ensureShards, type Database } from "./db/database.ts";
+import { faultLog, type Faults } from "./faults.ts";
+import { restoresTotal } from "./metrics.ts";
+import { requestHandlers } from "./requests/handlers.ts";
+import { RequestServer } from "./requests/server.ts";
+import { postgresRestoreSource } from "./restore/postgres.ts";
+import { RestoreQueue } from "./restore/queue.ts";
+import { redisRestoreTarget } from "./restore/redis.ts";
+import { restoreShard } from "./restore/restore.ts";
+import { SalesBucket } from "./sales/bucket.ts";
+import { postgresSweepStore, redisSweepShards } from "./sales/sweep-stores.ts";
+import { Sweep } from "./sales/sweep.ts";
+
+export const WORKER_SETTINGS = [
+  "REDIS_SHARDS",
+  "NATS_URL",
+  "NATS_USER",
+  "NATS_PASSWORD",
+  "DATABASE_URL",
+  "DOORBUSTER_DATABASE_POOL",
+] as const;
+export type WorkerConfig = Config<(typeof WORKER_SETTINGS)[number]>;
+
+export interface WorkerOptions {
+  readonly config: WorkerConfig;
+  readonly log: Log;
+  readonly stop: AbortSignal;
+  /** called when everything is connected and served */
+  readonly ready: () => void;
+}
+
+/** A script takes milliseconds; a staged page of a restore, too. */
+const REDIS_COMMAND_MS = 2_000;
+const SWEEP_MS = 200;
+const BUCKET_MS = 1_000;
+const START_RETRY_MS = 250;
+
+/** Runs `turn` again and again, at once when the alarm rings. */
+const repeat = async (turn: () => Promise<unknown>, everyMs: number, alarm: Alarm, fault: (error: unknown) => void, stop: AbortSignal) => {
+  while (!stop.aborted) {
+    await turn().catch(fault);
+    await alarm.pause(everyMs, stop);
+  }
+};
+
+/** The database may come up after us. */
+const waitForShards = async (database: Database, shards: number, faults: Faults, stop: AbortSignal): Promise<void> => {
+  while (!stop.aborted) {
+    try {
+      return await ensureShards(database.sql, shards);
+    } catch (error) {
+      faults("start")(error);
+      await systemClock.sleep(START_RETRY_MS, stop);
+    }
+  }
+};
+
+const watchConnection = async (connection: NatsConnection, log: Log, reconnected: () => void): Promise<void> => {
+  for await (const { type } of connection.status()) {
+    if (type === Events.Disconnect) log.warn("nats is away");
+    if (type !== Events.Reconnect) continue;
+    log.info("nats is back");
+    reconnected();
+  }
+};
+
+/**
+ * One worker process: a lane for every shard (the broker hands each message to one of the processes), the sweep, the
+ * bucket of sales and the requests. Any number of processes may run; whichever does a thing, it is done once.
+ */
+export const runWorker = async ({ config, log, stop, ready }: WorkerOptions): Promise<void> => {
+  const clock = systemClock;
+  const faults = faultLog(log, clock);
+  const redises: readonly Redis[] = config.REDIS_SHARDS.map((url, shard) =>
+    connectRedis(url, { name: `doorbuster-worker-${shard}`, log, commandTimeoutMs: REDIS_COMMAND_MS }),
+  );
+  const database = await connectDatabase({ url: config.DATABASE_URL, pool: config.DOORBUSTER_DATABASE_POOL, name: "doorbuster-worker" });
+  const connection = await connectNats(config, "doorbuster-worker");
+  await waitForShards(database, redises.length, faults, stop);
+
+  const manager = await connection.jetstreamManager({ checkAPI: false });
+  const consumers = redises.map(
+    (_, shard) => new ShardConsumer({ connection, manager, shard, clock, fault: faults(`consumer of shard ${shard}`) }),
+  );
+  const delivery = { store: postgresApplyStore(database), clock, observer: applyObserver(log, faults) };
+  const lanes = redises.map((redis, shard) => {
+    const settler = new Settler({ redis, shard, fault: faults(`settle of shard ${shard}`) });
+    return runLane({ shard, connection, consumer: consumers[shard] as ShardConsumer, settler, delivery }, stop);
+  });
+  void watchConnection(connection, log, () => {
+    for (const consumer of consumers) consumer.reconnected();
+  });
+
+  const sweep = new Sweep({
+    store: postgresSweepStore(database.sql),
+    shards: redisSweepShards((shard) => redises[shard]),
+    clock,
+    fault: faults("sweep of a shard"),
+  });
+  const bucket = new SalesBucket(database, connection.jetstream());
+  const sweepAlarm = new Alarm(clock);
+  const bucketAlarm = new Alarm(clock);
+  const source = postgresRestoreSource(database);
+  const restores = new RestoreQueue(clock);
+  const server = new RequestServer({
+    connection,
+    fault: (subject, error) => faults(subject)(error),
+    handlers: requestHandlers({
+      database,
+      shards: redises.length,
+      restore: async (request, progress) => {
+        const target = redisRestoreTarget(redises[request.shard] as Redis, request);
+        const end = await restores.run(() => restoreShard(source, target, clock, request, progress), progress);
+        restoresTotal.inc({ end });
+        log.info({ shard: request.shard, epoch: request.epoch, end }, "restore ended");
+        return end;
+      },
+      changed: () => {
+        sweepAlarm.ring();
+        bucketAlarm.ring();
+      },
+    }),
+  });
+  const loops = [
+    repeat(() => sweep.round(), SWEEP_MS, sweepAlarm, faults("sweep"), stop),
+    repeat(() => bucket.converge(), BUCKET_MS, bucketAlarm, faults("bucket of sales"), stop),
+  ];
+  ready();
+  log.info({ shards: redises.length }, "worker serves");
+
+  await Promise.all([...lanes, ...loops]);
+  await server.close();
+  await connection.drain();
+  for (const redis of redises) redis.disconnect();
+  await database.close();
+};
