@@ -324,6 +324,45 @@ describe("waiting and watching", () => {
   });
 });
 
+describe("a sale that is sold out", () => {
+  it("refuses strangers in the same tick and without Redis; holders get their first answer; a unit that comes back is sold", async () => {
+    const sale = await openSale(2);
+    const desk = await deskOf();
+    await known(desk, sale);
+    const [a] = (await buyAll(desk, sale, ["a", "b"])) as [Outcome];
+    shop.flags = [{ saleId: sale, version: 1 }];
+    const codeAtOnce = (uid: string): string => {
+      let code = "later";
+      desk.buy({ ticket: ticketOf(sale, uid), address: "", units: 1, key: "" }, (outcome) => (code = outcome.code));
+      return code;
+    };
+    await until(() => codeAtOnce("x") === "sold_out", "the short cut is taken");
+    expect(desk.saleView(sale)?.soldOut).toBe(true);
+    const asked = await desk.registry.getSingleMetric("doorbuster_gateway_batch_size")?.get();
+    for (let i = 0; i < 1_000; i++) expect(codeAtOnce(`stranger-${i}`)).toBe("sold_out");
+    expect(await desk.registry.getSingleMetric("doorbuster_gateway_batch_size")?.get()).toEqual(asked);
+    expect(await buy(desk, ticketOf(sale, "a"))).toMatchObject({ code: "reserved", orderId: a.orderId, repeat: true });
+
+    shop.flags = [];
+    await until(() => desk.saleView(sale)?.soldOut === false, "the flag is withdrawn");
+    await shop.addUnits(sale, "back", 1);
+    expect(await buy(desk, ticketOf(sale, "x"))).toMatchObject({ code: "reserved" });
+  });
+
+  it("is asked about in Redis again when the workers fall silent", async () => {
+    const sale = await openSale(1);
+    const desk = await deskOf();
+    await known(desk, sale);
+    await buy(desk, ticketOf(sale, "a"));
+    shop.flags = [{ saleId: sale, version: 1 }];
+    await until(() => desk.saleView(sale)?.soldOut === true, "the flag is known");
+    shop.flags = undefined;
+    await until(() => desk.saleView(sale)?.soldOut === false, "the lease has run out");
+    await shop.addUnits(sale, "back", 1);
+    expect(await buy(desk, ticketOf(sale, "x"))).toMatchObject({ code: "reserved" });
+  });
+});
+
 describe("draining", () => {
   it("answers what it holds and refuses what is new", async () => {
     const sale = await openSale(10);

@@ -32,11 +32,15 @@ export class SoldOut {
   readonly #clock: Clock;
   readonly #random: Random;
 
-  constructor(book: SaleBook, store: SoldOutStore, clock: Clock, random: Random) {
+  readonly #slots: number;
+
+  /** @param slots bound on all winners' sets together */
+  constructor(book: SaleBook, store: SoldOutStore, clock: Clock, random: Random, slots = WINNER_SLOTS) {
     this.#book = book;
     this.#store = store;
     this.#clock = clock;
     this.#random = random;
+    this.#slots = slots;
   }
 
   /** Asks for the flags once. Silence changes nothing here: the leases run out by themselves. */
@@ -74,7 +78,7 @@ export class SoldOut {
       before.push(stock);
     }
     const most = before.reduce((sum, stock) => sum + stock.buyers, 0);
-    if (this.#slotsInUse(sale) + slotsFor(most) > WINNER_SLOTS) return undefined;
+    if (this.#slotsInUse(sale) + slotsFor(most) > this.#slots) return undefined;
     const word = (): number => Math.floor(this.#random.fraction() * WORD) >>> 0;
     const winners = new Winners(most, word(), word());
     for (const [i, shard] of shards.entries()) {

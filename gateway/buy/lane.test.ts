@@ -1,0 +1,179 @@
+import { setTimeout as delay } from "node:timers/promises";
+import type { Redis } from "ioredis";
+import { pino } from "pino";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { connectRedis } from "../../coordinator/program/connect.ts";
+import { systemClock } from "../../coordinator/program/system.ts";
+import { until } from "../../test/harness/index.ts";
+import { startShop, type Shop } from "../../test/harness/shop.ts";
+import { Lane, type Cargo } from "./lane.ts";
+import type { Outcome } from "./outcome.ts";
+import { purchaseCargo } from "./purchases.ts";
+import { redisShardStore } from "./shard-store.ts";
+import { systemTurn } from "./system.ts";
+import type { Reserved } from "../../lua/reserve.ts";
+
+let shop: Shop;
+const connections: Redis[] = [];
+
+interface Seen {
+  readonly calls: { readonly saleId: string; readonly size: number; readonly together: number }[];
+  resets: number;
+}
+
+/** A lane to the real shard that notes what it sends. */
+const laneOf = async (options: { queueLimit?: number; timeoutMs?: number } = {}): Promise<{ lane: Lane<string, Reserved>; seen: Seen }> => {
+  const redis = connectRedis((shop.redis[0] as { url: string }).url, { name: "test", log: pino({ level: "silent" }), commandTimeoutMs: 0 });
+  connections.push(redis);
+  await until(() => redis.status === "ready", "connected");
+  const seen: Seen = { calls: [], resets: 0 };
+  const store = redisShardStore(redis, 0, 100_000);
+  const real = purchaseCargo({ shard: 0, store, shardsOf: () => 1, wallNowMs: () => Date.now() });
+  let together = 0;
+  const cargo: Cargo<string, Reserved> = {
+    ...real,
+    send: async (saleId, items) => {
+      together += 1;
+      seen.calls.push({ saleId, size: items.length, together });
+      try {
+        return await real.send(saleId, items);
+      } finally {
+        together -= 1;
+      }
+    },
+    reset: () => {
+      seen.resets += 1;
+      real.reset();
+    },
+  };
+  return { lane: new Lane(cargo, { clock: systemClock, turn: systemTurn, queueLimit: 10_000, timeoutMs: 2_000, ...options }), seen };
+};
+
+const now = (): number => systemClock.monotonicMs();
+const join = (lane: Lane<string, Reserved>, saleId: string, uid: string): Promise<Outcome> =>
+  new Promise((resolve) => {
+    const refusal = lane.join(saleId, uid, resolve, now());
+    if (refusal !== undefined) resolve(refusal);
+  });
+const uidsOf = (count: number): string[] => Array.from({ length: count }, (_, i) => `u${i}`);
+const codesOf = (outcomes: readonly Outcome[]): string[] => [...new Set(outcomes.map(({ code }) => code))].sort();
+
+beforeAll(async () => {
+  shop = await startShop();
+  await shop.openSale({ id: "a" }, 1_000_000);
+  await shop.openSale({ id: "b" }, 1_000_000);
+});
+afterEach(() => {
+  for (const redis of connections.splice(0)) redis.disconnect();
+});
+afterAll(() => shop.stop());
+
+describe("a lane", () => {
+  it("sends what came in one turn together: at most 512 a call, two calls at once", async () => {
+    const { lane, seen } = await laneOf();
+    const outcomes = await Promise.all(uidsOf(2_000).map((uid) => join(lane, "a", uid)));
+    expect(codesOf(outcomes)).toEqual(["reserved"]);
+    expect(seen.calls.map(({ size }) => size)).toEqual([512, 512, 512, 464]);
+    expect(Math.max(...seen.calls.map(({ together }) => together))).toBe(2);
+    expect(lane.isIdle).toBe(true);
+  });
+
+  it("sends a lone request at once, alone", async () => {
+    const { lane, seen } = await laneOf();
+    expect(await join(lane, "a", "lone")).toMatchObject({ code: "reserved" });
+    expect(seen.calls).toEqual([{ saleId: "a", size: 1, together: 1 }]);
+  });
+
+  it("lets sales take turns: a crowd for one does not keep another waiting until it is through", async () => {
+    const { lane, seen } = await laneOf();
+    const crowd = uidsOf(3_000).map((uid) => join(lane, "a", uid));
+    const few = uidsOf(5).map((uid) => join(lane, "b", uid));
+    await Promise.all([...crowd, ...few]);
+    expect(seen.calls.map(({ saleId }) => saleId).indexOf("b")).toBe(1);
+    expect(seen.calls.every(({ saleId, size }) => saleId === "a" || size === 5)).toBe(true);
+  });
+
+  it("is busy at its bound and nobody beyond it costs Redis anything", async () => {
+    const { lane, seen } = await laneOf({ queueLimit: 1_000 });
+    const outcomes = await Promise.all(uidsOf(1_500).map((uid) => join(lane, "a", `bound-${uid}`)));
+    expect(outcomes.filter(({ code }) => code === "busy")).toHaveLength(500);
+    expect(seen.calls.reduce((sum, { size }) => sum + size, 0)).toBe(1_000);
+  });
+
+  it("a Redis that hangs: everybody is answered in time, two batches are held and no more, and repeats tell the truth", async () => {
+    const timeoutMs = 300;
+    const { lane, seen } = await laneOf({ timeoutMs });
+    const { pid } = shop.redis[0] as { pid: number };
+    await join(lane, "a", "warm");
+    const callsBefore = seen.calls.length;
+    process.kill(pid, "SIGSTOP");
+    const ticking = setInterval(() => lane.tick(now()), 20);
+    try {
+      const first = uidsOf(600).map((uid) => join(lane, "a", `slow-${uid}`));
+      await delay(0);
+      const second = uidsOf(600).map((uid) => join(lane, "a", `later-${uid}`));
+      const outcomes = await Promise.all([...first, ...second]);
+      expect(codesOf(outcomes)).toEqual(["recovering", "try_again"]);
+      expect(outcomes.every(({ retryAfterMs }) => retryAfterMs === 1_000)).toBe(true);
+      expect(outcomes.filter(({ code }) => code === "try_again").every(({ detail }) => detail?.includes("unknown"))).toBe(true);
+      // While the calls are overdue nothing is taken at all.
+      expect(await join(lane, "a", "afterwards")).toMatchObject({ code: "recovering" });
+      expect(seen.calls.length - callsBefore).toBe(2);
+    } finally {
+      process.kill(pid, "SIGCONT");
+    }
+    await until(() => {
+      lane.tick(now());
+      return lane.isIdle;
+    }, "the late answers came");
+    lane.tick(now());
+    clearInterval(ticking);
+    const after = await Promise.all(uidsOf(600).map((uid) => join(lane, "a", `slow-${uid}`)));
+    expect(codesOf(after)).toEqual(["reserved"]);
+    expect(after.filter(({ repeat }) => repeat === true).length).toBeGreaterThanOrEqual(512);
+    const held = await shop.client(0).hkeys("{s0}:buyers:a");
+    expect(held.filter((uid) => uid.startsWith("slow-"))).toHaveLength(600);
+    expect(held.filter((uid) => uid === "afterwards")).toHaveLength(0);
+  });
+
+  it("gives a connection up that stays silent, and sells on the next", async () => {
+    const { lane, seen } = await laneOf({ timeoutMs: 100 });
+    const { pid } = shop.redis[0] as { pid: number };
+    process.kill(pid, "SIGSTOP");
+    const ticking = setInterval(() => lane.tick(now()), 10);
+    try {
+      expect(await join(lane, "a", "silent")).toMatchObject({ code: "try_again" });
+      await until(() => seen.resets === 1 && lane.isIdle, "the connection is given up");
+      expect(await join(lane, "a", "between")).toMatchObject({ code: "recovering" });
+    } finally {
+      process.kill(pid, "SIGCONT");
+    }
+    await until(async () => (await join(lane, "a", "again")).code === "reserved", "it sells again");
+    clearInterval(ticking);
+    expect(seen.resets).toBe(1);
+  });
+
+  it("a Redis that dies: what was sent is unknown, what comes is recovering until an epoch has begun, then the truth", async () => {
+    const { lane } = await laneOf();
+    const won = await join(lane, "b", "before");
+    const [server] = shop.redis as [(typeof shop.redis)[0]];
+    const inFlight = uidsOf(100).map((uid) => join(lane, "b", `flight-${uid}`));
+    await delay(0);
+    await server.kill();
+    const during = await Promise.all(inFlight);
+    expect(codesOf(during).every((code) => code === "try_again" || code === "reserved")).toBe(true);
+    expect(await join(lane, "b", "while-away")).toMatchObject({ code: "recovering", retryAfterMs: 1_000 });
+    await server.start();
+    await until(async () => (await join(lane, "b", "before")).code === "recovering", "connected, not open");
+    await until(() => shop.client(0).status === "ready", "connected");
+    await shop.openShard(0);
+    await until(async () => (await join(lane, "b", "probe")).code === "reserved", "open again");
+    expect(await join(lane, "b", "before")).toMatchObject({ code: "confirmed", orderId: won.orderId });
+    const after = await Promise.all(uidsOf(100).map((uid) => join(lane, "b", `flight-${uid}`)));
+    after.forEach((outcome, i) => {
+      if (during[i]?.code === "reserved") expect(outcome).toMatchObject({ code: "confirmed", orderId: during[i].orderId });
+      else expect(["reserved", "confirmed"]).toContain(outcome.code);
+    });
+    expect(await shop.client(0).hlen("{s0}:buyers:b")).toBe(5 + 100 + 2);
+  });
+});
