@@ -81,7 +81,7 @@ const start = async (options: StartOptions, environment: Environment): Promise<v
   if (file !== undefined) await rm(file, { force: true });
   let stack: Stack | undefined;
   try {
-    stack = await startStack({ environment, say, shards: options.shards, abort: stop });
+    stack = await startStack({ environment, say, shards: options.shards, abort: stop, files: file === undefined ? [] : [file] });
     const ready = await openExample(stack, options.stock, stop);
     announce(ready, file);
     if (file === undefined) await aborted(stop);
@@ -89,7 +89,6 @@ const start = async (options: StartOptions, environment: Environment): Promise<v
   } catch (error) {
     if (!stop.aborted) throw error;
   } finally {
-    if (file !== undefined) await rm(file, { force: true });
     if (stack !== undefined) {
       say("stopping: gateway, coordinator, workers, servers");
       await stack.stop();

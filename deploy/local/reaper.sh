@@ -2,9 +2,10 @@
 # Cleans up after a launcher that died without doing it (kill -9). It runs in a session of its own and reads the
 # launcher's pipe: the line `done` means that nothing is left to do, the end of the pipe without it means that the
 # launcher is gone.
-# usage: reaper.sh RUN FOLDER
+# usage: reaper.sh RUN FOLDER [FILE...]
 run=$1
 folder=$2
+shift 2
 trap '' INT TERM HUP
 
 while IFS= read -r line; do
@@ -20,6 +21,9 @@ ours() {
     grep -q '^State:[[:space:]]*Z' "/proc/$pid/status" 2>/dev/null || echo "$pid"
   done
 }
+
+# A child that was being forked when the launcher died gets its environment in a moment.
+sleep 0.2
 
 # Postgres takes TERM as "when the last client has left" and INT as "now, cleanly".
 for pid in $(ours); do
@@ -43,3 +47,4 @@ while [ $tries -lt 50 ]; do
 done
 
 rm -rf "$folder"
+rm -f "$@"

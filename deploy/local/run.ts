@@ -15,6 +15,8 @@ export interface RunOptions {
   readonly environment: Environment;
   /** told what happens, one line each */
   readonly say: (line: string) => void;
+  /** absolute paths of files outside the folder that go with the run */
+  readonly files?: readonly string[];
 }
 
 /** Everything that belongs together and goes together: an id, a private folder, and a reaper that outlives a kill -9. */
@@ -50,11 +52,11 @@ const isPassable = (folder: string): boolean => {
 /** Postgres refuses to run as root, so its user must be able to reach the folder. */
 const parentFolder = (): string => (isRoot() && !isPassable(tmpdir()) ? "/tmp" : tmpdir());
 
-const startReaper = (id: string, folder: string): ChildProcess => {
+const startReaper = (id: string, folder: string, files: readonly string[]): ChildProcess => {
   const script = fileURLToPath(new URL("reaper.sh", import.meta.url));
   accessSync(script, constants.R_OK);
   // Its own session, so that a Ctrl-C in the terminal does not reach it; without DOORBUSTER_RUN, or it would find itself.
-  const reaper = spawn("/bin/sh", [script, id, folder], {
+  const reaper = spawn("/bin/sh", [script, id, folder, ...files], {
     detached: true,
     cwd: "/",
     env: { PATH: "/usr/bin:/bin" },
@@ -72,9 +74,10 @@ const exited = (child: ChildProcess): Promise<void> =>
 
 /** Begins a run. Nothing of it stays: `end` removes it, and after a kill -9 of this process the reaper does. */
 export const beginRun = async (options: RunOptions): Promise<Run> => {
+  const files = options.files ?? [];
   const id = randomBytes(9).toString("hex");
   const folder = join(parentFolder(), `doorbuster-${id}`);
-  const reaper = startReaper(id, folder);
+  const reaper = startReaper(id, folder, files);
   await mkdir(folder);
   // A server that runs as another user has to pass, but not to look around.
   await chmod(folder, 0o711);
@@ -100,6 +103,7 @@ export const beginRun = async (options: RunOptions): Promise<Run> => {
       await abort();
       await removeSegments(pids);
       await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+      await Promise.all(files.map((file) => rm(file, { force: true })));
       reaper.ref();
       reaper.stdin?.end("done\n");
       await exited(reaper);

@@ -21,9 +21,10 @@ export const joinRun = async (): Promise<Run> => {
 export const leaveRun = async (): Promise<void> => {
   users -= 1;
   if (users > 0) return;
-  const run = await begun;
+  // Taken before anything is awaited: whoever joins meanwhile begins a run of their own.
+  const last = begun;
   begun = undefined;
-  await run?.end();
+  await (await last)?.end();
 };
 
 let found: Promise<Binaries> | undefined;
