@@ -38,6 +38,9 @@ const deskOf = async (config: Partial<DeskOptions["config"]> = {}, of = shop): P
   });
   desks.push(desk);
   await until(() => desk.isReady(), "the desk is ready");
+  // Ready is said when one shard can be asked; the tests ask both.
+  for (const probe of ["probe-0", "probe-1"])
+    await until(async () => (await standing(desk, probe, "nobody")).code === "none", `${probe} can be asked`);
   return { ...desk, registry };
 };
 
@@ -73,7 +76,7 @@ const openSale = async (units: number, sale: Partial<Parameters<Shop["openSale"]
 
 beforeAll(async () => {
   shop = await startShop(2);
-  await openSale(1);
+  for (const shard of [0, 1]) await shop.openSale({ id: `probe-${shard}`, shards: [shard] }, 0);
 });
 afterEach(async () => {
   await Promise.all(desks.splice(0).map((desk) => desk.drain()));
