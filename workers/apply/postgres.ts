@@ -63,7 +63,7 @@ const notInserted = async (sql: Sql, shard: number, epoch: number, orders: reado
   return orders.filter((order) => !inserted.has(`${order.seq}-${order.index}`));
 };
 
-const grantKey = (saleId: unknown, grantId: unknown): string => `${String(saleId)}:${String(grantId)}`;
+const grantKey = (saleId: unknown, grantId: unknown, units: unknown): string => `${String(saleId)}:${String(grantId)}:${String(units)}`;
 
 const TAKE_GRANTS = `
   WITH wanted AS (
@@ -81,23 +81,23 @@ const TAKE_GRANTS = `
     UPDATE sale_shards s SET quota = s.quota + m.raised, sold = s.sold - m.returned FROM moved m
     WHERE s.sale_id = m.sale_id AND s.shard = ?
   )
-  SELECT sale_id, id FROM done`;
+  SELECT sale_id, id, units FROM done`;
 
 const takeGrants = async (sql: Sql, shard: number, grants: readonly PlannedGrant[]): Promise<GrantFate[]> => {
   const saleIds = grants.map((grant) => grant.saleId);
   const ids = grants.map((grant) => grant.grantId);
   const units = grants.map((grant) => grant.units);
   const { rows } = await sql(TAKE_GRANTS, [saleIds, ids, units, shard, shard]);
-  const taken = new Set(rows.map((row) => grantKey(row["sale_id"], row["id"])));
+  const taken = new Set(rows.map((row) => grantKey(row["sale_id"], row["id"], row["units"])));
   if (taken.size === grants.length) return grants.map(() => GrantFate.taken);
   const before = await sql(
-    `SELECT g.sale_id, g.id FROM grants g JOIN unnest(?::text[], ?::text[], ?::bigint[]) AS w (sale_id, id, units) USING (sale_id, id, units)
+    `SELECT g.sale_id, g.id, g.units FROM grants g JOIN unnest(?::text[], ?::text[], ?::bigint[]) AS w (sale_id, id, units) USING (sale_id, id, units)
      WHERE g.shard = ? AND g.state = '${GrantState.done}'`,
     [saleIds, ids, units, shard],
   );
-  const done = new Set(before.rows.map((row) => grantKey(row["sale_id"], row["id"])));
+  const done = new Set(before.rows.map((row) => grantKey(row["sale_id"], row["id"], row["units"])));
   return grants.map((grant) => {
-    const key = grantKey(grant.saleId, grant.grantId);
+    const key = grantKey(grant.saleId, grant.grantId, grant.units);
     // The same grant twice in one message: the first was taken, the second was done before.
     if (taken.delete(key)) return GrantFate.taken;
     return done.has(key) ? GrantFate.doneBefore : GrantFate.unknown;

@@ -47,6 +47,9 @@ const sqlOf =
   async (text, bindings = []) =>
     knex.raw<Result>(text, bindings as Knex.RawBinding[]);
 
+/** knex writes plain lines to standard output otherwise; every fault it would report reaches us as an exception. */
+const silent = { warn: () => undefined, error: () => undefined, deprecate: () => undefined, debug: () => undefined };
+
 const initialize = (options: DatabaseOptions, timeouts: string): Promise<MikroORM> =>
   MikroORM.init({
     clientUrl: options.url,
@@ -56,6 +59,7 @@ const initialize = (options: DatabaseOptions, timeouts: string): Promise<MikroOR
     pool: { min: 0, max: options.pool, acquireTimeoutMillis: ACQUIRE_MS },
     driverOptions: {
       acquireConnectionTimeout: ACQUIRE_MS,
+      log: silent,
       connection: { application_name: options.name, keepAlive: true, connectionTimeoutMillis: ACQUIRE_MS, options: timeouts },
     },
     // The process starts while Postgres is away, and waits for it like for everything else.

@@ -1,0 +1,374 @@
+import { connect, createServer, type AddressInfo } from "node:net";
+import { Client } from "pg";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { encodeMessage, type MarkerMessage } from "../../coordinator/protocol/index.ts";
+import type { Entry } from "../../lua/entry.ts";
+import { freshDatabase, until, type TestDatabase } from "../../test/harness/index.ts";
+import { connectDatabase, ensureShards, type Database, type Row } from "../db/database.ts";
+import { readShard } from "../db/shard-row.ts";
+import { applyMessage, type Applied } from "./apply.ts";
+import type { ApplyStore, ApplyTransaction } from "./ports.ts";
+import { postgresApplyStore } from "./postgres.ts";
+
+let empty: TestDatabase;
+let database: Database;
+let store: ApplyStore;
+let shard = -1;
+let streamSeq = 0;
+
+beforeAll(async () => {
+  empty = await freshDatabase();
+  database = await connectDatabase({ url: empty.url, pool: 4, name: "apply-test" });
+  await ensureShards(database.sql, 100);
+  store = postgresApplyStore(database);
+});
+afterAll(async () => {
+  await database.close();
+  await empty.drop();
+});
+
+/** Every test has a shard of its own in epoch 1, with a sale `s<shard>` of 5 units taken in and a grant `more` of 3 sent. */
+const sale = (): string => `s${shard}`;
+beforeEach(async () => {
+  shard += 1;
+  streamSeq = 0;
+  await database.sql("UPDATE shards SET epoch = 1, attempt = 'first' WHERE shard = ?", [shard]);
+  await database.sql(
+    `INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state, sold_out_version, returns_seq)
+     VALUES (?, 'c', 'Title', 8, 100, 'CNY', 0, 1, 2, 'open', 7, 7)`,
+    [sale()],
+  );
+  await database.sql("INSERT INTO sale_shards (sale_id, shard, quota) VALUES (?, ?, 5)", [sale(), shard]);
+  await database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES (?, 'more', ?, 3, 'added')", [sale(), shard]);
+});
+
+const order = (seq: number, ...purchases: string[]): Entry => ({
+  kind: "o",
+  seq,
+  saleId: sale(),
+  atMs: 1_000 + seq,
+  count: purchases.length,
+  purchases: purchases.join(" "),
+});
+const granted = (seq: number, grantId = "more", units = 3): Entry => ({
+  kind: "g",
+  seq,
+  saleId: sale(),
+  atMs: 1_000 + seq,
+  grantId,
+  units,
+});
+
+const deliver = (body: Uint8Array, through: ApplyStore = store): Promise<Applied> =>
+  applyMessage(through, { shard, streamSeq: (streamSeq += 1), body });
+const apply = (entries: readonly Entry[], epoch = 1, through: ApplyStore = store): Promise<Applied> =>
+  deliver(encodeMessage({ type: "entries", shard, epoch, entries }), through);
+const mark = (change: Partial<MarkerMessage>): Promise<Applied> =>
+  deliver(encodeMessage({ type: "marker", shard, begins: 2, from: 1, redisEpoch: 1, upto: "1-0", attempt: "second", ...change }));
+
+const row = () => readShard(database.sql, shard);
+const stock = async (): Promise<{ quota: number; sold: number }> => {
+  const { rows } = await database.sql("SELECT quota, sold FROM sale_shards WHERE shard = ?", [shard]);
+  return { quota: Number(rows[0]?.["quota"]), sold: Number(rows[0]?.["sold"]) };
+};
+const orders = async (): Promise<string[]> => {
+  const { rows } = await database.sql(
+    "SELECT uid, purchase_key, epoch, seq, idx, units, state FROM orders WHERE shard = ? ORDER BY epoch, seq, idx",
+    [shard],
+  );
+  const text = (r: Row, ...names: string[]): string => names.map((name) => String(r[name])).join("-");
+  return rows.map(
+    (r) => `${text(r, "epoch", "seq", "idx")} ${text(r, "uid")}:${text(r, "purchase_key")}:${text(r, "units")} ${text(r, "state")}`,
+  );
+};
+const parked = async (): Promise<number> =>
+  Number((await database.sql("SELECT count(*) AS n FROM dead_letters WHERE shard = ?", [shard])).rows[0]?.["n"]);
+
+describe("entries", () => {
+  it("are stored with the position, in one transaction", async () => {
+    const applied = await apply([order(1, "ann", "null"), order(2, "bob:key:2"), granted(3)]);
+    expect(applied).toMatchObject({ kind: "applied", applied: 3, orders: 3, wall: false, rejected: [] });
+    expect(await orders()).toEqual(["1-1-0 ann::1 pending_payment", "1-1-1 null::1 pending_payment", "1-2-0 bob:key:2 pending_payment"]);
+    expect(await stock()).toEqual({ quota: 8, sold: 4 });
+    expect(await row()).toMatchObject({ epoch: 1, applied: 3, wall: false, gap: null, halted: null });
+    const { rows } = await database.sql("SELECT state FROM grants WHERE sale_id = ?", [sale()]);
+    expect(rows).toEqual([{ state: "done" }]);
+  });
+
+  it("that were applied are skipped: a repeat, and the known part of an overlapping message", async () => {
+    await apply([order(1, "ann")]);
+    expect(await apply([order(1, "ann")])).toMatchObject({ kind: "repeated", applied: 1, orders: 0 });
+    expect(await apply([order(1, "ann"), order(2, "bob")])).toMatchObject({ kind: "applied", applied: 2, orders: 1 });
+    expect(await stock()).toEqual({ quota: 5, sold: 2 });
+    expect((await row()).wall).toBe(false);
+  });
+
+  it("that do not follow leave a gap in the row and nothing else; what follows clears it", async () => {
+    await apply([order(1, "ann")]);
+    expect(await apply([order(3, "cid")])).toEqual({ kind: "gap", at: 1 });
+    expect(await row()).toMatchObject({ applied: 1, gap: { at: 1, streamSeq: 2 } });
+    expect(await orders()).toHaveLength(1);
+    await apply([order(2, "bob"), order(3, "cid")]);
+    expect(await row()).toMatchObject({ applied: 3, gap: null });
+  });
+
+  it("of another epoch are ignored", async () => {
+    expect(await apply([order(1, "ann")], 2)).toEqual({ kind: "ignored" });
+    await mark({});
+    expect(await apply([order(1, "ann")], 1)).toEqual({ kind: "ignored" });
+    expect(await orders()).toEqual([]);
+  });
+
+  it("sell what an earlier grant of the same message brought", async () => {
+    const applied = await apply([granted(1), order(2, "a", "b", "c", "d"), order(3, "e", "f", "g", "h")]);
+    expect(applied).toMatchObject({ wall: false, orders: 8 });
+    expect(await stock()).toEqual({ quota: 8, sold: 8 });
+  });
+
+  it("lower sold when a returned unit was taken in", async () => {
+    await database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES (?, 'back', ?, 1, 'returned')", [sale(), shard]);
+    await apply([order(1, "ann", "bob"), granted(2, "back", 1)]);
+    expect(await stock()).toEqual({ quota: 5, sold: 1 });
+  });
+});
+
+describe("a touched wall", () => {
+  it("makes a second order of the same buyer and key a rejected row", async () => {
+    await apply([order(1, "ann")]);
+    const applied = await apply([order(2, "ann", "bob"), order(3, "ann:other:1", "bob")]);
+    expect(applied).toMatchObject({ kind: "applied", applied: 3, orders: 2, wall: true });
+    expect(applied.kind === "applied" && applied.rejected.map(({ seq, index }) => [seq, index])).toEqual([
+      [2, 0],
+      [3, 1],
+    ]);
+    expect(await orders()).toEqual([
+      "1-1-0 ann::1 pending_payment",
+      "1-2-0 ann::1 rejected",
+      "1-2-1 bob::1 pending_payment",
+      "1-3-0 ann:other:1 pending_payment",
+      "1-3-1 bob::1 rejected",
+    ]);
+    expect(await stock()).toEqual({ quota: 5, sold: 3 });
+    expect((await row()).wall).toBe(true);
+    // A lost answer is made up for by the repeat.
+    expect(await apply([order(3, "ann:other:1", "bob")])).toMatchObject({
+      kind: "repeated",
+      wall: true,
+      rejected: [{ seq: 2 }, { seq: 3 }],
+    });
+  });
+
+  it("rejects exactly the orders that the quota does not hold, in the order of their positions", async () => {
+    const applied = await apply([order(1, "a", "b:k:2", "c"), order(2, "d:k:2", "e", "f")]);
+    expect(applied).toMatchObject({
+      kind: "applied",
+      orders: 4,
+      wall: true,
+      rejected: [
+        { seq: 2, index: 0 },
+        { seq: 2, index: 2 },
+      ],
+    });
+    expect(await stock()).toEqual({ quota: 5, sold: 5 });
+    expect((await orders()).filter((line) => line.endsWith("rejected"))).toEqual(["1-2-0 d:k:2 rejected", "1-2-2 f::1 rejected"]);
+    expect((await row()).wall).toBe(true);
+  });
+
+  it("is also a grant that was done before: nothing is raised twice", async () => {
+    await apply([granted(1)]);
+    expect(await apply([granted(2)])).toMatchObject({ kind: "applied", wall: true, grantTwice: true });
+    expect(await stock()).toEqual({ quota: 8, sold: 0 });
+  });
+
+  it("does not touch another sale in the same message", async () => {
+    const other = `other${shard}`;
+    await database.sql(
+      `INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state)
+       VALUES (?, 'c', 'Title', 1, 100, 'CNY', 0, 1, 1, 'open')`,
+      [other],
+    );
+    await database.sql("INSERT INTO sale_shards (sale_id, shard, quota) VALUES (?, ?, 1)", [other, shard]);
+    const two = { ...order(1, "ann", "bob"), saleId: other };
+    expect(await apply([two, order(2, "ann", "bob")])).toMatchObject({ orders: 3, wall: true, rejected: [{ seq: 1, index: 1 }] });
+    expect((await orders()).filter((line) => line.endsWith("pending_payment"))).toHaveLength(3);
+  });
+});
+
+describe("a marker", () => {
+  it("keeps when Redis ended where Postgres is, and withdraws the sold-out flags", async () => {
+    await apply([order(1, "ann")]);
+    expect(await mark({ upto: "1-1" })).toEqual({ kind: "began", epoch: 2, mode: "keep" });
+    expect(await row()).toEqual({ shard, epoch: 2, applied: 0, attempt: "second", mode: "keep", gap: null, wall: false, halted: null });
+    const { rows } = await database.sql("SELECT returns_seq, sold_out_version FROM sales WHERE id = ?", [sale()]);
+    expect(rows).toEqual([{ returns_seq: "8", sold_out_version: null }]);
+    expect(await apply([order(1, "bob")], 2)).toMatchObject({ kind: "applied", applied: 1 });
+  });
+
+  it("waits for what Redis had flushed before it", async () => {
+    expect(await mark({ upto: "1-2" })).toEqual({ kind: "gap", at: 0 });
+    expect(await row()).toMatchObject({ epoch: 1, gap: { at: 0, streamSeq: 1 } });
+    await apply([order(1, "ann"), order(2, "bob")]);
+    expect(await mark({ upto: "1-2" })).toMatchObject({ kind: "began", mode: "keep" });
+  });
+
+  it.each([
+    ["Redis is behind", { upto: "1-0" }],
+    ["Redis has another epoch", { redisEpoch: 3, upto: "3-1" }],
+    ["Redis has none", { redisEpoch: 0, upto: "0-0" }],
+    ["the outbox is not of Redis's epoch", { redisEpoch: 1, upto: "0-1" }],
+  ])("rebuilds when %s", async (_, change) => {
+    await apply([order(1, "ann")]);
+    expect(await mark(change)).toMatchObject({ kind: "began", epoch: 2, mode: "rebuild" });
+  });
+
+  it("rebuilds after a wall, even if the positions are equal", async () => {
+    await apply([order(1, "ann", "ann")]);
+    expect(await mark({ upto: "1-1" })).toMatchObject({ kind: "began", mode: "rebuild" });
+    expect((await row()).wall).toBe(false);
+  });
+
+  it("of an attempt that was overtaken is ignored", async () => {
+    await mark({});
+    expect(await mark({ attempt: "third" })).toEqual({ kind: "ignored" });
+    expect(await row()).toMatchObject({ epoch: 2, attempt: "second" });
+  });
+
+  it("rebuilds a shard that never had an epoch", async () => {
+    await database.sql("UPDATE shards SET epoch = 0, attempt = '' WHERE shard = ?", [shard]);
+    expect(await mark({ begins: 1, from: 0, redisEpoch: 0, upto: "0-0" })).toMatchObject({ kind: "began", epoch: 1, mode: "rebuild" });
+  });
+});
+
+describe("a message that cannot be read", () => {
+  it("is parked once, and asks for its entries again", async () => {
+    await apply([order(1, "ann")]);
+    const body = new TextEncoder().encode('{"v":1,"shard":');
+    expect(await deliver(body)).toEqual({ kind: "unreadable", first: true });
+    expect(await row()).toMatchObject({ applied: 1, gap: { at: 1, streamSeq: 2 }, halted: null });
+    expect(await applyMessage(store, { shard, streamSeq: 2, body })).toEqual({ kind: "unreadable", first: false });
+    // The same sequence number with another body: the stream was lost and made anew.
+    expect(await applyMessage(store, { shard, streamSeq: 2, body: new Uint8Array([0]) })).toEqual({ kind: "unreadable", first: true });
+    expect(await parked()).toBe(2);
+    expect(await apply([order(2, "bob")])).toMatchObject({ kind: "applied" });
+  });
+
+  it("is also one that belongs to another shard", async () => {
+    const body = encodeMessage({ type: "entries", shard: shard + 1, epoch: 1, entries: [order(1, "ann")] });
+    expect(await deliver(body)).toMatchObject({ kind: "unreadable" });
+    expect(await orders()).toEqual([]);
+  });
+});
+
+describe("an entry that cannot be applied", () => {
+  it.each([
+    ["a sale that the shard does not have", () => ({ ...order(2, "bob"), saleId: "nowhere" })],
+    ["a grant that nobody recorded", () => granted(2, "unheard-of")],
+    ["a grant of other units", () => granted(2, "more", 4)],
+    ["a purchase that is none", () => order(2, "b b b!")],
+    ["a count that is wrong", () => ({ ...order(2, "bob"), count: 2 })],
+    ["a returned unit that was never sold", () => granted(2, "back", 1)],
+  ])("halts the shard and applies nothing: %s", async (_, entry) => {
+    await database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES (?, 'back', ?, 1, 'returned')", [sale(), shard]);
+    expect(await apply([granted(1), entry()])).toMatchObject({ kind: "halted", first: true });
+    const { halted, applied } = await row();
+    expect({ halted: halted !== null, applied }).toEqual({ halted: true, applied: 0 });
+    expect(await orders()).toEqual([]);
+    expect(await stock()).toEqual({ quota: 5, sold: 0 });
+    expect(await parked()).toBe(1);
+  });
+
+  it("is applied when an operator has repaired what it needs; the halt ends", async () => {
+    expect(await apply([granted(1, "late", 2)])).toMatchObject({ kind: "halted" });
+    await database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES (?, 'late', ?, 2, 'added')", [sale(), shard]);
+    expect(await apply([granted(1, "late", 2)])).toMatchObject({ kind: "applied" });
+    expect(await row()).toMatchObject({ applied: 1, halted: null });
+  });
+});
+
+/** Between a worker and Postgres: hands everything on, but cuts the worker off when it has handed on `statement`. */
+const proxyThatSwallows = async (statement: string): Promise<{ url: string; close(): void }> => {
+  const target = new URL(empty.url);
+  const server = createServer((client) => {
+    const upstream = connect(Number(target.port), target.hostname);
+    const end = (): void => void client.destroy();
+    upstream
+      .on("data", (data) => client.write(data))
+      .on("error", end)
+      .on("close", end);
+    client
+      .on("error", () => undefined)
+      .on("data", (data) => {
+        upstream.write(data);
+        if (!data.includes(statement)) return;
+        upstream.removeAllListeners("data").resume().end();
+        client.destroy();
+      });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const url = new URL(empty.url);
+  url.hostname = "127.0.0.1";
+  url.port = String((server.address() as AddressInfo).port);
+  return { url: url.href, close: () => void server.close() };
+};
+
+describe("a lost connection", () => {
+  const kill = async (pid: number): Promise<void> => {
+    const other = new Client({ connectionString: empty.url });
+    await other.connect();
+    await other.query("SELECT pg_terminate_backend($1, 5000)", [pid]);
+    await other.end();
+  };
+
+  /** Calls `at` with the backend's pid inside the transaction, when `advance` is done: only COMMIT is missing. */
+  const beforeCommit = (at: (pid: number) => Promise<void>): ApplyStore => ({
+    transaction: (number, work) =>
+      store.transaction(number, (locked, transaction) =>
+        work(locked, {
+          ...transaction,
+          advance: async (applied, wall) => {
+            await transaction.advance(applied, wall);
+            const { rows } = await database.sql(
+              "SELECT pid FROM pg_stat_activity WHERE application_name = 'apply-test' AND datname = current_database() AND state = 'idle in transaction'",
+            );
+            await at(Number(rows[0]?.["pid"]));
+          },
+        } satisfies ApplyTransaction),
+      ),
+  });
+
+  it("before COMMIT leaves nothing, and the repeat stores it once", async () => {
+    await expect(apply([order(1, "ann")], 1, beforeCommit(kill))).rejects.toThrow();
+    expect(await orders()).toEqual([]);
+    expect(await apply([order(1, "ann")])).toMatchObject({ kind: "applied", orders: 1 });
+  });
+
+  it("that swallows the answer to COMMIT is a fault, and the repeat is skipped", async () => {
+    const proxy = await proxyThatSwallows("COMMIT");
+    const through = await connectDatabase({ url: proxy.url, pool: 1, name: "proxied" });
+    await expect(apply([order(1, "ann")], 1, postgresApplyStore(through))).rejects.toThrow();
+    await through.close();
+    proxy.close();
+    await until(async () => (await row()).applied === 1, "the commit whose answer was lost");
+    expect(await apply([order(1, "ann")])).toMatchObject({ kind: "repeated", applied: 1 });
+    expect(await stock()).toEqual({ quota: 5, sold: 1 });
+  });
+
+  it("of a worker that is paused inside its transaction frees the row for another", async () => {
+    let resume = (): void => undefined;
+    const paused = new Promise<void>((resolve) => (resume = resolve));
+    let reached = false;
+    const sleeping = apply(
+      [order(1, "ann")],
+      1,
+      beforeCommit(async () => {
+        reached = true;
+        await paused;
+      }),
+    ).catch((error: unknown) => error);
+    await until(() => reached, "the first worker to hold the row");
+    expect(await apply([order(1, "ann")])).toMatchObject({ kind: "applied", orders: 1 });
+    resume();
+    expect(await sleeping).toBeInstanceOf(Error);
+    expect(await orders()).toEqual(["1-1-0 ann::1 pending_payment"]);
+  });
+});
