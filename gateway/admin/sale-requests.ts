@@ -1,0 +1,43 @@
+import type { NatsConnection } from "nats";
+import { z } from "zod";
+import { answerSchema, RequestError, type AddUnits, type Answer, type ChangeSale } from "../../coordinator/protocol/requests.ts";
+import { saleRecordSchema, type OpenSale, type SaleRecord } from "../../coordinator/protocol/sale.ts";
+import { Request } from "../../coordinator/protocol/subjects.ts";
+
+/** What the admin API asks of the order workers; all of it can be repeated. */
+export interface SaleRequests {
+  list(): Promise<Answer<readonly SaleRecord[]>>;
+  open(sale: OpenSale): Promise<Answer<SaleRecord>>;
+  change(change: ChangeSale): Promise<Answer<SaleRecord>>;
+  addUnits(units: AddUnits): Promise<Answer<SaleRecord>>;
+}
+
+const ANSWER_WITHIN_MS = 5_000;
+
+const unavailable = (detail: string): Answer<never> => ({ ok: false, code: RequestError.unavailable, detail });
+
+const one = answerSchema(saleRecordSchema);
+const many = answerSchema(z.array(saleRecordSchema));
+
+/** @param connection undefined while NATS has not been reached */
+export const saleRequests = (connection: () => NatsConnection | undefined): SaleRequests => {
+  const ask = async <T>(subject: Request, body: unknown, schema: z.ZodType<Answer<T>>): Promise<Answer<T>> => {
+    const nats = connection();
+    if (nats === undefined) return unavailable("NATS cannot be reached; ask again");
+    let answer: unknown;
+    try {
+      const message = await nats.request(subject, JSON.stringify(body), { timeout: ANSWER_WITHIN_MS });
+      answer = message.json();
+    } catch {
+      return unavailable("no order worker answered; what was asked may or may not have been done, ask again");
+    }
+    const parsed = schema.safeParse(answer);
+    return parsed.success ? parsed.data : unavailable("an order worker gave an answer that this gateway does not understand");
+  };
+  return {
+    list: () => ask<readonly SaleRecord[]>(Request.sales, {}, many),
+    open: (sale) => ask(Request.openSale, sale, one),
+    change: (change) => ask(Request.changeSale, change, one),
+    addUnits: (units) => ask(Request.addUnits, units, one),
+  };
+};

@@ -1,0 +1,95 @@
+import cluster from "node:cluster";
+import { createServer } from "node:net";
+import { AggregatorRegistry, Gauge, Registry } from "prom-client";
+import type { NatsConnection } from "nats";
+import { connectNats, runProgram, superviseCluster, tellReady } from "../coordinator/program/index.ts";
+import { createAdmin } from "./admin/admin.ts";
+import { saleRequests } from "./admin/sale-requests.ts";
+import { PROCESS_SETTINGS, serve } from "./process.ts";
+
+/** What a process needs after its drain to give its connections up. */
+const STOP_SLACK_MS = 2_000;
+const END_ANYWAY_MS = 1_000;
+
+/** An attempt to reach NATS has no end and cannot be called off: it would keep a stopping process alive. */
+const endAnyway = (): void => {
+  // oxlint-disable-next-line unicorn/no-process-exit -- all that was held is answered
+  setTimeout(() => process.exit(0), END_ANYWAY_MS).unref();
+};
+
+/**
+ * The processes share the port (SO_REUSEPORT), and so would a stale process of an earlier start, unseen. A socket
+ * without that option can have the port only while nobody else does.
+ * @returns the port, chosen now if it was 0
+ */
+const claimPort = (host: string, port: number): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen({ host, port, exclusive: true }, () => {
+      const address = server.address();
+      const claimed = typeof address === "object" && address !== null ? address.port : port;
+      server.close(() => resolve(claimed));
+    });
+  });
+
+await runProgram(
+  "gateway",
+  [
+    ...PROCESS_SETTINGS,
+    "DOORBUSTER_GATEWAY_PORT",
+    "DOORBUSTER_GATEWAY_PROCESSES",
+    "DOORBUSTER_ADMIN_HOST",
+    "DOORBUSTER_ADMIN_PORT",
+    "DOORBUSTER_ADMIN_TOKEN",
+  ],
+  async ({ config, log, stop }) => {
+    if (cluster.isWorker) {
+      await serve({ config, port: Number(process.argv[2]), log, stop, listening: tellReady });
+      // The channel to the primary would keep the process alive.
+      process.disconnect();
+      endAnyway();
+      return;
+    }
+
+    const own = new Registry();
+    const processes = new AggregatorRegistry();
+    const ready = new Gauge({ name: "doorbuster_gateway_processes_ready", help: "gateway processes that serve", registers: [own] });
+    const restarts = new Gauge({ name: "doorbuster_gateway_restarts", help: "gateway processes that died", registers: [own] });
+    let nats: NatsConnection | undefined;
+    const admin = createAdmin({
+      token: config.DOORBUSTER_ADMIN_TOKEN,
+      sales: saleRequests(() => nats),
+      metrics: async () => `${await own.metrics()}${await processes.clusterMetrics()}`,
+      onFault: (error) => log.error({ err: error }, "an admin request was answered 500"),
+    });
+    let port: number;
+    try {
+      port = await claimPort(config.DOORBUSTER_GATEWAY_HOST, config.DOORBUSTER_GATEWAY_PORT);
+      await admin.listen({ host: config.DOORBUSTER_ADMIN_HOST, port: config.DOORBUSTER_ADMIN_PORT });
+    } catch (error) {
+      log.fatal({ err: error }, "a port cannot be had: is another gateway running?");
+      process.exitCode = 1;
+      return;
+    }
+    void connectNats(config, "gateway-admin").then((connection) => {
+      nats = connection;
+    });
+    log.info({ host: config.DOORBUSTER_GATEWAY_HOST, port, admin: admin.addresses() }, "gateway starts");
+    cluster.setupPrimary({ args: [String(port)] });
+    await superviseCluster({
+      processes: config.DOORBUSTER_GATEWAY_PROCESSES,
+      log,
+      stop,
+      stopWithinMs: config.DOORBUSTER_DRAIN_MS + STOP_SLACK_MS,
+      onChange: (state) => {
+        ready.set(state.ready);
+        restarts.set(state.restarts);
+      },
+    });
+    await admin.close();
+    await nats?.close();
+    log.info("gateway has stopped");
+    endAnyway();
+  },
+);

@@ -1,0 +1,87 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { AggregatorRegistry, collectDefaultMetrics, Counter, Gauge, register } from "prom-client";
+import type { Config, Log } from "../coordinator/program/index.ts";
+import { createApp, listen } from "./http/app.ts";
+import { DESK_SETTINGS, openDesk, type OpenDesk } from "./open-desk.ts";
+import { mountDoorbuster, type Mounted } from "./plugin.ts";
+
+export const PROCESS_SETTINGS = [...DESK_SETTINGS, "DOORBUSTER_GATEWAY_HOST", "DOORBUSTER_TRUSTED_PROXIES", "DOORBUSTER_DRAIN_MS"] as const;
+export type ProcessConfig = Config<(typeof PROCESS_SETTINGS)[number]>;
+
+export interface ProcessOptions {
+  readonly config: ProcessConfig;
+  readonly port: number;
+  readonly log: Log;
+  readonly stop: AbortSignal;
+  /** called once it listens */
+  readonly listening: () => void;
+}
+
+/** A process that does not know the sales yet would answer `sale_unknown`; after this it says so rather than nothing. */
+const READY_WITHIN_MS = 10_000;
+const LOOK_MS = 20;
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => (signal.aborted ? resolve() : signal.addEventListener("abort", () => resolve(), { once: true })));
+
+const untilReady = async (opened: OpenDesk, stop: AbortSignal): Promise<void> => {
+  const startedAt = performance.now();
+  while (!opened.desk.isReady() && !stop.aborted && performance.now() - startedAt < READY_WITHIN_MS) await delay(LOOK_MS);
+};
+
+const measure = (mounted: Mounted): void => {
+  // Makes this process answer the primary's question for its metrics.
+  void new AggregatorRegistry();
+  collectDefaultMetrics();
+  const registers = [register];
+  const told = new Counter({
+    name: "doorbuster_gateway_told_total",
+    help: "Answers given, by channel and code; a held answer counts as what it became",
+    labelNames: ["channel", "code"],
+    registers,
+    collect() {
+      told.reset();
+      for (const [channel, tally] of Object.entries(mounted.told))
+        for (const [code, count] of Object.entries(tally.counts())) told.inc({ channel, code }, count);
+    },
+  });
+  const open = new Gauge({
+    name: "doorbuster_gateway_open",
+    help: "Requests without an answer yet, and open WebSockets",
+    labelNames: ["kind"],
+    registers,
+    collect() {
+      open.set({ kind: "requests" }, mounted.waiting());
+      open.set({ kind: "sockets" }, mounted.sockets());
+    },
+  });
+};
+
+/** One process of the gateway: serves until `stop`, then answers what it holds, for at most DOORBUSTER_DRAIN_MS. */
+export const serve = async ({ config, port, log, stop, listening }: ProcessOptions): Promise<void> => {
+  const opening = openDesk({ config, log });
+  const opened = await Promise.race([opening, aborted(stop)]);
+  // NATS never answered: there is nothing to drain, and the attempt to connect ends with the process.
+  if (opened === undefined) return;
+  const { desk, tickets } = opened;
+  const app = createApp();
+  const mounted = mountDoorbuster(app, {
+    desk,
+    tickets,
+    trustedProxies: config.DOORBUSTER_TRUSTED_PROXIES,
+    notFound: true,
+    onFault: (error) => log.error({ err: error }, "a request was answered 500"),
+  });
+  measure(mounted);
+  await untilReady(opened, stop);
+  const listener = await listen(app, config.DOORBUSTER_GATEWAY_HOST, port);
+  listening();
+  await aborted(stop);
+  listener.close();
+  const late = new AbortController();
+  await Promise.race([mounted.drain(), delay(config.DOORBUSTER_DRAIN_MS, undefined, { signal: late.signal }).catch(() => undefined)]);
+  late.abort();
+  if (mounted.waiting() > 0) log.warn({ waiting: mounted.waiting() }, "stopped with requests unanswered");
+  app.close();
+  await opened.close();
+};
