@@ -9,6 +9,8 @@ import { MessageState, type MessageRecord } from "./record.ts";
 const PURGE_EVERY_MS = 1_000;
 const PURGE_BATCH = 1_000;
 const ALERT_TRIES = 3;
+/** A stopping process waits so long for calls on the wire; a longer one is repeated by whoever takes over. */
+const DRAIN_MS = 3_000;
 /** A call that succeeded must be noted, or it is repeated: the store is tried for about as long as a claim is held. */
 const NOTE_TRIES = 6;
 const NOTE_AGAIN_MS = 100;
@@ -51,6 +53,7 @@ export class MessageRunner {
   readonly #options: RunnerOptions;
   readonly #gate: HostGate;
   readonly #inFlight = new Map<string, Promise<void>>();
+  #hasLeft = false;
 
   constructor(ports: RunnerPorts, options: RunnerOptions) {
     this.#ports = ports;
@@ -62,10 +65,13 @@ export class MessageRunner {
     return this.#inFlight.size;
   }
 
-  /** Sweeps the shards until `stop`, then waits for the calls on the wire. */
+  /** Sweeps the shards until `stop`, then waits a moment for the calls on the wire; what they then say is not noted any more. */
   async run(shards: readonly number[], stop: AbortSignal): Promise<void> {
     await Promise.all(shards.map((shard) => this.#sweep(shard, stop)));
-    await Promise.all(this.#inFlight.values());
+    const drained = new AbortController();
+    const all = Promise.all(this.#inFlight.values()).then(() => drained.abort());
+    await Promise.race([all, this.#ports.clock.sleep(DRAIN_MS, drained.signal)]);
+    this.#hasLeft = true;
   }
 
   /** Does at once what a call of the API asked for, if this process may; otherwise the lease holder's sweep does. */
@@ -215,6 +221,7 @@ export class MessageRunner {
         body,
         timeoutMs: requestTimeoutMs || this.#options.requestTimeoutMs,
       });
+      if (this.#hasLeft) return undefined;
       watch.called(kind, answered.verdict);
       return answered;
     });
