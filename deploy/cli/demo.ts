@@ -61,9 +61,9 @@ const openSales = async (stack: Stack, sales: readonly DemoSale[], stop: AbortSi
 const untilStopped = (stop: AbortSignal): Promise<void> =>
   new Promise((done) => (stop.aborted ? done() : stop.addEventListener("abort", () => done(), { once: true })));
 
-const show = async (stack: Stack, sales: readonly DemoSale[], options: DemoOptions, screen: Screen, stop: AbortSignal): Promise<void> => {
+const show = async (stack: Stack, file: string | undefined, options: DemoOptions, screen: Screen, stop: AbortSignal): Promise<void> => {
+  const sales = splitStock(options, stack.run);
   const ready = await openSales(stack, sales, stop);
-  const file = options.readyFile === undefined ? undefined : resolve(options.readyFile);
   const fileEnd = new AbortController();
   const keeping = file === undefined ? undefined : keepReadyFile(stack, ready, file, fileEnd.signal);
   try {
@@ -87,7 +87,6 @@ const show = async (stack: Stack, sales: readonly DemoSale[], options: DemoOptio
   } finally {
     fileEnd.abort();
     await keeping;
-    if (file !== undefined) await rm(file, { force: true });
   }
 };
 
@@ -97,12 +96,14 @@ const demo = async (options: DemoOptions, environment: Environment): Promise<voi
   const stop = stopSignal();
   const screen = openScreen(process.stdout);
   const say = (line: string): void => screen.say(line);
-  if (options.readyFile !== undefined) await rm(options.readyFile, { force: true });
+  const file = options.readyFile === undefined ? undefined : resolve(options.readyFile);
+  // one of an earlier run that was killed would look like this one's
+  if (file !== undefined) await rm(file, { force: true });
   let stack: Stack | undefined;
   let isShown = false;
   try {
-    stack = await startStack({ environment, say, shards: options.shards, abort: stop });
-    await show(stack, splitStock(options, stack.run), options, screen, stop);
+    stack = await startStack({ environment, say, shards: options.shards, abort: stop, files: file === undefined ? [] : [file] });
+    await show(stack, file, options, screen, stop);
     isShown = true;
   } catch (error) {
     if (!stop.aborted) throw error;
