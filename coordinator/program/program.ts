@@ -53,6 +53,8 @@ export const runProgram = async <const Name extends SettingName>(
   if (config.DOORBUSTER_EXIT_WITH_PARENT && process.connected !== true) watchParent(stop);
   try {
     await main({ config, log, stop: controller.signal });
+    // The pipe from the starter would keep a finished program alive.
+    process.stdin.destroy();
   } catch (error) {
     crash(error);
   }
