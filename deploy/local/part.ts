@@ -26,6 +26,8 @@ export interface PartOptions {
 }
 
 const LOG_TAIL_LINES = 15;
+/** A JSON line with a stack trace fills a screen. */
+const LOG_LINE_SHOWN = 300;
 const KILL_WITHIN_MS = 10_000;
 
 /** One server or program as a child process, in a session of its own, with its output in the run's log folder. */
@@ -173,6 +175,6 @@ export class Part {
   async #logTail(): Promise<string> {
     const text = await readFile(this.#run.logFile(this.name), "utf8").catch(() => "");
     const lines = text.trimEnd().split("\n").slice(-LOG_TAIL_LINES);
-    return text.trim() === "" ? "; it wrote no log" : `; its log ends with:\n${lines.map((line) => `    ${line}`).join("\n")}`;
+    return text.trim() === "" ? "; it wrote no log" : `; its log ends with:\n${lines.map((line) => `    ${line.slice(0, LOG_LINE_SHOWN)}`).join("\n")}`;
   }
 }
