@@ -36,7 +36,8 @@ export class ShardConsumer {
   private readonly subscriptions: Subscription[];
   private readonly queue: Delivery[] = [];
   private name: string | undefined;
-  private discoverMs = DISCOVER_FIRST_MS;
+  /** looks and requests in a row that found no consumer */
+  private failures = 0;
   private discoveredAtMs = -Infinity;
   /** when the request that is out, if one is, has to be given up */
   private pullUntilMs = -Infinity;
@@ -68,46 +69,50 @@ export class ShardConsumer {
 
   /** @returns undefined if nothing came for a moment, or on `stop`: ask again */
   async next(stop: AbortSignal): Promise<Delivery | undefined> {
-    const { clock } = this.options;
-    if (this.queue.length === 0) {
-      if (this.name === undefined || clock.monotonicMs() - this.discoveredAtMs > REDISCOVER_MS) await this.discover();
-      const waitMs = this.name === undefined ? this.nextDiscovery() : this.pull() - clock.monotonicMs();
-      if (this.queue.length === 0) await this.alarm.pause(Math.max(waitMs, 1), stop);
-    }
+    if (this.queue.length === 0) await this.wait(stop);
     const delivery = this.queue.shift();
     // The next request is out before this message is acked: the broker then answers it without a round trip.
     if (delivery !== undefined && this.name !== undefined) this.pull();
     return delivery;
   }
 
-  /** Gives back what was not handed out. */
+  /** Asks for nothing more and gives back what was not handed out; `next` answers undefined from now on. */
   close(): void {
     for (const subscription of this.subscriptions) subscription.unsubscribe();
     for (const delivery of this.queue.splice(0)) delivery.again(0);
+  }
+
+  private async wait(stop: AbortSignal): Promise<void> {
+    const { clock } = this.options;
+    if (this.name === undefined && this.failures > 0)
+      await this.alarm.pause(Math.min(DISCOVER_FIRST_MS * 2 ** this.failures, DISCOVER_MOST_MS), stop);
+    if (this.name === undefined || clock.monotonicMs() - this.discoveredAtMs > REDISCOVER_MS) await this.discover();
+    if (this.queue.length > 0 || stop.aborted) return;
+    if (this.name === undefined) this.failures += 1;
+    else await this.alarm.pause(Math.max(this.pull() - clock.monotonicMs(), 1), stop);
   }
 
   private arrived(message: Msg): void {
     const code = message.headers?.code ?? 0;
     if (code === HEARTBEAT) return;
     this.pullUntilMs = -Infinity;
+    if (code !== 0 && code !== EXPIRED) {
+      // 404, 409, 503: the consumer is gone or cannot serve
+      this.name = undefined;
+      this.failures += 1;
+    } else this.failures = 0;
     if (code === 0) {
       const delivery = deliveryOf(this.options.connection, this.options.shard, message);
       if (delivery !== undefined) this.queue.push(delivery);
-    } else if (code !== EXPIRED) this.name = undefined; // 404, 409, 503: the consumer is gone or cannot serve
+    }
     this.alarm.ring();
   }
 
   private forget(): void {
     this.name = undefined;
-    this.discoverMs = DISCOVER_FIRST_MS;
+    this.failures = 0;
     this.pullUntilMs = -Infinity;
     this.alarm.ring();
-  }
-
-  private nextDiscovery(): number {
-    const waitMs = this.discoverMs;
-    this.discoverMs = Math.min(this.discoverMs * 2, DISCOVER_MOST_MS);
-    return waitMs;
   }
 
   /** @returns when to look again */
@@ -138,7 +143,6 @@ export class ShardConsumer {
       return;
     }
     this.name = newest?.name;
-    if (this.name !== undefined) this.discoverMs = DISCOVER_FIRST_MS;
     if (this.name !== before) this.pullUntilMs = -Infinity;
   }
 }

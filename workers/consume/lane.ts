@@ -55,6 +55,8 @@ export interface LaneOptions {
 /** Applies one shard's messages, one after the other, until stopped. */
 export const runLane = async (options: LaneOptions, stop: AbortSignal): Promise<void> => {
   const { shard, connection, consumer, settler } = options;
+  // First of all: a message that is given back must not come to our own request, where it would wait for its ack_wait.
+  stop.addEventListener("abort", () => consumer.close(), { once: true });
   while (!stop.aborted) {
     const delivery = await consumer.next(stop);
     if (delivery === undefined) continue;
@@ -63,6 +65,5 @@ export const runLane = async (options: LaneOptions, stop: AbortSignal): Promise<
     if (aftermath.settle !== undefined) settler.settle(aftermath.settle);
     if (!connection.isClosed()) connection.publish(statusSubject(shard), JSON.stringify(aftermath.status));
   }
-  consumer.close();
   await settler.idle();
 };
