@@ -23,7 +23,7 @@ end
 -- </settled>
 if #KEYS ~= 3 or #ARGV ~= 2 then return redis.error_reply('ERR settle: takes 3 keys and 2 arguments') end
 local epoch, seq = ARGV[1], tonumber(ARGV[2])
-if not seq or not string.match(epoch, '^[1-9]%d*$') then return redis.error_reply('ERR settle: epoch and seq must be numbers') end
+if not seq or not string.match(epoch, '^%d+$') then return redis.error_reply('ERR settle: epoch and seq must be numbers') end
 
 if redis.call('GET', KEYS[1]) ~= epoch then return 'foreign' end
 if seq <= settledUpTo(KEYS[2], epoch) then return 'stale' end
