@@ -30,7 +30,8 @@ const wanted = (maxBytes: number): Partial<StreamConfig> => ({
 export const streamDifferences = (config: Partial<StreamConfig>, maxBytes: number): string[] => {
   const differences: string[] = [];
   for (const [name, value] of Object.entries(wanted(maxBytes))) {
-    const found = config[name as keyof StreamConfig];
+    // the broker leaves out what is false
+    const found = config[name as keyof StreamConfig] ?? false;
     if (JSON.stringify(found) !== JSON.stringify(value))
       differences.push(`${name} is ${JSON.stringify(found)}, not ${JSON.stringify(value)}`);
   }

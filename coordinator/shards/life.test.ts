@@ -1,0 +1,263 @@
+import { cp, rm } from "node:fs/promises";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { logSubject, LOG_STREAM } from "../protocol/subjects.ts";
+import { until } from "../../test/harness/index.ts";
+import { names, startShardRig, type ShardRig } from "../../test/rig/shard-rig.ts";
+
+let rig: ShardRig;
+beforeEach(async () => {
+  rig = await startShardRig();
+});
+afterEach(async () => {
+  await rig.stop();
+});
+
+const rowMode = async (): Promise<string> => String((await rig.database.sql("SELECT mode FROM shards WHERE shard = 0")).rows[0]?.["mode"]);
+const restartRedis = async (between = async (): Promise<void> => undefined): Promise<void> => {
+  await rig.server.kill();
+  await between();
+  await rig.server.start();
+  await until(async () => (await rig.redis.ping().catch(() => "")) === "PONG", "Redis to answer");
+};
+
+describe("the beginning of an epoch", () => {
+  it("opens a shard that has never been", async () => {
+    await rig.coordinator();
+    const state = await rig.untilOpen();
+    expect(state.epoch).toBe(1);
+    await rig.openSale("a", 10);
+    await rig.buy("a", ["u1", "u2"]);
+    await rig.untilApplied(["u1", "u2"]);
+    expect(await rig.orders()).toEqual(["u1 1-2-0 pending_payment", "u2 1-2-1 pending_payment"]);
+  });
+
+  it("does not open while no worker answers, and opens when one does", async () => {
+    await rig.worker.stopAnswers();
+    const coordinator = await rig.coordinator();
+    await until(() => coordinator.faults.length >= 2, "the coordinator to ask in vain twice");
+    expect(await rig.isOpen()).toBe(false);
+    rig.worker.startAnswers();
+    await rig.untilOpen();
+  });
+
+  it("keeps what Redis has after a clean restart: wins that nobody carried survive", async () => {
+    const coordinator = await rig.coordinator();
+    await rig.untilOpen();
+    await rig.openSale("a", 10);
+    await rig.buy("a", ["u0"]);
+    await rig.untilApplied(["u0"]);
+    coordinator.gate.close();
+    const won = await rig.buy("a", ["u1", "u2", "u3"]);
+    await restartRedis();
+    coordinator.gate.open();
+    await rig.untilOpen(2);
+    expect(await rowMode()).toBe("keep");
+    await rig.untilApplied(["u1", "u2", "u3"]);
+    expect(await rig.buy("a", ["u1", "u2", "u3"])).toEqual(won);
+    expect(await rig.orders()).toHaveLength(4);
+  });
+
+  it("begins again with another nonce when the log lost the flush", async () => {
+    const coordinator = await rig.coordinator();
+    await rig.untilOpen();
+    await rig.openSale("a", 10);
+    await rig.buy("a", ["u0"]);
+    await rig.untilApplied(["u0"]);
+    await rig.worker.stopLane();
+    coordinator.gate.close();
+    await rig.buy("a", ["u1"]);
+    await restartRedis();
+    coordinator.gate.open();
+    // the flush, then the marker: the log is emptied in between
+    coordinator.gate.closeBefore("append");
+    await until(() => coordinator.gate.isClosed, "the flush");
+    coordinator.gate.open();
+    coordinator.gate.closeBefore("append");
+    await until(async () => coordinator.gate.isClosed && (await rig.logged()).length > 0, "the marker");
+    await rig.manager.streams.purge(LOG_STREAM, { filter: logSubject(0) });
+    coordinator.gate.open();
+    rig.worker.startLane();
+    await rig.untilOpen(2);
+    expect(coordinator.attempts).toContain("gap");
+    expect(await rowMode()).toBe("keep");
+    await rig.untilApplied(["u0", "u1"]);
+  });
+
+  it("rebuilds a Redis that is older than Postgres", async () => {
+    const coordinator = await rig.coordinator();
+    await rig.untilOpen();
+    await rig.openSale("a", 10);
+    const early = await rig.buy("a", ["u0", "u1"]);
+    await rig.untilApplied(["u0", "u1"]);
+    const copy = `${rig.server.dir}-copy`;
+    await cp(rig.server.dir, copy, { recursive: true });
+    const late = await rig.buy("a", ["u2", "u3"]);
+    await rig.untilApplied(["u2", "u3"]);
+    await restartRedis(async () => {
+      await rm(rig.server.dir, { recursive: true });
+      await cp(copy, rig.server.dir, { recursive: true });
+      await rm(copy, { recursive: true });
+    });
+    await rig.untilOpen(2);
+    expect(await rowMode()).toBe("rebuild");
+    expect(await rig.buy("a", ["u0", "u1", "u2", "u3"])).toEqual([...early, ...late]);
+    const answer = await rig.reserve("a", ["u4"]);
+    expect(answer).toMatchObject({ status: "ok", left: 5 });
+    expect(coordinator.attempts.at(-1)).toBe("opened");
+  });
+
+  it("rebuilds a Redis that was emptied", async () => {
+    await rig.coordinator();
+    await rig.untilOpen();
+    await rig.openSale("a", 3);
+    const won = await rig.buy("a", ["u0", "u1"]);
+    await rig.untilApplied(["u0", "u1"]);
+    await rig.redis.flushall();
+    await rig.untilOpen(2);
+    expect(await rig.buy("a", ["u0", "u1"])).toEqual(won);
+    expect(await rig.reserve("a", ["u2"])).toMatchObject({ status: "ok", left: 0 });
+  });
+
+  it("rebuilds when a wall was touched, and takes the refused order's answer back", async () => {
+    await rig.coordinator();
+    await rig.untilOpen();
+    await rig.openSale("a", 3);
+    await rig.database.sql("UPDATE sale_shards SET quota = 1 WHERE sale_id = 'a'").catch(() => undefined);
+    await until(
+      async () => Number((await rig.database.sql("SELECT quota FROM sale_shards")).rows[0]?.["quota"]) === 3,
+      "the opening stock",
+    );
+    await rig.database.sql("UPDATE sale_shards SET quota = 1 WHERE sale_id = 'a'");
+    await rig.reserve("a", ["u0", "u1"]);
+    await rig.untilOpen(2);
+    expect(await rowMode()).toBe("rebuild");
+    const answer = await rig.reserve("a", ["u0", "u1", "u2"]);
+    expect(answer).toMatchObject({ status: "ok", left: 0, decisions: [{ decision: "c" }, { decision: "x" }, { decision: "d" }] });
+  });
+
+  it("closes a shard that is halted, and opens it when an operator has cleared it", async () => {
+    const coordinator = await rig.coordinator();
+    await rig.untilOpen();
+    await rig.database.sql("UPDATE shards SET halted = 'a test'");
+    await until(() => coordinator.halts.includes("a test"), "the halt to be reported");
+    expect(await rig.isOpen()).toBe(false);
+    const { epoch } = await rig.state();
+    await rig.database.sql("UPDATE shards SET halted = NULL");
+    await rig.untilOpen(epoch + 1);
+  });
+
+  it("waits one lifetime of the permission after a promotion", async () => {
+    const openMs = 1_500;
+    const slept: boolean[] = [];
+    await rig.coordinator({
+      openMs,
+      alter: (ports) => ({
+        ...ports,
+        store: {
+          ...ports.store,
+          close: async (request) => {
+            const closed = await ports.store.close(request);
+            if (closed.status !== "ok") return closed;
+            slept.push(await rig.isOpen());
+            return { ...closed, promoted: true };
+          },
+        },
+      }),
+    });
+    const before = performance.now();
+    await until(async () => (await rig.state()).epoch === 1, "the epoch");
+    expect(await rig.isOpen()).toBe(false);
+    await rig.untilOpen();
+    expect(performance.now() - before).toBeGreaterThan(openMs / 2);
+    expect(slept).toEqual([false]);
+  });
+});
+
+describe("two coordinators", () => {
+  it.each(["row", "close", "append", "keep", "open"])("one that was paused before `%s` cannot disturb the other's epoch", async (call) => {
+    const paused = await rig.coordinator();
+    await rig.untilOpen();
+    await rig.openSale("a", 100);
+    await rig.buy("a", ["u0"]);
+    await rig.untilApplied(["u0"]);
+    await until(() => paused.isHolder(), "the lease");
+    paused.gate.close();
+    await rig.buy("a", ["u1"]);
+    await restartRedis();
+    paused.gate.open();
+    paused.gate.closeBefore(call);
+    await until(() => paused.gate.isClosed, `the pause before ${call}`);
+    const rival = await rig.coordinator();
+    await until(() => rival.attempts.includes("opened"), "the rival to begin an epoch");
+    const { epoch } = await rig.untilOpen(2);
+    await rig.buy("a", ["u2"]);
+    const before = paused.attempts.length + paused.faults.length;
+    paused.gate.open();
+    if (call !== "row") await until(() => paused.attempts.length + paused.faults.length > before, "the paused attempt to end");
+    await until(() => !paused.isHolder(), "the paused one to see that it lost the lease");
+    await rig.buy("a", ["u3"]);
+    await rig.untilApplied(["u0", "u1", "u2", "u3"]);
+    expect((await rig.untilOpen()).epoch).toBe(epoch);
+    expect(rival.attempts.filter((result) => result === "opened")).toHaveLength(1);
+    expect(await rig.orders()).toHaveLength(4);
+  });
+
+  it("takes an open shard over from one that died, without a new epoch", async () => {
+    const dead = await rig.coordinator();
+    await rig.untilOpen();
+    await rig.openSale("a", 100);
+    await rig.buy("a", names("u", 5));
+    await rig.untilApplied(names("u", 5));
+    dead.gate.close();
+    await rig.buy("a", ["v"]);
+    const heir = await rig.coordinator();
+    await rig.untilApplied(["v"]);
+    expect(heir.attempts).toEqual([]);
+    expect((await rig.state()).epoch).toBe(1);
+    // nothing that the dead one had appended was appended again
+    expect(
+      (await rig.logged()).filter(({ message }) => message?.type === "entries" && message.entries.some(({ seq }) => seq === 2)),
+    ).toHaveLength(1);
+  });
+
+  it("stops carrying when it lost the lease", async () => {
+    const loser = await rig.coordinator();
+    await rig.untilOpen();
+    await rig.openSale("a", 100);
+    loser.gate.close();
+    const heir = await rig.coordinator();
+    await until(() => heir.keeper.isOpen, "the heir to hold the open shard");
+    loser.gate.open();
+    await until(() => !loser.isHolder(), "the loser to see it");
+    heir.gate.close();
+    await rig.worker.stopLane();
+    const { length } = await rig.logged();
+    await rig.buy("a", ["u0"]);
+    // the heir's lease has not run out: nobody may carry
+    await until(async () => (await rig.state()).leaseToken === "" || loser.isHolder(), "the heir's lease to end");
+    if (!loser.isHolder()) expect((await rig.logged()).length).toBe(length);
+    rig.worker.startLane();
+    await rig.untilApplied(["u0"]);
+  });
+
+  it("releases the lease when it stops, so that the next does not wait for it to run out", async () => {
+    const first = await rig.coordinator({ leaseMs: 60_000 });
+    await rig.untilOpen();
+    await first.stop();
+    expect((await rig.state()).leaseToken).toBe("");
+    const next = await rig.coordinator();
+    await until(() => next.keeper.isOpen, "the next coordinator to hold the open shard", 5_000);
+    expect(next.attempts).toEqual([]);
+  });
+
+  it("lets the permission run out when the row names another attempt", async () => {
+    const coordinator = await rig.coordinator({ openMs: 1_500 });
+    await rig.untilOpen();
+    coordinator.gate.closeBefore("renew");
+    await until(() => coordinator.gate.isClosed, "the renewal");
+    await rig.database.sql("UPDATE shards SET epoch = epoch + 1, applied = 0, attempt = 'rival', mode = 'keep'");
+    coordinator.gate.open();
+    const { attempt } = await rig.untilOpen(3);
+    expect((await rig.database.sql("SELECT attempt FROM shards")).rows[0]?.["attempt"]).toBe(attempt);
+  });
+});

@@ -1,0 +1,111 @@
+// oxlint-disable no-restricted-imports -- a rig puts the parts of a coordinator together one by one, with gates between them
+import type { Redis } from "ioredis";
+import type { NatsConnection } from "nats";
+import { createBroker } from "../../coordinator/log/broker.ts";
+import { createShardLog } from "../../coordinator/log/shard-log.ts";
+import { createLog, connectRedis, systemClock, systemRandom } from "../../coordinator/program/index.ts";
+import type { ShardLog } from "../../coordinator/relay/ports.ts";
+import { createRows } from "../../coordinator/rows/rows.ts";
+import { Keeper } from "../../coordinator/shards/keeper.ts";
+import type { Rows, ShardStore } from "../../coordinator/shards/ports.ts";
+import { createShardStore } from "../../coordinator/shards/redis-store.ts";
+import { Gate } from "./gate.ts";
+
+export const silent = createLog("test", { DOORBUSTER_LOG_LEVEL: "silent", DOORBUSTER_RUN: "test" });
+
+/** A coordinator of one shard that can be paused anywhere, with a record of what it did. */
+export interface CoordinatorRig {
+  readonly keeper: Keeper;
+  readonly gate: Gate;
+  readonly log: ShardLog;
+  /** results of its attempts to begin an epoch, in order */
+  readonly attempts: string[];
+  /** causes for which it appended again, in order */
+  readonly causes: string[];
+  readonly faults: unknown[];
+  readonly purges: number[];
+  readonly halts: string[];
+  isHolder(): boolean;
+  /** in order, giving the lease up */
+  stop(): Promise<void>;
+}
+
+export interface CoordinatorRigOptions {
+  readonly shard: number;
+  readonly redis: Redis;
+  readonly redisUrl: string;
+  readonly connection: NatsConnection;
+  readonly leaseMs: number;
+  readonly openMs: number;
+  readonly maxBytes: number;
+  /** changes the ports, to break a rule or a store */
+  readonly alter?: (ports: { readonly store: ShardStore; readonly rows: Rows; readonly log: ShardLog }) => {
+    readonly store: ShardStore;
+    readonly rows: Rows;
+    readonly log: ShardLog;
+  };
+}
+
+export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promise<CoordinatorRig> => {
+  const { shard, redis, connection, leaseMs, openMs, maxBytes } = options;
+  const gate = new Gate();
+  const attempts: string[] = [];
+  const causes: string[] = [];
+  const faults: unknown[] = [];
+  const purges: number[] = [];
+  const halts: string[] = [];
+  let isHolder = false;
+  let onConnect = (): void => undefined;
+  const broker = await createBroker(connection, () => onConnect());
+  const real = {
+    store: createShardStore(shard, redis, () => connectRedis(options.redisUrl, { name: "outbox", log: silent, commandTimeoutMs: 5_000 })),
+    rows: createRows(connection, shard),
+    log: createShardLog({ shard, shards: 1, maxBytes, broker, random: systemRandom }),
+  };
+  const altered = options.alter?.(real) ?? real;
+  const store = gate.guard(altered.store, ["state", "acquireLease", "releaseLease", "close", "keep", "open", "renew", "readOutbox"]);
+  const log = gate.guard(altered.log, ["append", "lastEntry", "verify", "purge"]);
+  const keeper = new Keeper({
+    shard,
+    leaseMs,
+    openMs,
+    store: { ...store, openOutbox: () => gate.guard(altered.store.openOutbox(), ["read"]) },
+    rows: gate.guard(altered.rows, ["row", "restore"]),
+    log,
+    clock: systemClock,
+    random: systemRandom,
+    observer: {
+      lease: (isHeld) => {
+        isHolder = isHeld;
+      },
+      attempted: (result) => attempts.push(result),
+      open: () => undefined,
+      halted: (reason) => halts.push(reason),
+      lag: () => undefined,
+      appended: () => undefined,
+      appendedAgain: (cause) => causes.push(cause),
+      purged: (before) => purges.push(before),
+      fault: (error) => faults.push(error),
+    },
+  });
+  onConnect = () => keeper.wake();
+  redis.on("ready", () => keeper.wake());
+  const stop = new AbortController();
+  const ended = keeper.run(stop.signal);
+  return {
+    keeper,
+    gate,
+    log: altered.log,
+    attempts,
+    causes,
+    faults,
+    purges,
+    halts,
+    isHolder: () => isHolder,
+    stop: async () => {
+      gate.open();
+      stop.abort();
+      await ended;
+    },
+  };
+};
