@@ -56,11 +56,21 @@ await runProgram(
     const processes = new AggregatorRegistry();
     const ready = new Gauge({ name: "doorbuster_gateway_processes_ready", help: "gateway processes that serve", registers: [own] });
     const restarts = new Gauge({ name: "doorbuster_gateway_restarts", help: "gateway processes that died", registers: [own] });
+    const complete = new Gauge({
+      name: "doorbuster_gateway_scrape_complete",
+      help: "1 if all gateway processes told their metrics in time",
+      registers: [own],
+    });
     let nats: NatsConnection | undefined;
     const admin = createAdmin({
       token: config.DOORBUSTER_ADMIN_TOKEN,
       sales: saleRequests(() => nats),
-      metrics: async () => `${await own.metrics()}${await processes.clusterMetrics()}`,
+      metrics: async () => {
+        // A process that died this moment never answers: then the others are lost for this scrape, but not the scrape.
+        const all = await processes.clusterMetrics().catch(() => undefined);
+        complete.set(all === undefined ? 0 : 1);
+        return `${await own.metrics()}${all ?? ""}`;
+      },
       onFault: (error) => log.error({ err: error }, "an admin request was answered 500"),
     });
     let port: number;

@@ -35,13 +35,15 @@ const hosts = z
   });
 
 /** `<key id>:<secret>` pairs; the first signs, all verify. */
-const ticketKeys = text.transform((value, context) =>
-  value.split(",").map((pair) => {
+const ticketKeys = text.transform((value, context) => {
+  const keys = value.split(",").map((pair) => {
     const match = /^([A-Za-z0-9_-]{1,16}):(.{16,})$/.exec(pair.trim());
     if (match === null) context.addIssue({ code: "custom", message: "each key is <id>:<secret>, the secret at least 16 characters" });
     return { id: match?.[1] ?? "", secret: match?.[2] ?? "" };
-  }),
-);
+  });
+  if (new Set(keys.map(({ id }) => id)).size < keys.length) context.addIssue({ code: "custom", message: "a key id is given twice" });
+  return keys;
+});
 
 export const settings = {
   /** one URL a shard, comma separated; shard N is the N-th. Name an instance twice to put two shards on it. */
@@ -65,7 +67,7 @@ export const settings = {
   /** the admin API and metrics: never on a public address */
   DOORBUSTER_ADMIN_HOST: text.default("127.0.0.1"),
   DOORBUSTER_ADMIN_PORT: port.default(8081),
-  DOORBUSTER_ADMIN_TOKEN: text.min(16),
+  DOORBUSTER_ADMIN_TOKEN: text.min(16).regex(/^[\x21-\x7e]+$/, "plain characters without spaces"),
   DOORBUSTER_TICKET_KEYS: ticketKeys,
   /** buys a second (and burst) that one buyer may make, in each gateway process */
   DOORBUSTER_BUYER_RATE: rate.default(5),
