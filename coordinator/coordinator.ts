@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { Redis } from "ioredis";
 import type { NatsConnection } from "nats";
 import { z } from "zod";
@@ -66,6 +67,8 @@ export const runCoordinator = async (options: CoordinatorOptions): Promise<void>
   const { config, log, clock = systemClock } = options;
   const failed = new AbortController();
   const ended = new AbortController();
+  // each shard's loops sleep on it: the count grows with the shards, it is no leak
+  setMaxListeners(0, ended.signal);
   const end = (): void => ended.abort();
   options.stop.addEventListener("abort", end, { once: true });
   if (options.stop.aborted) end();

@@ -1,0 +1,105 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { until } from "../harness/index.ts";
+import { Api, message, newGid } from "./api.ts";
+import { startStores, type Stores } from "./coordinator.ts";
+import { CoordinatorProcess } from "./process.ts";
+import { Services } from "./services.ts";
+
+/** Long enough that a busy machine renews in time, short enough for a test. */
+const LEASE_MS = 1_000;
+const VARIABLES = {
+  DOORBUSTER_LEASE_MS: String(LEASE_MS),
+  DOORBUSTER_MESSAGE_HOLD_MS: "500",
+  DOORBUSTER_MESSAGE_HOST_CALLS: "2",
+  DOORBUSTER_MESSAGE_REQUEST_TIMEOUT_MS: "20000",
+  DOORBUSTER_MESSAGE_RETRY_MS: "100",
+};
+
+let stores: Stores;
+let services: Services;
+beforeAll(async () => {
+  [stores, services] = await Promise.all([startStores(1), Services.start()]);
+});
+afterAll(async () => {
+  await Promise.all([services?.stop(), stores?.stop()]);
+});
+
+const pair = async (): Promise<[CoordinatorProcess, CoordinatorProcess]> => {
+  const first = await CoordinatorProcess.start(stores, VARIABLES);
+  await until(() => first.holds(0), "the first coordinator to hold the lease");
+  return [first, await CoordinatorProcess.start(stores, VARIABLES)];
+};
+
+const submitMany = async (api: Api, path: string, count: number): Promise<readonly string[]> =>
+  Promise.all(
+    Array.from({ length: count }, async () => {
+      const gid = newGid("coordinators");
+      expect((await api.post("/submit", message(gid, [[services.url + path, "{}"]]))).status).toBe(200);
+      return gid;
+    }),
+  );
+
+describe("two coordinators", () => {
+  it("the one without the lease takes calls, the holder delivers", async () => {
+    const [first, second] = await pair();
+    try {
+      const gids = await submitMany(new Api(second.url), "/plain", 20);
+      await Promise.all(gids.map((gid) => new Api(first.url).until(gid, "succeed")));
+      expect(services.at("/plain")).toHaveLength(20);
+    } finally {
+      await Promise.all([first.kill(), second.kill()]);
+    }
+  });
+
+  it("one killed: the other finishes what it left, within seconds", async () => {
+    const [first, second] = await pair();
+    try {
+      let release = false;
+      services.on("/killed", async (_received, response) => {
+        await until(() => release, "the release", 30_000);
+        response.end();
+      });
+      const gids = await submitMany(new Api(first.url), "/killed", 10);
+      await until(() => services.at("/killed").length === 2, "calls on the wire");
+      const at = performance.now();
+      await first.kill();
+      release = true;
+      await Promise.all(gids.map((gid) => new Api(second.url).until(gid, "succeed", 20_000)));
+      expect(performance.now() - at).toBeLessThan(10_000);
+      // only the two that were on the wire may have been repeated
+      expect(services.at("/killed").length).toBeLessThanOrEqual(12);
+    } finally {
+      await Promise.all([first.kill(), second.kill()]);
+    }
+  });
+
+  it("one paused past its lease, then continued: it starts no call any more", async () => {
+    const [first, second] = await pair();
+    try {
+      let release = false;
+      services.on("/paused", async (_received, response) => {
+        await until(() => release, "the release", 30_000);
+        response.end();
+      });
+      const gids = await submitMany(new Api(first.url), "/paused", 10);
+      await until(() => services.at("/paused").length === 2, "the first's calls on the wire");
+      // eight more wait for their turn inside the first: they must not start when it wakes up
+      first.signal("SIGSTOP");
+      await until(() => second.holds(0), "the second to take the lease over", 20_000);
+      await until(() => services.at("/paused").length === 4, "the second's calls on the wire");
+      const took = new Map(gids.map((gid) => [gid, services.at("/paused", gid).length]));
+      first.signal("SIGCONT");
+      // its two calls now end: were it to go on, it would start the next two at once
+      release = true;
+      await Promise.all(gids.map((gid) => new Api(second.url).until(gid, "succeed", 20_000)));
+      await until(() => first.holds(0).then((holds) => !holds), "the first to know");
+      for (const gid of gids) {
+        const before = took.get(gid) ?? 0;
+        expect(services.at("/paused", gid).length).toBe(Math.max(before, 1));
+      }
+    } finally {
+      first.signal("SIGCONT");
+      await Promise.all([first.kill(), second.kill()]);
+    }
+  });
+});

@@ -1,0 +1,51 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+import { environmentOf, type Stores, type Variables } from "./coordinator.ts";
+
+const MAIN = fileURLToPath(new URL("../../dist/coordinator/main.js", import.meta.url));
+
+/** A coordinator as its own process (dist), so that it can be killed and paused. */
+export class CoordinatorProcess {
+  readonly #child: ChildProcess;
+  readonly url: string;
+
+  private constructor(child: ChildProcess, url: string) {
+    this.#child = child;
+    this.url = url;
+  }
+
+  static async start(stores: Stores, variables: Variables = {}, shards?: number): Promise<CoordinatorProcess> {
+    const child = spawn(process.execPath, [MAIN], {
+      // standard input is a pipe from us: should this process die, so does it
+      stdio: ["pipe", "pipe", "inherit"],
+      env: { PATH: "/usr/bin:/bin", DOORBUSTER_EXIT_WITH_PARENT: "true", ...environmentOf(stores, variables, shards) },
+    });
+    const lines = createInterface({ input: child.stdout });
+    const url = await new Promise<string>((resolve, reject) => {
+      child.once("exit", (code) => reject(new Error(`the coordinator ended with ${code}`)));
+      lines.on("line", (line) => {
+        const { url } = JSON.parse(line) as { url?: string };
+        if (url !== undefined) resolve(url);
+      });
+    });
+    return new CoordinatorProcess(child, url);
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+
+  async kill(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    this.#child.kill("SIGKILL");
+    await once(this.#child, "exit");
+  }
+
+  /** whether it holds a shard's lease, as it says itself */
+  async holds(shard: number): Promise<boolean> {
+    const metrics = await (await fetch(`${this.url}/metrics`)).text();
+    return metrics.includes(`doorbuster_shard_lease{shard="${shard}"} 1`);
+  }
+}
