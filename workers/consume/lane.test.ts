@@ -306,9 +306,9 @@ describe("Postgres away", () => {
     await setConnections(false);
     await append([order(2, "bob")]);
     await until(() => lane.faults.length >= 1, "a try");
+    startLane();
     await lane.stop();
     await setConnections(true);
-    startLane();
     await untilApplied(2);
     await stopLanes();
   });

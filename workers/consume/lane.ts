@@ -56,6 +56,7 @@ export interface LaneOptions {
 export const runLane = async (options: LaneOptions, stop: AbortSignal): Promise<void> => {
   const { shard, connection, consumer, settler } = options;
   // First of all: a message that is given back must not come to our own request, where it would wait for its ack_wait.
+  // nats-server 2.9.10 lets it wait all the same if nobody else's request is out; then it comes 10 s later.
   stop.addEventListener("abort", () => consumer.close(), { once: true });
   while (!stop.aborted) {
     const delivery = await consumer.next(stop);
