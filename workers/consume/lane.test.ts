@@ -307,6 +307,7 @@ describe("Postgres away", () => {
     await append([order(2, "bob")]);
     await until(() => lane.faults.length >= 1, "a try");
     startLane();
+    await until(async () => (await manager.consumers.info(LOG_STREAM, `shard-${shard}-one`)).num_waiting === 2, "the other's request");
     await lane.stop();
     await setConnections(true);
     await untilApplied(2);
