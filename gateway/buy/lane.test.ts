@@ -50,10 +50,17 @@ const laneOf = async (options: { queueLimit?: number; timeoutMs?: number } = {})
 };
 
 const now = (): number => systemClock.monotonicMs();
+let answeredTwice = 0;
 const join = (lane: Lane<string, Reserved>, saleId: string, uid: string): Promise<Outcome> =>
   new Promise((resolve) => {
-    const refusal = lane.join(saleId, uid, resolve, now());
-    if (refusal !== undefined) resolve(refusal);
+    let answers = 0;
+    const answer = (outcome: Outcome): void => {
+      answers += 1;
+      if (answers > 1) answeredTwice += 1;
+      resolve(outcome);
+    };
+    const refusal = lane.join(saleId, uid, answer, now());
+    if (refusal !== undefined) answer(refusal);
   });
 const uidsOf = (count: number): string[] => Array.from({ length: count }, (_, i) => `u${i}`);
 const codesOf = (outcomes: readonly Outcome[]): string[] => [...new Set(outcomes.map(({ code }) => code))].sort();
@@ -65,6 +72,7 @@ beforeAll(async () => {
 });
 afterEach(() => {
   for (const redis of connections.splice(0)) redis.disconnect();
+  expect(answeredTwice).toBe(0);
 });
 afterAll(() => shop.stop());
 
@@ -98,6 +106,15 @@ describe("a lane", () => {
     const outcomes = await Promise.all(uidsOf(1_500).map((uid) => join(lane, "a", `bound-${uid}`)));
     expect(outcomes.filter(({ code }) => code === "busy")).toHaveLength(500);
     expect(seen.calls.reduce((sum, { size }) => sum + size, 0)).toBe(1_000);
+  });
+
+  it("a shard that is not open, or has not heard of the sale, is recovering: never sold out", async () => {
+    const { lane } = await laneOf();
+    expect(await join(lane, "not-here-yet", "u")).toMatchObject({ code: "recovering", retryAfterMs: 1_000 });
+    await shop.client(0).del("{s0}:open");
+    expect(await join(lane, "a", "u")).toMatchObject({ code: "recovering", retryAfterMs: 1_000 });
+    await shop.openShard(0);
+    expect(await join(lane, "a", "not-open-then")).toMatchObject({ code: "reserved" });
   });
 
   it("a Redis that hangs: everybody is answered in time, two batches are held and no more, and repeats tell the truth", async () => {
