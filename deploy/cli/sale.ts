@@ -14,6 +14,7 @@ export interface SaleHost {
 
 const ANSWER_WITHIN_MS = 5_000;
 const OPEN_WITHIN_MS = 60_000;
+const EVERY_MS = 50;
 
 /** Opens the sale over the admin API; asks again where a store was away: opening the same sale twice is one opening. */
 const post = async (host: SaleHost, sale: OpenSale, abort: AbortSignal | undefined): Promise<void> => {
@@ -40,21 +41,32 @@ const post = async (host: SaleHost, sale: OpenSale, abort: AbortSignal | undefin
     asked = true;
     return false;
   };
-  await until(isOpened, `the sale ${sale.id} to be opened`, OPEN_WITHIN_MS).catch((error: Error) => {
+  await until(isOpened, `the sale ${sale.id} to be opened`, OPEN_WITHIN_MS, EVERY_MS).catch((error: Error) => {
     throw last === "" || abort?.aborted === true ? error : new Error(`${error.message}; the last answer was: ${last}`, { cause: error });
   });
 };
 
-const publicRecord = saleRecordSchema.pick({ id: true, shards: true }).loose();
+const isShown = async (host: SaleHost, saleId: string): Promise<boolean> => {
+  const response = await fetch(`${host.gateway}/sales/${saleId}`, {
+    headers: { connection: "close" },
+    signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
+  });
+  await response.arrayBuffer();
+  return response.ok;
+};
 
+const listed = saleRecordSchema.pick({ id: true, shards: true }).loose().array();
+
+/** The shards that hold a sale's units (the public record does not tell); undefined until a gateway shows the sale. */
 const shownShards = async (host: SaleHost, saleId: string): Promise<SaleRecord["shards"] | undefined> => {
   try {
-    const response = await fetch(`${host.gateway}/sales/${saleId}`, {
-      headers: { connection: "close" },
+    if (!(await isShown(host, saleId))) return undefined;
+    const response = await fetch(`${host.admin}/sales`, {
+      headers: { authorization: `Bearer ${host.adminToken}`, connection: "close" },
       signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
     });
     const body: unknown = await response.json();
-    return response.ok ? publicRecord.parse(body).shards : undefined;
+    return response.ok ? listed.parse(body).find((sale) => sale.id === saleId)?.shards : undefined;
   } catch {
     return undefined;
   }
@@ -89,7 +101,7 @@ export const openSale = async (host: SaleHost, sale: OpenSale, abort?: AbortSign
       const shards = await shownShards(host, sale.id);
       return shards !== undefined && (await isStocked(redises, sale.id, shards));
     };
-    await until(isServed, `the sale ${sale.id} to be served`, OPEN_WITHIN_MS);
+    await until(isServed, `the sale ${sale.id} to be served`, OPEN_WITHIN_MS, EVERY_MS);
   } finally {
     for (const redis of redises) redis.disconnect();
   }
