@@ -1,16 +1,23 @@
 #!/usr/bin/env node
 import { Command } from "commander";
 import type { Environment } from "../local/index.ts";
-import { auditCommand } from "./audit.ts";
-import { demoCommand } from "./demo.ts";
-import { startCommand } from "./start.ts";
-import { ticketsCommand } from "./tickets.ts";
+
+type Make = (environment: Environment) => Command;
+
+/** Loaded when it is asked for: all of them together take two seconds to load. */
+const commands: Readonly<Record<string, () => Promise<Make>>> = {
+  demo: async () => (await import("./demo.ts")).demoCommand,
+  start: async () => (await import("./start.ts")).startCommand,
+  tickets: async () => (await import("./tickets.ts")).ticketsCommand,
+  audit: async () => (await import("./audit.ts")).auditCommand,
+};
 
 // oxlint-disable-next-line node/no-process-env -- the one place where the commands read their environment
 const environment: Environment = process.env;
 
+const asked = commands[process.argv[2] ?? ""];
 const program = new Command("doorbuster").description("a flash-sale engine").showHelpAfterError();
-for (const command of [demoCommand, startCommand, ticketsCommand, auditCommand]) program.addCommand(command(environment));
+for (const load of asked === undefined ? Object.values(commands) : [asked]) program.addCommand((await load())(environment));
 
 try {
   await program.parseAsync();

@@ -28,6 +28,8 @@ export interface PartOptions {
 const LOG_TAIL_LINES = 15;
 /** A JSON line with a stack trace fills a screen. */
 const LOG_LINE_SHOWN = 300;
+/** Rarer than other waits: the question costs a connection, and what is asked needs the processor to start. */
+const READY_EVERY_MS = 40;
 const KILL_WITHIN_MS = 10_000;
 
 /** One server or program as a child process, in a session of its own, with its output in the run's log folder. */
@@ -82,7 +84,12 @@ export class Part {
     let end: string | undefined;
     void this.#end.then((words) => (end = words));
     try {
-      await until(async () => end !== undefined || (await this.isReady()), `${this.name} to be ready`, this.#options.readyWithinMs);
+      await until(
+        async () => end !== undefined || (await this.isReady()),
+        `${this.name} to be ready`,
+        this.#options.readyWithinMs,
+        READY_EVERY_MS,
+      );
     } catch (error) {
       throw new Error(`${(error as Error).message}${await this.#logTail()}`, { cause: error });
     }
@@ -175,6 +182,8 @@ export class Part {
   async #logTail(): Promise<string> {
     const text = await readFile(this.#run.logFile(this.name), "utf8").catch(() => "");
     const lines = text.trimEnd().split("\n").slice(-LOG_TAIL_LINES);
-    return text.trim() === "" ? "; it wrote no log" : `; its log ends with:\n${lines.map((line) => `    ${line.slice(0, LOG_LINE_SHOWN)}`).join("\n")}`;
+    return text.trim() === ""
+      ? "; it wrote no log"
+      : `; its log ends with:\n${lines.map((line) => `    ${line.slice(0, LOG_LINE_SHOWN)}`).join("\n")}`;
   }
 }

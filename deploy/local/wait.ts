@@ -8,11 +8,16 @@ const DEFAULT_BOUND_MS = 20_000;
  * @param what what is waited for, in words that finish "waited in vain for ..."
  * @throws Error with `what` after `boundMs`; what `condition` throws passes through
  */
-export const until = async (condition: () => boolean | Promise<boolean>, what: string, boundMs = DEFAULT_BOUND_MS): Promise<void> => {
+export const until = async (
+  condition: () => boolean | Promise<boolean>,
+  what: string,
+  boundMs = DEFAULT_BOUND_MS,
+  everyMs = POLL_MS,
+): Promise<void> => {
   const deadline = performance.now() + boundMs;
   while (!(await condition())) {
     if (performance.now() > deadline) throw new Error(`waited in vain for ${what} (${boundMs} ms)`);
-    await delay(POLL_MS);
+    await delay(everyMs);
   }
 };
 
