@@ -37,7 +37,7 @@ const start = async (): Promise<{ readonly launcher: ChildProcess; readonly file
     stdio: ["ignore", "ignore", "inherit"],
   });
   started = launcher;
-  await until(async () => launcher.exitCode !== null || (await exists(file)), "the ready file", 60_000);
+  await until(async () => launcher.exitCode !== null || (await exists(file)), "the ready file", 120_000);
   expect(launcher.exitCode).toBeNull();
   return { launcher, file, ready: await readReadyFile(file) };
 };
@@ -56,7 +56,7 @@ const ticketFor = async (file: string, sale: string, uid: string): Promise<strin
   return (JSON.parse(stdout) as { ticket: string }).ticket;
 };
 
-describe("npm start", () => {
+describe("npm start", { timeout: 180_000 }, () => {
   it("sells its example sale, says where everything is, and leaves nothing after a SIGTERM", async () => {
     const { launcher, file, ready } = await start();
 
