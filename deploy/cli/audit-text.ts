@@ -1,16 +1,16 @@
-import { styleText } from "node:util";
 import Table from "cli-table3";
 import type { AuditReport } from "../../workers/index.ts";
+import type { Palette } from "./color.ts";
 
 const number = (value: number): string => value.toLocaleString("en-US");
-const alarming = (value: number): string => (value === 0 ? "0" : styleText("red", number(value)));
 
 /** The sales' balances as a table, one row a sale: total = free + reserved + in flight + sold. */
-const salesTable = (report: AuditReport): string => {
+const salesTable = (report: AuditReport, palette: Palette): string => {
+  const alarming = (value: number): string => (value === 0 ? "0" : palette.bad(number(value)));
   const table = new Table({
     head: ["sale", "total", "free", "reserved", "in flight", "sold", "rejected", "duplicates", "orphans"],
     colAligns: ["left", "right", "right", "right", "right", "right", "right", "right", "right"],
-    style: { head: ["bold"], border: ["gray"] },
+    style: palette.table,
   });
   for (const sale of report.sales)
     table.push([
@@ -22,21 +22,21 @@ const salesTable = (report: AuditReport): string => {
 };
 
 /** What `npm run audit` prints. */
-export const auditText = (report: AuditReport): string => {
-  const lines = [salesTable(report)];
+export const auditText = (report: AuditReport, palette: Palette): string => {
+  const lines = [salesTable(report, palette)];
   for (const shard of report.shards)
-    lines.push(
-      styleText("gray", `shard ${shard.shard}: Redis at ${shard.redis}, Postgres at ${shard.applied}, log at ${shard.log ?? "-"}`),
-    );
+    lines.push(palette.quiet(`shard ${shard.shard}: Redis at ${shard.redis}, Postgres at ${shard.applied}, log at ${shard.log ?? "-"}`));
   for (const found of report.differences) {
     const place = [found.saleId, found.shard === null ? null : `shard ${found.shard}`, found.uid].filter((part) => part !== null);
-    lines.push(`${styleText("red", found.kind)} ${place.join(" / ")}: ${found.detail}`);
+    lines.push(`${palette.bad(found.kind)} ${place.join(" / ")}: ${found.detail}`);
   }
   const findings = report.differences.reduce((total, found) => total + found.count, 0);
   lines.push(
     report.ok
-      ? styleText("green", `ok: ${number(report.sales.length)} sales, ${number(report.orders)} orders, every unit is in one place`)
-      : styleText("red", `${number(findings)} difference${findings === 1 ? "" : "s"}`),
+      ? palette.good(
+          `ok: ${number(report.sales.length)} sale${report.sales.length === 1 ? "" : "s"}, ${number(report.orders)} orders, every unit is in exactly one place`,
+        )
+      : palette.bad(`${number(findings)} difference${findings === 1 ? "" : "s"}`),
   );
   return `${lines.join("\n")}\n`;
 };

@@ -5,6 +5,7 @@ import { readConfig } from "../../coordinator/program/index.ts";
 import { audit, compareInThread, openStores, StoreAway, type AuditReport, type StoreAddresses } from "../../workers/index.ts";
 import type { Environment } from "../local/index.ts";
 import { auditText } from "./audit-text.ts";
+import { paletteOf } from "./color.ts";
 import { readReadyFile, type ReadyFile } from "./ready-file.ts";
 
 interface AuditOptions {
@@ -51,7 +52,7 @@ const run = async (options: AuditOptions, environment: Environment): Promise<voi
   try {
     const report = await auditOnce(addresses);
     if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify(report, undefined, 2)}\n`);
-    process.stdout.write(auditText(report));
+    process.stdout.write(auditText(report, paletteOf(process.stdout, environment)));
     if (!report.ok) process.exitCode = 1;
   } catch (error) {
     if (!(error instanceof StoreAway)) throw error;

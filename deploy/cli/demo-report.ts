@@ -1,5 +1,5 @@
-import { styleText } from "node:util";
 import Table from "cli-table3";
+import type { Palette } from "./color.ts";
 
 /** What `--report FILE` holds: counts of buyers, answers, orders and units; times in ms. */
 export interface DemoReport {
@@ -37,18 +37,18 @@ export interface DemoReport {
 }
 
 const count = (value: number): string => value.toLocaleString("en-US");
-const good = (text: string): string => styleText("green", text);
-const bad = (text: string): string => styleText("red", text);
-const zero = (value: number): string => (value === 0 ? good("0") : bad(count(value)));
-
 /** Nothing lost, nothing twice, nothing too much, and the audit agrees. */
 export const isSound = (report: DemoReport): boolean =>
   report.auditOk && report.oversold === 0 && report.lost === 0 && report.duplicateOrders === 0 && report.confirmed === report.reserved;
 
+/** Only the outer frame: 17 rows with lines between them do not fit on a screen. */
+const NO_INNER_LINES = { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" };
+
 /** The summary that a newcomer sees last. */
-export const reportText = (report: DemoReport): string => {
-  const table = new Table({ style: { head: ["bold"], border: ["gray"] }, colAligns: ["left", "right", "left"] });
-  const same = (value: number, expected: number): string => (value === expected ? good(count(value)) : bad(count(value)));
+export const reportText = (report: DemoReport, palette: Palette): string => {
+  const table = new Table({ style: palette.table, chars: NO_INNER_LINES, colAligns: ["left", "right", "left"] });
+  const same = (value: number, expected: number): string => (value === expected ? palette.good : palette.bad)(count(value));
+  const zero = (value: number): string => same(value, 0);
   table.push(
     ["stock", count(report.stock), "units on sale"],
     ["buyers", count(report.buyers), `sent ${count(report.requests)} requests, ${count(report.requestsPerSecond)} a second`],
@@ -58,15 +58,19 @@ export const reportText = (report: DemoReport): string => {
     ["left", count(report.free), `units; ${count(report.inFlight)} on their way`],
     ["sold out", count(report.soldOut), "answers"],
     ["repeats", count(report.repeats), "winners who asked again and got the same order"],
-    ["rate limited", count(report.rateLimited), "answers"],
+    ["rate limited", count(report.rateLimited), "answers, with Retry-After"],
     ["come again", count(report.comeAgain), "answers, with Retry-After"],
-    ["errors", report.errors === 0 ? good("0") : styleText("yellow", count(report.errors)), "broken connections and answers not ours"],
+    [
+      "errors",
+      (report.errors === 0 ? palette.good : palette.warning)(count(report.errors)),
+      "broken connections and answers that are not ours",
+    ],
     ["oversold", zero(report.oversold), "units"],
-    ["lost", zero(report.lost), "buyers told reserved without an order"],
+    ["lost", zero(report.lost), "buyers told reserved, without an order"],
     ["duplicates", zero(report.duplicateOrders), "orders"],
     ["restarts", count(report.restarts), "of servers and programs"],
-    ["decision", `${report.p50Ms} ms`, `median; p99 ${report.p99Ms} ms`],
-    ["confirmed after", `${report.confirmP99Ms} ms`, "p99, from buy to committed"],
+    ["decided after", `${report.p50Ms} ms`, `median; p99 ${report.p99Ms} ms`],
+    ["confirmed after", `${report.confirmP99Ms} ms`, "p99, from buy to committed in Postgres"],
   );
   return table.toString();
 };

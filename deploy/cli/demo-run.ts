@@ -147,17 +147,22 @@ export const runDemo = async (run: DemoRun): Promise<DemoResult> => {
   const { screen, stop } = run;
   const stores = await openStores(storesOf(run.ready), compareInThread(), pino({ level: "silent" }));
   try {
+    const sockets = Math.min(SOCKETS, Math.floor(run.buyers / SOCKETS_PART));
     const crowd = new Crowd({
       gateway: run.ready.gateway,
       keys: signingKeys(run.ready.ticketKeys),
       sales: run.sales.map((sale) => sale.id),
       buyers: run.buyers,
-      sockets: Math.min(SOCKETS, Math.floor(run.buyers / SOCKETS_PART)),
+      sockets,
       stop,
     });
     const watcher = new Watcher(run, crowd, stores);
     const { counts } = crowd.ledger;
     let startedAt = 0;
+    const count = (value: number): string => value.toLocaleString("en-US");
+    screen.say(
+      `${run.sales.length === 1 ? "the sale is" : `${run.sales.length} sales are`} open: ${count(run.stock)} units, ${count(run.buyers)} buyers, ${sockets} of them by WebSocket`,
+    );
     await crowd.rush(() => {
       startedAt = performance.now();
       screen.begin({ buyers: run.buyers, stock: run.stock });
@@ -176,7 +181,7 @@ export const runDemo = async (run: DemoRun): Promise<DemoResult> => {
     await watcher.end();
     screen.end();
     stop.throwIfAborted();
-    screen.say("auditing Redis, the log and Postgres");
+    screen.say("everybody has an answer and every order is stored; auditing Redis, the log and Postgres");
     const audited = await auditPatiently(run);
     const sold = await countOrders(stores, run, crowd);
     const ours = audited.sales.filter((sale) => run.sales.some(({ id }) => id === sale.id));

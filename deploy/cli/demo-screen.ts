@@ -1,5 +1,5 @@
-import { styleText } from "node:util";
 import { MultiBar, type SingleBar } from "cli-progress";
+import type { Palette } from "./color.ts";
 
 /** What the viewer sees while the crowd buys. */
 export interface Progress {
@@ -55,7 +55,7 @@ const plainScreen = (out: NodeJS.WriteStream): Screen => {
 };
 
 /** For a terminal: three bars and a line. */
-const barScreen = (out: NodeJS.WriteStream): Screen => {
+const barScreen = (out: NodeJS.WriteStream, palette: Palette): Screen => {
   let bars: { readonly all: MultiBar; readonly list: readonly SingleBar[]; readonly live: SingleBar } | undefined;
   return {
     say: (line) => {
@@ -64,7 +64,7 @@ const barScreen = (out: NodeJS.WriteStream): Screen => {
     },
     begin: ({ buyers, stock }) => {
       const all = new MultiBar({
-        format: `{name} ${styleText("cyan", "{bar}")} {shown} of {of}`,
+        format: `{name} ${palette.good("{bar}")} {shown} of {of}`,
         barCompleteChar: "█",
         barIncompleteChar: "░",
         barsize: 40,
@@ -77,7 +77,7 @@ const barScreen = (out: NodeJS.WriteStream): Screen => {
       });
       const bar = (name: string, total: number): SingleBar => all.create(total, 0, { name: name.padEnd(16), shown: "0", of: count(total) });
       const list = [bar("buyers answered", buyers), bar("units reserved", stock), bar("orders confirmed", stock)];
-      const live = all.create(1, 0, { line: "" }, { format: styleText("bold", "{line}") });
+      const live = all.create(1, 0, { line: "" }, { format: palette.strong("{line}") });
       bars = { all, list, live };
     },
     show: (progress) => {
@@ -93,4 +93,4 @@ const barScreen = (out: NodeJS.WriteStream): Screen => {
   };
 };
 
-export const openScreen = (out: NodeJS.WriteStream): Screen => (out.isTTY ? barScreen(out) : plainScreen(out));
+export const openScreen = (out: NodeJS.WriteStream, palette: Palette): Screen => (out.isTTY ? barScreen(out, palette) : plainScreen(out));

@@ -3,6 +3,7 @@ import { resolve } from "node:path";
 import { Command } from "commander";
 import { startStack, type Environment, type Stack } from "../local/index.ts";
 import { auditText } from "./audit-text.ts";
+import { paletteOf, type Palette } from "./color.ts";
 import { openScreen, type Screen } from "./demo-screen.ts";
 import { isSound, reportText } from "./demo-report.ts";
 import { runDemo, type DemoSale } from "./demo-run.ts";
@@ -61,7 +62,13 @@ const openSales = async (stack: Stack, sales: readonly DemoSale[], stop: AbortSi
 const untilStopped = (stop: AbortSignal): Promise<void> =>
   new Promise((done) => (stop.aborted ? done() : stop.addEventListener("abort", () => done(), { once: true })));
 
-const show = async (stack: Stack, file: string | undefined, options: DemoOptions, screen: Screen, stop: AbortSignal): Promise<void> => {
+interface Stage {
+  readonly screen: Screen;
+  readonly palette: Palette;
+  readonly stop: AbortSignal;
+}
+
+const show = async (stack: Stack, file: string | undefined, options: DemoOptions, { screen, palette, stop }: Stage): Promise<void> => {
   const sales = splitStock(options, stack.run);
   const ready = await openSales(stack, sales, stop);
   const fileEnd = new AbortController();
@@ -76,9 +83,9 @@ const show = async (stack: Stack, file: string | undefined, options: DemoOptions
       screen,
       stop,
     });
-    screen.say(`\n${auditText(audited)}`);
+    screen.say(`\n${auditText(audited, palette)}`);
     for (const line of contradictions) screen.say(`contradiction: ${line}`);
-    screen.say(reportText(report));
+    screen.say(reportText(report, palette));
     if (options.report !== undefined) await writeFile(options.report, `${JSON.stringify(report, undefined, 2)}\n`);
     if (!isSound(report) || contradictions.length > 0) process.exitCode = 1;
     if (options.keep !== true) return;
@@ -94,7 +101,8 @@ const demo = async (options: DemoOptions, environment: Environment): Promise<voi
   if (options.sales > options.stock || options.sales > options.buyers)
     throw new Error(`${options.sales} sales need at least as many units and buyers`);
   const stop = stopSignal();
-  const screen = openScreen(process.stdout);
+  const palette = paletteOf(process.stdout, environment);
+  const screen = openScreen(process.stdout, palette);
   const say = (line: string): void => screen.say(line);
   const file = options.readyFile === undefined ? undefined : resolve(options.readyFile);
   // one of an earlier run that was killed would look like this one's
@@ -103,7 +111,7 @@ const demo = async (options: DemoOptions, environment: Environment): Promise<voi
   let isShown = false;
   try {
     stack = await startStack({ environment, say, shards: options.shards, abort: stop, files: file === undefined ? [] : [file] });
-    await show(stack, file, options, screen, stop);
+    await show(stack, file, options, { screen, palette, stop });
     isShown = true;
   } catch (error) {
     if (!stop.aborted) throw error;
