@@ -95,19 +95,20 @@ export const runWorker = async ({ config, log, stop, ready }: WorkerOptions): Pr
     const settler = new Settler({ redis, shard, fault: faults(`settle of shard ${shard}`) });
     return runLane({ shard, connection, consumer: consumers[shard] as ShardConsumer, settler, delivery }, stop);
   });
-  void watchConnection(connection, log, () => {
-    for (const consumer of consumers) consumer.reconnected();
-  });
-
   const sweep = new Sweep({
     store: postgresSweepStore(database.sql),
     shards: redisSweepShards((shard) => redises[shard]),
     clock,
     fault: faults("sweep of a shard"),
   });
-  const bucket = new SalesBucket(database, connection.jetstream());
+  const bucket = new SalesBucket(database, connection);
   const sweepAlarm = new Alarm(clock);
   const bucketAlarm = new Alarm(clock);
+  void watchConnection(connection, log, () => {
+    for (const consumer of consumers) consumer.reconnected();
+    bucketAlarm.ring();
+  });
+
   const source = postgresRestoreSource(database);
   const restores = new RestoreQueue(clock);
   const server = new RequestServer({

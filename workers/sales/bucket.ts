@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
-import { StorageType, type JetStreamClient, type KV } from "nats";
+import { StorageType, type JetStreamManager, type KV, type NatsConnection } from "nats";
 import { saleRecordSchema, type SaleRecord } from "../../coordinator/protocol/sale.ts";
 import { SALES_BUCKET } from "../../coordinator/protocol/subjects.ts";
 import type { Database } from "../db/database.ts";
@@ -7,6 +7,9 @@ import { readSales } from "./records.ts";
 
 /** One process at a time makes the bucket right. */
 const BUCKET_LOCK = 0x6462_0003;
+/** How a bucket is stored (NATS ADR-8). */
+const STREAM = `KV_${SALES_BUCKET}`;
+const SUBJECT = `$KV.${SALES_BUCKET}.`;
 
 interface Held {
   readonly revision: number;
@@ -14,18 +17,22 @@ interface Held {
   readonly record: SaleRecord | undefined;
 }
 
-const readHeld = async (bucket: KV): Promise<Map<string, Held>> => {
+const recordOf = (json: () => unknown): SaleRecord | undefined => {
+  try {
+    return saleRecordSchema.parse(json());
+  } catch {
+    return undefined;
+  }
+};
+
+/** Not by `bucket.keys()`: nats.js 2.29 drops keys that arrive while an earlier one is being looked at. */
+const readHeld = async (manager: JetStreamManager, bucket: KV): Promise<Map<string, Held>> => {
+  const { state } = await manager.streams.info(STREAM, { subjects_filter: `${SUBJECT}>` });
   const held = new Map<string, Held>();
-  for await (const key of await bucket.keys()) {
+  for (const subject of Object.keys(state.subjects ?? {})) {
+    const key = subject.slice(SUBJECT.length);
     const entry = await bucket.get(key);
-    if (entry === null || entry.operation !== "PUT") continue;
-    let record: SaleRecord | undefined;
-    try {
-      record = saleRecordSchema.parse(entry.json());
-    } catch {
-      record = undefined;
-    }
-    held.set(key, { revision: entry.revision, record });
+    if (entry?.operation === "PUT") held.set(key, { revision: entry.revision, record: recordOf(() => entry.json()) });
   }
   return held;
 };
@@ -36,13 +43,13 @@ const readHeld = async (bucket: KV): Promise<Map<string, Held>> => {
  */
 export class SalesBucket {
   private readonly database: Database;
-  private readonly jetStream: JetStreamClient;
+  private readonly connection: NatsConnection;
   /** the bucket's stream as this process left it; another incarnation or sequence means that it has to be read again */
   private seen: { readonly mark: string; readonly versions: ReadonlyMap<string, number> } | undefined;
 
-  constructor(database: Database, jetStream: JetStreamClient) {
+  constructor(database: Database, connection: NatsConnection) {
     this.database = database;
-    this.jetStream = jetStream;
+    this.connection = connection;
   }
 
   /** @returns false if another process is at it */
@@ -50,7 +57,7 @@ export class SalesBucket {
     return this.database.transaction(async (sql) => {
       const { rows } = await sql("SELECT pg_try_advisory_xact_lock(?) AS locked", [BUCKET_LOCK]);
       if (rows[0]?.["locked"] !== true) return false;
-      const bucket = await this.jetStream.views.kv(SALES_BUCKET, { history: 1, storage: StorageType.File });
+      const bucket = await this.connection.jetstream().views.kv(SALES_BUCKET, { history: 1, storage: StorageType.File });
       const sales = await readSales(sql);
       if (this.isCurrent(await this.markOf(bucket), sales)) return true;
       await this.write(bucket, sales);
@@ -73,7 +80,7 @@ export class SalesBucket {
   }
 
   private async write(bucket: KV, sales: readonly SaleRecord[]): Promise<void> {
-    const held = await readHeld(bucket);
+    const held = await readHeld(await this.connection.jetstreamManager({ checkAPI: false }), bucket);
     for (const sale of sales) {
       const entry = held.get(sale.id);
       held.delete(sale.id);

@@ -1,0 +1,266 @@
+import { RequestStrategy, type NatsConnection } from "nats";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { connectNats } from "../../coordinator/program/index.ts";
+import { Request, type Answer, type OpenSale } from "../../coordinator/protocol/index.ts";
+import { freshDatabase, startNats, type NatsServer, type TestDatabase } from "../../test/harness/index.ts";
+import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
+import type { RestoreEnd } from "../restore/restore.ts";
+import { requestHandlers } from "./handlers.ts";
+import { RequestServer } from "./server.ts";
+
+let empty: TestDatabase;
+let database: Database;
+let nats: NatsServer;
+let connection: NatsConnection;
+let server: RequestServer;
+const faults: string[] = [];
+let changes = 0;
+let restored: RestoreEnd = "done";
+
+beforeAll(async () => {
+  [empty, nats] = await Promise.all([freshDatabase(), startNats()]);
+  database = await connectDatabase({ url: empty.url, pool: 4, name: "requests-test" });
+  connection = await connectNats({ NATS_URL: nats.url, NATS_USER: nats.user, NATS_PASSWORD: nats.pass }, "requests-test");
+  await ensureShards(database.sql, 2);
+  server = new RequestServer({
+    connection,
+    fault: (subject) => faults.push(subject),
+    handlers: requestHandlers({
+      database,
+      shards: 2,
+      restore: (_request, progress) => {
+        progress(2_000);
+        return Promise.resolve(restored);
+      },
+      changed: () => (changes += 1),
+    }),
+  });
+});
+afterAll(async () => {
+  await server.close();
+  await connection.close();
+  await Promise.all([nats.stop(), database.close()]);
+  await empty.drop();
+});
+
+const ask = async (subject: Request, body: unknown): Promise<Answer<never>> =>
+  (await connection.request(subject, JSON.stringify(body), { timeout: 5_000 })).json();
+const refused = (code: string) => ({ ok: false, code, detail: expect.any(String) });
+
+let saleId = "";
+let sales = 0;
+beforeEach(() => {
+  sales += 1;
+  saleId = `sale-${sales}`;
+});
+const definition = (change: Partial<OpenSale> = {}) => ({
+  id: saleId,
+  title: "A chair",
+  units: 100,
+  opensAtMs: 0,
+  closesAtMs: 9_000_000_000_000,
+  ...change,
+});
+const flag = (id: string) => database.sql("UPDATE sales SET sold_out_version = returns_seq, ever_sold_out = true WHERE id = ?", [id]);
+const grantOf = async (id: string, grantId: string) =>
+  (await database.sql("SELECT units, kind, state, flagged FROM grants WHERE sale_id = ? AND id = ?", [id, grantId])).rows[0];
+
+describe("opening a sale", () => {
+  it("records it with its opening stock as a grant; Redis gets units only from the sweep", async () => {
+    const before = changes;
+    const answer = await ask(Request.openSale, definition());
+    expect(answer).toMatchObject({
+      ok: true,
+      value: {
+        id: saleId,
+        campaign: "default",
+        totalUnits: 100,
+        limitPerBuyer: 1,
+        state: "open",
+        version: 1,
+        shards: [expect.any(Number)],
+      },
+    });
+    expect(changes).toBe(before + 1);
+    expect(await grantOf(saleId, "opening")).toEqual({ units: "100", kind: "opening", state: "sent", flagged: false });
+    const { rows } = await database.sql("SELECT quota, sold FROM sale_shards WHERE sale_id = ?", [saleId]);
+    expect(rows).toEqual([{ quota: "0", sold: "0" }]);
+  });
+
+  it("again is a repeat, also by many at once and after stock was added; another definition is a conflict", async () => {
+    const answers = await Promise.all(Array.from({ length: 8 }, () => ask(Request.openSale, definition())));
+    for (const answer of answers) expect(answer).toEqual(answers[0]);
+    await ask(Request.addUnits, { saleId, grantId: "more", units: 5 });
+    expect(await ask(Request.openSale, definition())).toMatchObject({ ok: true, value: { totalUnits: 105 } });
+    expect(await ask(Request.openSale, definition({ units: 105 }))).toEqual(refused("conflict"));
+    expect(await ask(Request.openSale, definition({ title: "Another" }))).toEqual(refused("conflict"));
+  });
+
+  it("spreads the sales over the shards", async () => {
+    await database.sql("UPDATE sales SET state = 'closed'");
+    const shards: unknown[] = [];
+    for (const name of ["a", "b", "c", "d"]) {
+      const answer = await ask(Request.openSale, definition({ id: `${saleId}${name}` }));
+      shards.push(...((answer.ok ? answer.value : { shards: [] }) as { shards: number[] }).shards);
+    }
+    expect(shards.map(String).toSorted((a, b) => a.localeCompare(b))).toEqual(["0", "0", "1", "1"]);
+  });
+});
+
+describe("changing a sale", () => {
+  it("raises the version once a change; closed is final", async () => {
+    await ask(Request.openSale, definition());
+    expect(await ask(Request.changeSale, { id: saleId, state: "paused" })).toMatchObject({ value: { state: "paused", version: 2 } });
+    expect(await ask(Request.changeSale, { id: saleId, state: "paused" })).toMatchObject({ value: { state: "paused", version: 2 } });
+    expect(await ask(Request.changeSale, { id: saleId, state: "closed" })).toMatchObject({ value: { state: "closed", version: 3 } });
+    expect(await ask(Request.changeSale, { id: saleId, state: "open" })).toEqual(refused("conflict"));
+    expect(await ask(Request.addUnits, { saleId, grantId: "more", units: 5 })).toEqual(refused("conflict"));
+    expect(await ask(Request.changeSale, { id: "nowhere", state: "open" })).toEqual(refused("not_found"));
+  });
+});
+
+describe("adding units", () => {
+  it("records a grant once per id and withdraws the sold-out flag", async () => {
+    await ask(Request.openSale, definition());
+    await flag(saleId);
+    const add = { saleId, grantId: "more", units: 5 };
+    const answers = await Promise.all(Array.from({ length: 5 }, () => ask(Request.addUnits, add)));
+    for (const answer of answers) expect(answer).toMatchObject({ ok: true, value: { totalUnits: 105, version: 2 } });
+    expect(await grantOf(saleId, "more")).toEqual({ units: "5", kind: "added", state: "sent", flagged: true });
+    expect(await ask(Request.soldOutFacts, { saleId })).toEqual({ ok: true, value: { returnsSeq: 1, sentGrants: 2, soldOut: false } });
+    expect(await ask(Request.addUnits, { ...add, units: 6 })).toEqual(refused("conflict"));
+    expect(await ask(Request.addUnits, { ...add, grantId: "opening" })).toEqual(refused("conflict"));
+    expect(await ask(Request.addUnits, { ...add, saleId: "nowhere" })).toEqual(refused("not_found"));
+  });
+
+  it("marks a grant of a sale that was flagged before, even if the flag is gone already", async () => {
+    await ask(Request.openSale, definition());
+    await flag(saleId);
+    await ask(Request.addUnits, { saleId, grantId: "one", units: 1 });
+    await ask(Request.addUnits, { saleId, grantId: "two", units: 1 });
+    expect(await grantOf(saleId, "two")).toMatchObject({ flagged: true });
+  });
+
+  it("refuses more units than a sale may have", async () => {
+    await ask(Request.openSale, definition({ units: 999_999_999 }));
+    expect(await ask(Request.addUnits, { saleId, grantId: "more", units: 2 })).toEqual(refused("bad_request"));
+    expect(await ask(Request.addUnits, { saleId, grantId: "more", units: 1 })).toMatchObject({
+      ok: true,
+      value: { totalUnits: 1_000_000_000 },
+    });
+  });
+});
+
+describe("the sold-out flag", () => {
+  it("is set only at the returns_seq that was seen, and listed with it", async () => {
+    await ask(Request.openSale, definition());
+    const facts = await ask(Request.soldOutFacts, { saleId });
+    expect(facts).toEqual({ ok: true, value: { returnsSeq: 0, sentGrants: 1, soldOut: false } });
+    await ask(Request.addUnits, { saleId, grantId: "more", units: 5 });
+    expect(await ask(Request.soldOutSet, { saleId, returnsSeq: 0 })).toEqual(refused("overtaken"));
+    expect(await ask(Request.soldOutSet, { saleId, returnsSeq: 1 })).toEqual({ ok: true, value: {} });
+    expect(await ask(Request.soldOutFlags, {})).toMatchObject({ ok: true, value: expect.arrayContaining([{ saleId, version: 1 }]) });
+    expect(await ask(Request.soldOutFacts, { saleId })).toMatchObject({ value: { soldOut: true } });
+    await ask(Request.addUnits, { saleId, grantId: "again", units: 5 });
+    expect(JSON.stringify(await ask(Request.soldOutFlags, {}))).not.toContain(saleId);
+  });
+
+  it("is never answered from a query that began before the question", async () => {
+    await ask(Request.openSale, definition());
+    for (let round = 0; round < 20; round += 1) {
+      await flag(saleId);
+      // Others keep a query running all the time; the answer that counts is to the question after the withdrawal.
+      const others = Array.from({ length: 5 }, () => ask(Request.soldOutFlags, {}));
+      await database.sql("UPDATE sales SET sold_out_version = NULL WHERE id = ?", [saleId]);
+      expect(JSON.stringify(await ask(Request.soldOutFlags, {}))).not.toContain(`"${saleId}"`);
+      await Promise.all(others);
+    }
+  });
+});
+
+describe("a shard's row and its restore", () => {
+  it("are answered for configured shards only", async () => {
+    expect(await ask(Request.row, { shard: 1 })).toEqual({
+      ok: true,
+      value: { shard: 1, epoch: 0, applied: 0, attempt: "", mode: "rebuild", gap: null, wall: false, halted: null },
+    });
+    expect(await ask(Request.row, { shard: 2 })).toEqual(refused("not_found"));
+    expect(await ask(Request.restore, { shard: 2, epoch: 1, attempt: "a", replicationId: "r" })).toEqual(refused("not_found"));
+  });
+
+  it.each([
+    ["done", { ok: true, value: { orders: 2_000, done: true } }],
+    ["overtaken", refused("overtaken")],
+    ["incomplete", refused("conflict")],
+  ] as const)("tells progress, then how it ended: %s", async (end, last) => {
+    restored = end;
+    const answers: unknown[] = [];
+    const request = JSON.stringify({ shard: 0, epoch: 1, attempt: "a", replicationId: "r" });
+    for await (const message of await connection.requestMany(Request.restore, request, {
+      strategy: RequestStrategy.Count,
+      maxMessages: 2,
+      maxWait: 5_000,
+    }))
+      answers.push(message.json());
+    expect(answers).toEqual([{ ok: true, value: { orders: 2_000, done: false } }, last]);
+  });
+});
+
+describe("bad input", () => {
+  it.each([
+    [Request.openSale, {}],
+    [Request.openSale, definition({ id: "no spaces" })],
+    [Request.openSale, definition({ id: "x".repeat(65) })],
+    [Request.openSale, definition({ units: 0 })],
+    [Request.openSale, definition({ units: 1.5 })],
+    [Request.openSale, definition({ opensAtMs: 10, closesAtMs: 10 })],
+    [Request.openSale, { ...definition(), id: "fine", extra: 1 }],
+    [Request.changeSale, { id: "x", state: "ajar" }],
+    [Request.addUnits, { saleId: "x", grantId: "y'; DROP TABLE orders; --", units: 1 }],
+    [Request.addUnits, { saleId: "x", grantId: "y", units: -1 }],
+    [Request.row, { shard: -1 }],
+    [Request.row, { shard: "0" }],
+    [Request.row, null],
+    [Request.restore, { shard: 0 }],
+    [Request.soldOutSet, { saleId: "x" }],
+    [Request.soldOutFacts, []],
+  ])("is told to the asker: %s %j", async (subject, body) => {
+    expect(await ask(subject, body)).toEqual(refused("bad_request"));
+  });
+
+  it.each([["{"], ["\u0000"], [""]])("is told to the asker, also if it is not JSON: %j", async (text) => {
+    const answer = (await connection.request(Request.row, text, { timeout: 5_000 })).json();
+    expect(answer).toEqual(refused("bad_request"));
+    const bytes = await connection.request(Request.row, new Uint8Array([0xff, 0xfe]), { timeout: 5_000 });
+    expect(bytes.json()).toEqual(refused("bad_request"));
+    expect(faults).toEqual([]);
+  });
+
+  it("without a body asks for everything where nothing has to be said", async () => {
+    expect((await connection.request(Request.sales)).json()).toMatchObject({ ok: true, value: expect.any(Array) });
+  });
+});
+
+it("answers unavailable when Postgres fails", async () => {
+  const gone = await connectDatabase({ url: "postgres://nobody@127.0.0.1:1/none", pool: 1, name: "gone" });
+  const other = await connectNats({ NATS_URL: nats.url, NATS_USER: nats.user, NATS_PASSWORD: nats.pass }, "other");
+  const failed: string[] = [];
+  await server.close();
+  const failing = new RequestServer({
+    connection: other,
+    fault: (subject) => failed.push(subject),
+    handlers: requestHandlers({ database: gone, shards: 2, restore: () => Promise.reject(new Error("no")), changed: () => undefined }),
+  });
+  await other.flush();
+  for (const [subject, body] of [
+    [Request.sales, {}],
+    [Request.soldOutFlags, {}],
+    [Request.openSale, definition()],
+    [Request.restore, { shard: 0, epoch: 1, attempt: "a", replicationId: "r" }],
+  ] as const)
+    expect(await ask(subject, body)).toEqual(refused("unavailable"));
+  expect(failed).toHaveLength(4);
+  await failing.close();
+  await other.close();
+  await gone.close();
+});

@@ -1,0 +1,91 @@
+import { rm } from "node:fs/promises";
+import type { KV, NatsConnection } from "nats";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { connectNats } from "../../coordinator/program/index.ts";
+import { openSaleSchema, SALES_BUCKET, saleRecordSchema } from "../../coordinator/protocol/index.ts";
+import { freshDatabase, startNats, until, type NatsServer, type TestDatabase } from "../../test/harness/index.ts";
+import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
+import { SalesBucket } from "./bucket.ts";
+import { addUnits, changeSale, openSale } from "./desk.ts";
+import { readSales } from "./records.ts";
+
+let empty: TestDatabase;
+let database: Database;
+let nats: NatsServer;
+let connection: NatsConnection;
+let bucket: SalesBucket;
+
+const open = (id: string) =>
+  openSale(database, 1, openSaleSchema.parse({ id, title: `Sale ${id}`, units: 10, opensAtMs: 0, closesAtMs: 9_000_000_000_000 }));
+const kv = (): Promise<KV> => connection.jetstream().views.kv(SALES_BUCKET, { bindOnly: true });
+const held = async (): Promise<Record<string, unknown>> => {
+  const view = await kv();
+  const records: Record<string, unknown> = {};
+  for (const key of ["chair", "lamp", "desk", "ghost"]) {
+    const entry = await view.get(key);
+    if (entry?.operation === "PUT") records[key] = entry.json();
+  }
+  return records;
+};
+const wanted = async () => Object.fromEntries((await readSales(database.sql)).map((sale) => [sale.id, sale]));
+
+beforeAll(async () => {
+  [empty, nats] = await Promise.all([freshDatabase(), startNats()]);
+  database = await connectDatabase({ url: empty.url, pool: 4, name: "bucket-test" });
+  connection = await connectNats({ NATS_URL: nats.url, NATS_USER: nats.user, NATS_PASSWORD: nats.pass }, "bucket-test");
+  await ensureShards(database.sql, 1);
+  bucket = new SalesBucket(database, connection);
+});
+afterAll(async () => {
+  await connection.close();
+  await Promise.all([nats.stop(), database.close()]);
+  await empty.drop();
+});
+
+describe("the bucket of sales", () => {
+  it("is made if it is missing and holds each sale's record", async () => {
+    await open("chair");
+    expect(await bucket.converge()).toBe(true);
+    const records = await held();
+    expect(Object.keys(records)).toEqual(["chair"]);
+    expect(saleRecordSchema.parse(records["chair"])).toMatchObject({ id: "chair", totalUnits: 10, shards: [0], version: 1 });
+  });
+
+  it("follows every change, and writes nothing when there is none", async () => {
+    await open("lamp");
+    await changeSale(database, { id: "chair", state: "paused" });
+    await addUnits(database, { saleId: "chair", grantId: "more", units: 5 });
+    await bucket.converge();
+    expect(await held()).toEqual(await wanted());
+    const before = (await (await kv()).status()).streamInfo.state.last_seq;
+    await bucket.converge();
+    await new SalesBucket(database, connection).converge();
+    expect((await (await kv()).status()).streamInfo.state.last_seq).toBe(before);
+  });
+
+  it("is put right when somebody else wrote, deleted or spoiled a record", async () => {
+    const view = await kv();
+    await view.put("chair", "spoiled");
+    await view.put("ghost", JSON.stringify({ ...(await wanted())["lamp"], id: "ghost" }));
+    await view.delete("lamp");
+    await bucket.converge();
+    expect(await held()).toEqual(await wanted());
+  });
+
+  it("is made again after the broker lost everything", async () => {
+    await nats.kill();
+    await rm(nats.dir, { recursive: true });
+    await nats.start();
+    await until(() => bucket.converge().catch(() => false), "the bucket to be made again");
+    expect(await held()).toEqual(await wanted());
+  });
+
+  it("is the work of one process at a time", async () => {
+    await open("desk");
+    const others = Array.from({ length: 3 }, () => new SalesBucket(database, connection));
+    await Promise.all([bucket, ...others].map((one) => one.converge()));
+    expect(await held()).toEqual(await wanted());
+    const { state } = (await (await kv()).status()).streamInfo;
+    expect(state.messages).toBe(3);
+  });
+});
