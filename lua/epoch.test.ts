@@ -191,6 +191,19 @@ describe("swap", () => {
     expect(await stock(redis, { shard: shard.shard, saleId: "c" })).toMatchObject({ status: "ok", left: 7, moves: 0, buyers: 0 });
   });
 
+  it("leaves no old buyer or grant where the sale has none any more", async () => {
+    const shard = await stagedShard();
+    await stage(shard, "b", {}, []);
+    const sales = [
+      { saleId: "a", buyers: 1, grants: 2 },
+      { saleId: "b", buyers: 0, grants: 0 },
+    ];
+    expect(await swap(shard, { sales, dropped: [] })).toEqual({ status: "ok" });
+    expect(await open(shard, 5)).toEqual({ status: "ok" });
+    expect(await stock(redis, { shard: shard.shard, saleId: "b" })).toMatchObject({ left: 7, buyers: 0 });
+    expect(await redis.exists(saleKeys(shard.shard, "b").grants)).toBe(0);
+  });
+
   it.each([
     [
       "a buyer is missing",
