@@ -67,19 +67,22 @@ export class Checkout {
   }
 
   buy(order: BuyRequest, answer: Answer): void {
-    const { clock, book, tickets, admission } = this.#options;
+    const { clock, wallClock, book, tickets, admission } = this.#options;
     const read = tickets.read(order.ticket);
     if (read === undefined) return this.#say(refusals.ticketInvalid, answer);
     const sale = book.get(read.saleId);
     if (sale === undefined) return this.#say(refusals.saleUnknown, answer);
-    const wallNowMs = this.#options.wallClock.nowMs();
-    const { opensAtMs } = sale.record;
-    if (wallNowMs < opensAtMs - OPENING_SLACK_MS) return this.#say(notOpenUntil(opensAtMs, wallNowMs), answer);
+    if (!sale.hasOpened) {
+      const wallNowMs = wallClock.nowMs();
+      const { opensAtMs } = sale.record;
+      if (wallNowMs < opensAtMs - OPENING_SLACK_MS) return this.#say(notOpenUntil(opensAtMs, wallNowMs), answer);
+      sale.hasOpened = true;
+    }
     const nowMs = clock.monotonicMs();
     if (sale.isLost(read.uid, nowMs)) return this.#say(refusals.soldOut, answer);
     const waitMs = admission.peek(read.saleId, read.uid, order.address, sale.ceiling, nowMs);
     if (waitMs > 0) return this.#say(rateLimited(waitMs), answer);
-    const verdict = tickets.verify(order.ticket, read, wallNowMs);
+    const verdict = tickets.verify(order.ticket, read, wallClock.nowMs());
     if (verdict !== "ok") return this.#say(verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid, answer);
     admission.take(sale.ceiling, nowMs);
     this.#reserve(sale, read, order, answer, nowMs);

@@ -1,3 +1,4 @@
+import * as fc from "fast-check";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
@@ -152,6 +153,53 @@ describe("a purchase", () => {
     const desk = await deskOf();
     await known(desk, sale);
     expect(tally(await buyAll(desk, sale, uidsOf(200)))).toEqual({ reserved: 10, try_again: 190 });
+  });
+});
+
+describe("any crowd", () => {
+  it("of any stock, limit, units and repeats: never more than the stock, never above a limit, repeats are first answers", async () => {
+    const desk = await deskOf();
+    const purchase = fc.record({
+      uid: fc.integer({ min: 0, max: 9 }),
+      key: fc.integer({ min: 0, max: 2 }),
+      units: fc.integer({ min: 1, max: 4 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 0, max: 30 }),
+        fc.integer({ min: 1, max: 4 }),
+        fc.array(purchase, { minLength: 1, maxLength: 80 }),
+        async (stock, limit, crowd) => {
+          const sale = await openSale(stock, { limitPerBuyer: limit });
+          await known(desk, sale);
+          const send = (): Promise<Outcome[]> =>
+            Promise.all(
+              crowd.map(({ uid, key, units }) => buy(desk, ticketOf(sale, `u${uid}`), limit === 1 ? {} : { units, key: `k${key}` })),
+            );
+          const first = await send();
+          const again = await send();
+          const held = new Map<string, { uid: number; units: number }>();
+          for (const [i, outcome] of [...first, ...again].entries()) {
+            if (outcome.code !== "reserved") continue;
+            held.set(outcome.orderId ?? "", { uid: crowd[i % crowd.length]?.uid ?? -1, units: outcome.units ?? 0 });
+          }
+          let sold = 0;
+          const ofBuyer = new Map<number, number>();
+          for (const { uid, units } of held.values()) {
+            sold += units;
+            ofBuyer.set(uid, (ofBuyer.get(uid) ?? 0) + units);
+          }
+          expect(sold).toBeLessThanOrEqual(stock);
+          expect(Math.max(0, ...ofBuyer.values())).toBeLessThanOrEqual(limit);
+          if (stock > 0) expect(Number(await shop.client(0).hget(`{s0}:sale:${sale}`, "left"))).toBe(stock - sold);
+          first.forEach((outcome, i) => {
+            if (outcome.code === "reserved") expect(again[i]).toMatchObject({ code: "reserved", orderId: outcome.orderId, repeat: true });
+            if (outcome.code === "sold_out") expect(sold).toBe(stock);
+          });
+        },
+      ),
+      { numRuns: 40 },
+    );
   });
 });
 

@@ -6,6 +6,7 @@ import { connectRedis } from "../../coordinator/program/connect.ts";
 import { systemClock } from "../../coordinator/program/system.ts";
 import { until } from "../../test/harness/index.ts";
 import { startShop, type Shop } from "../../test/harness/shop.ts";
+import { Connections } from "./connections.ts";
 import { Lane, type Cargo } from "./lane.ts";
 import type { Outcome } from "./outcome.ts";
 import { purchaseCargo } from "./purchases.ts";
@@ -75,6 +76,30 @@ afterEach(() => {
   expect(answeredTwice).toBe(0);
 });
 afterAll(() => shop.stop());
+
+describe("a connection", () => {
+  it("whose greeting does not come is tried anew", async () => {
+    const [server] = shop.redis as [(typeof shop.redis)[0]];
+    process.kill(server.pid, "SIGSTOP");
+    let connections: Connections;
+    try {
+      connections = new Connections([server.url, server.url], { name: "test", log: pino({ level: "silent" }), commandTimeoutMs: 0 }, 0);
+      const redis = connections.of(0);
+      expect(connections.of(1)).toBe(redis);
+      await until(() => redis.status === "connect", "TCP is connected");
+      let closed = false;
+      redis.once("close", () => (closed = true));
+      connections.tick(4_999);
+      connections.tick(5_000);
+      await until(() => closed, "the connection is given up");
+      expect(connections.isReady).toBe(false);
+    } finally {
+      process.kill(server.pid, "SIGCONT");
+    }
+    await until(() => connections.isReady, "the next one is greeted");
+    connections.close();
+  });
+});
 
 describe("a lane", () => {
   it("sends what came in one turn together: at most 512 a call, two calls at once", async () => {

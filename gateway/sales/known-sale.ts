@@ -32,6 +32,8 @@ interface Flag {
 export class KnownSale {
   /** the sale's own token bucket */
   readonly ceiling: Ceiling = { fullMs: 0 };
+  /** somebody was let through by the wall clock: it need not be read again for this sale */
+  hasOpened = false;
   #record: SaleRecord;
   #views: { readonly selling: SaleView; readonly soldOut: SaleView };
   #flag: Flag | undefined;
@@ -63,6 +65,7 @@ export class KnownSale {
   }
 
   define(record: SaleRecord): void {
+    if (record.opensAtMs !== this.#record.opensAtMs) this.hasOpened = false;
     this.#record = record;
     this.#views = { selling: viewOf(record, false), soldOut: viewOf(record, true) };
   }
