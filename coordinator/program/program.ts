@@ -50,7 +50,7 @@ export const runProgram = async <const Name extends SettingName>(
   const controller = new AbortController();
   const stop = (): void => controller.abort();
   process.on("SIGTERM", stop).on("SIGINT", stop);
-  if (config.DOORBUSTER_EXIT_WITH_PARENT && process.connected !== true) watchParent(stop);
+  if (config.DOORBUSTER_EXIT_WITH_PARENT && !process.connected) watchParent(stop);
   try {
     await main({ config, log, stop: controller.signal });
     // The pipe from the starter would keep a finished program alive.

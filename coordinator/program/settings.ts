@@ -95,8 +95,12 @@ export const settings = {
   DOORBUSTER_COORDINATOR_PORT: port.default(36_789),
   DOORBUSTER_LEASE_MS: ms.default(3_000),
   DOORBUSTER_OPEN_MS: ms.default(5_000),
-  /** bytes that the log may hold */
-  DOORBUSTER_LOG_BYTES: count.default(1 << 30),
+  /** bytes that the log may hold; a message can have 150 kB, and a quarter is purged at a time */
+  DOORBUSTER_LOG_BYTES: z.coerce
+    .number()
+    .int()
+    .min(16 << 20)
+    .default(1 << 30),
 
   /** hosts that two-phase messages may call besides loopback: `host`, `host:port` or `*.domain`, comma separated */
   DOORBUSTER_CALLABLE_HOSTS: hosts,
