@@ -248,6 +248,19 @@ describe("the order of checks", () => {
     }
   });
 
+  it("an opening that is put off holds although somebody was let in before", async () => {
+    const sale = await openSale(0);
+    const desk = await deskOf();
+    await known(desk, sale);
+    expect(await buy(desk, ticketOf(sale, "a"))).toMatchObject({ code: "try_again" });
+    const record = desk.saleView(sale)?.record;
+    if (record === undefined) throw new Error("no record");
+    const opensAtMs = Date.now() + 60_000;
+    await shop.putRecord({ ...record, opensAtMs, version: 2 });
+    await until(() => desk.saleView(sale)?.record.opensAtMs === opensAtMs, "the opening is put off");
+    expect(codeAtOnce(desk, ticketOf(sale, "a"))).toBe("not_open");
+  });
+
   it("forged tickets take nothing from the bucket of the buyer they name; the buyer's own requests do", async () => {
     const sale = await openSale(1);
     const desk = await deskOf({ DOORBUSTER_BUYER_RATE: 0.001, DOORBUSTER_BUYER_BURST: 2 });
