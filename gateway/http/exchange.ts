@@ -101,7 +101,9 @@ export class Exchange {
     res.writeStatus(head);
     if (name !== "") res.writeHeader(name, value);
     if (body !== undefined && !this.#isHead) {
-      res.end(body, closes);
+      // One argument less is measurable here.
+      if (closes) res.end(body, true);
+      else res.end(body);
       return;
     }
     // uWebSockets.js sends a body also for HEAD, and any length but 0 told to endWithoutBody (undefined too) ends the

@@ -20,6 +20,19 @@ export interface RequestHead {
   ifNoneMatch: string;
 }
 
+const empty = (): RequestHead => ({
+  count: 0,
+  bytes: 0,
+  lengths: 0,
+  contentLength: "",
+  transferEncodings: 0,
+  idempotencyKeys: 0,
+  idempotencyKey: "",
+  prefer: "",
+  forwardedFor: "",
+  ifNoneMatch: "",
+});
+
 const joined = (before: string, value: string): string => (before === "" ? value : `${before},${value}`);
 
 let reading: RequestHead;
@@ -58,18 +71,7 @@ const take = (name: string, value: string): void => {
  * calls that would miss an empty Content-Length in front of a second one; each further header costs about 0.2 us.
  */
 export const readHead = (req: HttpRequest): RequestHead => {
-  reading = {
-    count: 0,
-    bytes: 0,
-    lengths: 0,
-    contentLength: "",
-    transferEncodings: 0,
-    idempotencyKeys: 0,
-    idempotencyKey: "",
-    prefer: "",
-    forwardedFor: "",
-    ifNoneMatch: "",
-  };
+  reading = empty();
   req.forEach(take);
   return reading;
 };
