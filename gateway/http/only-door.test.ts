@@ -1,0 +1,14 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { expect, it } from "vitest";
+
+const GATEWAY = new URL("../", import.meta.url);
+const REGISTERS = /\bapp\s*\.\s*(?:get|post|put|patch|del|options|head|connect|trace|any|ws)\s*[(<]/;
+
+it("registers routes in the wrapper alone", () => {
+  const files = readdirSync(GATEWAY, { recursive: true, encoding: "utf8" }).filter(
+    // the admin API is fastify's
+    (file) => file.endsWith(".ts") && !file.endsWith(".test.ts") && !file.startsWith("testing") && !file.startsWith("admin"),
+  );
+  const registering = files.filter((file) => REGISTERS.test(readFileSync(new URL(file, GATEWAY), "utf8")));
+  expect(registering.toSorted()).toEqual(["http/route.ts", "http/socket-route.ts"]);
+});
