@@ -68,10 +68,18 @@ export class Admission {
     return Math.max(wait, waitMs(this.#sale, ceiling.fullMs, nowMs));
   }
 
+  /**
+   * Takes a token from the address alone: for a ticket that turned out forged. The buyer it names has nothing to do with
+   * it, but each costs a signature. To be called in the same tick as the `peek` before it.
+   */
+  takeAddress(nowMs: number): void {
+    if (this.#hasAddress) this.#addresses.take(this.#address, nowMs);
+  }
+
   /** Takes one token from each bucket that the last `peek` looked at; to be called in the same tick. */
   take(ceiling: Ceiling, nowMs: number): void {
     this.#buyers.take(this.#buyer, nowMs);
-    if (this.#hasAddress) this.#addresses.take(this.#address, nowMs);
+    this.takeAddress(nowMs);
     ceiling.fullMs = taken(this.#sale, ceiling.fullMs, nowMs);
   }
 }

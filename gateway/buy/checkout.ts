@@ -83,7 +83,10 @@ export class Checkout {
     const waitMs = admission.peek(read.saleId, read.uid, order.address, sale.ceiling, nowMs);
     if (waitMs > 0) return this.#say(rateLimited(waitMs), answer);
     const verdict = tickets.verify(order.ticket, read, wallClock.nowMs());
-    if (verdict !== "ok") return this.#say(verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid, answer);
+    if (verdict !== "ok") {
+      admission.takeAddress(nowMs);
+      return this.#say(verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid, answer);
+    }
     admission.take(sale.ceiling, nowMs);
     this.#reserve(sale, read, order, answer, nowMs);
   }

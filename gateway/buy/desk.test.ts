@@ -275,6 +275,17 @@ describe("the order of checks", () => {
     expect(await buy(desk, forged)).toMatchObject({ code: "rate_limited" });
   });
 
+  it("forged tickets drain the address they come from", async () => {
+    const sale = await openSale(1);
+    const desk = await deskOf({ DOORBUSTER_ADDRESS_RATE: 0.001, DOORBUSTER_ADDRESS_BURST: 3 });
+    await known(desk, sale);
+    const address = "c0a80002";
+    const forged = `${ticketOf(sale, "victim").slice(0, -4)}AAAA`;
+    const codes = await Promise.all(uidsOf(5).map(() => buy(desk, forged, { address })));
+    expect(tally(codes)).toEqual({ ticket_invalid: 3, rate_limited: 2 });
+    expect(await buy(desk, ticketOf(sale, "victim"), { address: "c0a80003" })).toMatchObject({ code: "reserved" });
+  });
+
   it("an address is limited over its buyers, an exempt one is not", async () => {
     const sale = await openSale(1);
     const desk = await deskOf({ DOORBUSTER_ADDRESS_RATE: 0.001, DOORBUSTER_ADDRESS_BURST: 3 });

@@ -1,0 +1,145 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { pino } from "pino";
+import { ticketKeys, signTicket, type TicketKeys } from "../../gateway/index.ts";
+import { audit, compareHere, openStores, type AuditReport, type SaleReport } from "../../workers/index.ts";
+import { until, type StackInfo } from "../../deploy/local/index.ts";
+import { startStack, type Stack, type StackOptions } from "./stack.ts";
+
+/** What a buyer was told: the status and the body of the answer. */
+export interface Told {
+  readonly status: number;
+  readonly code: string;
+  readonly orderId?: string;
+}
+
+const ANSWER_WITHIN_MS = 5_000;
+const ASK_AGAIN_MS = 100;
+const HOUR_MS = 3_600_000;
+
+/** Codes that say "ask again": everything else is an answer. */
+const AGAIN: ReadonlySet<string> = new Set(["rate_limited", "recovering", "busy", "try_again", "away"]);
+
+/**
+ * A whole stack with buyers who behave as people do: who hears nothing, or "later", asks again; who was told something
+ * remembers it.
+ */
+export class Fair {
+  readonly stack: Stack;
+  readonly #keys: TicketKeys;
+  readonly #info: StackInfo;
+
+  constructor(stack: Stack, info: StackInfo) {
+    this.stack = stack;
+    this.#info = info;
+    this.#keys = ticketKeys(
+      info.ticketKeys.split(",").map((pair) => {
+        const [id = "", secret = ""] = pair.split(":");
+        return { id, secret };
+      }),
+    );
+  }
+
+  static async open(options: Partial<StackOptions> = {}): Promise<Fair> {
+    const stack = await startStack(options);
+    return new Fair(stack, await stack.info());
+  }
+
+  async admin(path: string, body: unknown): Promise<unknown> {
+    const response = await fetch(`${this.#info.admin}${path}`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${this.#info.adminToken}`, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    const answer: unknown = await response.json();
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${JSON.stringify(answer)}`);
+    return answer;
+  }
+
+  /** Opens a sale now; resolves when gateways show it. */
+  async openSale(id: string, units: number, more: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    const now = Date.now();
+    await this.admin("/sales", { id, title: id, units, opensAtMs: now - 1_000, closesAtMs: now + HOUR_MS, ...more });
+    await until(async () => (await fetch(`${this.#info.gateway}/sales/${id}`)).ok, `sale ${id} to be shown`, 30_000);
+  }
+
+  urlOf(saleId: string, uid: string): string {
+    return `${this.#info.gateway}/buy/${signTicket(this.#keys, { saleId, uid, expiresAtMs: Date.now() + HOUR_MS })}`;
+  }
+
+  /** One request; `away` stands for silence (P6). */
+  async once(method: "POST" | "GET", url: string, headers: Readonly<Record<string, string>> = {}): Promise<Told> {
+    try {
+      const response = await fetch(url, { method, headers, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
+      const body = (await response.json()) as { code: string; orderId?: string };
+      return { status: response.status, ...body };
+    } catch {
+      return { status: 0, code: "away" };
+    }
+  }
+
+  /** Buys, and asks again until there is an answer. */
+  async buy(saleId: string, uid: string, headers: Readonly<Record<string, string>> = {}): Promise<Told> {
+    const url = this.urlOf(saleId, uid);
+    for (;;) {
+      const told = await this.once("POST", url, headers);
+      if (!AGAIN.has(told.code)) return told;
+      await delay(ASK_AGAIN_MS);
+    }
+  }
+
+  /** This buyer's standing once it is final. */
+  async final(saleId: string, uid: string): Promise<Told> {
+    const url = this.urlOf(saleId, uid);
+    let told: Told = { status: 0, code: "away" };
+    await until(
+      async () => {
+        told = await this.once("GET", url);
+        return told.code === "confirmed" || told.code === "none" || told.code === "rejected";
+      },
+      `${uid} to be told a final answer of ${saleId}`,
+      60_000,
+    );
+    return told;
+  }
+
+  audit(): Promise<AuditReport> {
+    return auditOf(this.#info);
+  }
+
+  /** Waits until nothing of the sale is under way, then audits everything. */
+  async auditAtRest(saleId: string): Promise<SaleReport> {
+    let report: AuditReport | undefined;
+    const sale = (): SaleReport | undefined => report?.sales.find(({ id }) => id === saleId);
+    await until(
+      async () => {
+        report = await this.audit().catch(() => undefined);
+        const found = sale();
+        return found !== undefined && found.reserved === 0 && found.inFlight === 0;
+      },
+      `${saleId} to be at rest`,
+      60_000,
+    );
+    if (report?.ok !== true) throw new Error(`the audit found: ${JSON.stringify(report?.differences)}`);
+    return sale() as SaleReport;
+  }
+
+  close(): Promise<void> {
+    return this.stack.stop();
+  }
+}
+
+const auditOf = async (info: StackInfo): Promise<AuditReport> => {
+  const addresses = {
+    redisShards: info.redisShards.split(","),
+    natsUrl: info.nats.url,
+    natsUser: info.nats.user ?? undefined,
+    natsPassword: info.nats.pass ?? undefined,
+    databaseUrl: info.databaseUrl,
+  };
+  const stores = await openStores(addresses, compareHere, pino({ level: "silent" }));
+  try {
+    return await audit(stores);
+  } finally {
+    await stores.close();
+  }
+};
