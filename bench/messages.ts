@@ -89,7 +89,7 @@ const throughput = async (shards: number, nats: NatsPart): Promise<{ perSecond: 
     redis.map(({ url }) => url),
     nats,
   );
-  const client = new Coordinator({ url: coordinator.url });
+  const client = new Coordinator({ url: coordinator.url, timeoutMs: 30_000 });
   let sent = 0;
   const stop = new AbortController();
   const sender = async (id: number): Promise<void> => {
@@ -136,6 +136,7 @@ const load = async (url: string, connections: number, pids: readonly number[]): 
     p50Ms: result.latency.p50,
     p99Ms: result.latency.p99,
     errors: result.errors + result["5xx"],
+    cpuMicros: (((await cpu()) - before) / answered) * 1e6,
   };
 };
 
@@ -216,7 +217,7 @@ const dtm = async (): Promise<Courses | undefined> => {
 const crashed = async (nats: NatsPart): Promise<number> => {
   const redis = await startRedis(run, { program: programs.redis });
   const coordinator = await startCoordinator([redis.url], nats);
-  const client = new Coordinator({ url: coordinator.url });
+  const client = new Coordinator({ url: coordinator.url, timeoutMs: 30_000 });
   const asked = new Set<string>();
   const query = createServer((request, response) => {
     const gid = new URL(request.url ?? "/", "http://localhost").searchParams.get("gid") ?? "";

@@ -39,7 +39,7 @@ export class Api {
   }
 
   async status(gid: string): Promise<string> {
-    return String((await this.transaction(gid))?.["status"] ?? "none");
+    return ((await this.transaction(gid))?.["status"] as string | undefined) ?? "none";
   }
 
   until(gid: string, status: string, boundMs = 10_000): Promise<void> {

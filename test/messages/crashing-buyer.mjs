@@ -1,6 +1,6 @@
 // A purchase handler that dies between its local step and submit; started by query-back.test.ts.
 import { Redis } from "ioredis";
-import { Coordinator, Message } from "../../dist/coordinator/client/index.js";
+import { Coordinator, Message } from "doorbuster/client";
 
 const { coordinator, redis, gid, step, query, branch } = JSON.parse(process.argv[2]);
 const store = new Redis(redis);

@@ -1,0 +1,134 @@
+import { Redis } from "ioredis";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { startRedis, type RedisServer } from "../test/harness/index.ts";
+import { messageKey, messageKeys } from "./keys.ts";
+import { changeMessage } from "./message-change.ts";
+import { createMessage } from "./message-create.ts";
+import { countMessages, listMessages, MessageList, readMessages } from "./message-read.ts";
+import { claimMessages, notePlacement, pullMessages, purgeMessages } from "./message-sweep.ts";
+import { changeTopic, readTopic } from "./message-topic.ts";
+
+let server: RedisServer;
+let redis: Redis;
+beforeAll(async () => {
+  server = await startRedis();
+  redis = new Redis(server.url);
+});
+afterAll(async () => {
+  redis?.disconnect();
+  await server?.stop();
+});
+beforeEach(async () => {
+  await redis.flushall();
+});
+
+const shard = 3;
+const create = (gid: string, dueAtMs: number): ReturnType<typeof createMessage> =>
+  createMessage(redis, { shard, gid, createdAtMs: 1_000, dueAtMs, fields: { v: "1", s: "prepared" } });
+const change = (gid: string, version: number, more: Partial<Parameters<typeof changeMessage>[1]> = {}): ReturnType<typeof changeMessage> =>
+  changeMessage(redis, {
+    shard,
+    gid,
+    version,
+    dueAtMs: "keep",
+    deadAtMs: "keep",
+    expiresAtMs: "never",
+    fields: { v: String(version + 1), s: "submitted" },
+    ...more,
+  });
+
+describe("message-create", () => {
+  it("stores a message once; a second time it answers what is there", async () => {
+    expect(await create("a", 5_000)).toEqual({ status: "ok" });
+    expect(await create("a", 9_000)).toEqual({ status: "exists", fields: { v: "1", s: "prepared" } });
+    expect(await readMessages(redis, { shard, gids: ["a", "b"] })).toEqual([
+      { fields: { v: "1", s: "prepared" }, dueAtMs: 5_000 },
+      undefined,
+    ]);
+    expect(await redis.ttl(messageKey(shard, "a"))).toBe(-1);
+  });
+});
+
+describe("message-change", () => {
+  it("changes the version that was read and no other", async () => {
+    await create("a", 5_000);
+    expect(await change("a", 1, { dueAtMs: 7_000 })).toEqual({ status: "ok" });
+    expect(await change("a", 1, { dueAtMs: 9_000 })).toEqual({ status: "changed", fields: { v: "2", s: "submitted" } });
+    expect(await readMessages(redis, { shard, gids: ["a"] })).toMatchObject([{ dueAtMs: 7_000 }]);
+    expect(await change("gone", 1)).toEqual({ status: "changed", fields: undefined });
+  });
+
+  it("a finished message expires, waits for nothing and is no dead letter", async () => {
+    await create("a", 5_000);
+    await change("a", 1, { deadAtMs: 8_000, dueAtMs: "none" });
+    expect(await countMessages(redis, shard)).toEqual({ waiting: 0, dead: 1, all: 1 });
+    expect(await listMessages(redis, { shard, list: MessageList.dead, fromMs: 0, offset: 0, count: 10 })).toEqual(["a"]);
+    await change("a", 2, { dueAtMs: "none", deadAtMs: "none", expiresAtMs: Date.now() + 60_000 });
+    expect(await countMessages(redis, shard)).toEqual({ waiting: 0, dead: 0, all: 1 });
+    expect(await redis.pttl(messageKey(shard, "a"))).toBeGreaterThan(0);
+  });
+});
+
+describe("message-claim", () => {
+  it("takes what is due, longest first, and holds it", async () => {
+    await create("late", Date.now() + 60_000);
+    await create("second", 2_000);
+    await create("first", 1_000);
+    expect((await claimMessages(redis, { shard, limit: 10, holdMs: 60_000 })).gids).toEqual(["first", "second"]);
+    expect((await claimMessages(redis, { shard, limit: 10, holdMs: 60_000 })).gids).toEqual([]);
+  });
+
+  it("gives back what was not finished in time, as many as asked for", async () => {
+    for (const gid of ["a", "b", "c"]) await create(gid, 1_000);
+    expect((await claimMessages(redis, { shard, limit: 2, holdMs: 0 })).gids).toHaveLength(2);
+    expect((await claimMessages(redis, { shard, limit: 1_000, holdMs: 0 })).gids).toHaveLength(3);
+    await expect(claimMessages(redis, { shard, limit: 1_001, holdMs: 0 })).rejects.toThrow("limit must be 1 to 1000");
+  });
+});
+
+describe("message-pull", () => {
+  it("makes due now what is due later than asked", async () => {
+    await create("soon", Date.now() + 5_000);
+    await create("far", Date.now() + 500_000);
+    await create("farther", Date.now() + 900_000);
+    expect(await pullMessages(redis, { shard, laterThanMs: 60_000, limit: 1 })).toEqual({ pulled: 1, left: 1 });
+    expect((await claimMessages(redis, { shard, limit: 10, holdMs: 60_000 })).gids).toEqual(["far"]);
+  });
+});
+
+describe("message-purge", () => {
+  it("takes expired ones out of the list, but not one that was stored anew", async () => {
+    for (const gid of ["gone", "again"]) {
+      await create(gid, 1_000);
+      await change(gid, 1, { dueAtMs: "none", expiresAtMs: 2_000 });
+    }
+    expect(await redis.exists(messageKey(shard, "again"))).toBe(0);
+    expect(await create("again", 5_000)).toEqual({ status: "ok" });
+    expect(await purgeMessages(redis, { shard, limit: 10 })).toBe(1);
+    expect(await redis.zrange(messageKeys(shard).messages, 0, -1)).toEqual(["again"]);
+  });
+});
+
+describe("message-placement", () => {
+  it("remembers by which lists messages that are here may have been placed, and forgets a list that left none", async () => {
+    const note = async (count: number, marginMs = 60_000): Promise<readonly number[]> =>
+      [...(await notePlacement(redis, { shard, count, marginMs })).counts].toSorted((a, b) => a - b);
+    expect(await note(2)).toEqual([2]);
+    await createMessage(redis, { shard, gid: "old", createdAtMs: Date.now(), dueAtMs: 1, fields: { v: "1" } });
+    expect(await note(4)).toEqual([2, 4]);
+    expect(await note(0)).toEqual([2, 4]);
+    // the message of the old list is gone, a newer one is the oldest
+    await redis.zadd(messageKeys(shard).placements, "XX", "1000", "2");
+    expect(await note(4)).toEqual([4]);
+  });
+});
+
+describe("message-topic", () => {
+  it("replaces what was read and nothing else", async () => {
+    expect(await changeTopic(redis, { topic: "t", expected: "", value: "[1]" })).toEqual({ status: "ok" });
+    expect(await changeTopic(redis, { topic: "t", expected: "", value: "[2]" })).toEqual({ status: "changed", value: "[1]" });
+    expect(await readTopic(redis, "t")).toBe("[1]");
+    expect(await changeTopic(redis, { topic: "t", expected: "[1]", value: "" })).toEqual({ status: "ok" });
+    expect(await readTopic(redis, "t")).toBe("");
+  });
+});
