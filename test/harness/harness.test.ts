@@ -7,7 +7,7 @@ import { emptyDatabase, freshDatabase, startNats, startRedis, until } from "./in
 describe("the harness", () => {
   it("kills a Redis and starts it again on the same port with its data", async () => {
     const server = await startRedis();
-    const redis = new Redis(server.url);
+    const redis = new Redis(server.url).on("error", () => undefined);
     await redis.set("key", "value");
     const { pid } = server;
     await server.kill();
