@@ -1,6 +1,6 @@
 import { DiscardPolicy, RetentionPolicy, StorageType, type JetStreamManager, type StreamConfig, type StreamInfo } from "nats";
 import { LOG_STREAM, LOG_SUBJECTS } from "../protocol/subjects.ts";
-import { jetStreamCode, JetStreamError } from "./errors.ts";
+import { isRefusal, jetStreamCode, JetStreamError } from "./errors.ts";
 
 /** The stream is not as it has to be, and cannot be made so by us: an operator has to. */
 export class StreamConfigError extends Error {
@@ -44,8 +44,7 @@ const addOrUpdate = async (manager: JetStreamManager, found: StreamInfo | undefi
       ? await manager.streams.add({ name: LOG_STREAM, num_replicas: 1, ...wanted(maxBytes) })
       : await manager.streams.update(LOG_STREAM, wanted(maxBytes));
   } catch (error) {
-    // no code: no answer, to be asked again; a code: the broker understood and refused
-    if (jetStreamCode(error) === undefined) throw error;
+    if (!isRefusal(error)) throw error;
     const differences = found === undefined ? [] : streamDifferences(found.config, maxBytes);
     throw new StreamConfigError(
       `the broker refuses the stream "${LOG_STREAM}": ${error instanceof Error ? error.message : String(error)}` +

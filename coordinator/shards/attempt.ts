@@ -179,13 +179,15 @@ class Attempt {
         if (row.epoch !== asked.epoch + 1 || row.attempt !== this.#nonce) throw new Ended(AttemptResult.overtaken);
         return row;
       }
+      if (row !== undefined && row.halted !== null) throw new Ended(AttemptResult.halted);
       if (row?.gap && row.gap.at === row.applied && row.gap.streamSeq >= marker.streamSeq) throw new Ended(AttemptResult.gap);
       const nowMs = clock.monotonicMs();
       if (nowMs - lookedAtMs >= LOG_LOOK_MS) {
         lookedAtMs = nowMs;
-        const looked = await log.verify();
-        if (looked.brokerId !== brokerId || looked.lastSeq < marker.streamSeq) throw new Ended(AttemptResult.logChanged);
-        consumedSeq = looked.consumedSeq;
+        const looked = await log.verify().catch(() => undefined);
+        if (looked !== undefined && (looked.brokerId !== brokerId || looked.lastSeq < marker.streamSeq))
+          throw new Ended(AttemptResult.logChanged);
+        consumedSeq = looked?.consumedSeq ?? 0;
       }
       const now = `${row?.applied} ${row?.gap?.streamSeq} ${consumedSeq}`;
       if (now !== progress || row === undefined) movedAtMs = nowMs;

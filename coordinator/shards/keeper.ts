@@ -104,9 +104,9 @@ export class Keeper {
     stop.addEventListener("abort", end, { once: true });
     if (stop.aborted) end();
     observer.lease(true);
-    const held = this.#lease.hold(tenure);
+    const beside = Promise.all([this.#lease.hold(tenure), this.#renewBeside(tenure.signal)]);
     await this.#live(tenure.signal);
-    await held;
+    await beside;
     stop.removeEventListener("abort", end);
     this.#setOpen(false, 0);
     observer.lease(false);
@@ -129,6 +129,21 @@ export class Keeper {
       // an open shard must be renewed in time even if the broker is away
       await this.#wakeup.wait(Math.min(backoffMs * (0.5 + random.fraction()), this.#isOpen ? leaseMs / 3 : BACKOFF_MOST_MS), tenure);
       backoffMs = Math.min(backoffMs * 2, BACKOFF_MOST_MS);
+    }
+  }
+
+  /** Renews while a look takes long (a slow broker), so that a healthy shard does not close. The row is asked each time. */
+  async #renewBeside(tenure: AbortSignal): Promise<void> {
+    const { rows, clock, leaseMs, observer } = this.#options;
+    while (!tenure.aborted) {
+      await clock.sleep(leaseMs / 3, tenure);
+      if (tenure.aborted || !this.#isOpen || clock.monotonicMs() - this.#renewedAtMs < leaseMs / 2) continue;
+      try {
+        const row = await rows.row();
+        if (row.halted === null && !row.wall && !tenure.aborted && this.#isOpen) await this.#renew(row);
+      } catch (error) {
+        observer.fault(error);
+      }
     }
   }
 

@@ -4,6 +4,7 @@ import type { NatsConnection } from "nats";
 import { createBroker } from "../../coordinator/log/broker.ts";
 import { createShardLog } from "../../coordinator/log/shard-log.ts";
 import { createLog, connectRedis, systemClock, systemRandom } from "../../coordinator/program/index.ts";
+import type { Clock } from "../../coordinator/protocol/ports.ts";
 import type { ShardLog } from "../../coordinator/relay/ports.ts";
 import { createRows } from "../../coordinator/rows/rows.ts";
 import { Keeper } from "../../coordinator/shards/keeper.ts";
@@ -38,6 +39,7 @@ export interface CoordinatorRigOptions {
   readonly leaseMs: number;
   readonly openMs: number;
   readonly maxBytes: number;
+  readonly clock?: Clock;
   /** changes the ports, to break a rule or a store */
   readonly alter?: (ports: { readonly store: ShardStore; readonly rows: Rows; readonly log: ShardLog }) => {
     readonly store: ShardStore;
@@ -72,7 +74,7 @@ export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promi
     store: { ...store, openOutbox: () => gate.guard(altered.store.openOutbox(), ["read"]) },
     rows: gate.guard(altered.rows, ["row", "restore"]),
     log,
-    clock: systemClock,
+    clock: options.clock ?? systemClock,
     random: systemRandom,
     observer: {
       lease: (isHeld) => {
