@@ -21,7 +21,7 @@ export const AttemptResult = {
   overtaken: "overtaken",
   /** the worker answered the marker with a gap: the flush was lost */
   gap: "gap",
-  /** the row stood still */
+  /** the row stood still, or could not be read, for too long */
   noProgress: "no_progress",
   /** the broker restarted or lost messages while the attempt waited */
   logChanged: "log_changed",
@@ -165,7 +165,10 @@ class Attempt {
     return { streamSeq: answer.streamSeq, lastSeq: 0, bytes: answer.bytes };
   }
 
-  /** Waits until the row has left the epoch that the marker ends. A worker that is away is waited for. */
+  /**
+   * Waits until the row has left the epoch that the marker ends. An attempt given up while the workers are away makes no
+   * storm: the next begins by asking the row, before it closes or appends anything.
+   */
   async #awaitRow(asked: ShardRow, marker: StoredMessage, brokerId: string): Promise<ShardRow> {
     const { rows, log, clock } = this.#options;
     let progress = "";
@@ -190,7 +193,7 @@ class Attempt {
         consumedSeq = looked?.consumedSeq ?? 0;
       }
       const now = `${row?.applied} ${row?.gap?.streamSeq} ${consumedSeq}`;
-      if (now !== progress || row === undefined) movedAtMs = nowMs;
+      if (now !== progress) movedAtMs = nowMs;
       progress = now;
       if (nowMs - movedAtMs > NO_PROGRESS_MS) throw new Ended(AttemptResult.noProgress);
       await clock.sleep(pollMs, this.#stop);

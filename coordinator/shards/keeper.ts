@@ -37,6 +37,12 @@ export interface KeeperOptions {
 const BACKOFF_FIRST_MS = 50;
 const BACKOFF_MOST_MS = 3_000;
 
+/**
+ * A holder that reaches Redis but not the broker or the workers keeps everybody else out: after so many lifetimes of the
+ * permission it lets another coordinator try.
+ */
+const GIVE_UP_LIFETIMES = 2;
+
 /** `steady`: look again at the next renewal; `again`: at once; `trouble`: after a back-off */
 type Turn = "steady" | "again" | "trouble";
 
@@ -88,15 +94,22 @@ export class Keeper {
   async run(stop: AbortSignal): Promise<void> {
     const { random, leaseMs } = this.#options;
     while (!stop.aborted) {
-      if (await this.#lease.acquire()) await this.#hold(stop);
+      let waitMs = leaseMs / 12;
+      if ((await this.#lease.acquire()) && (await this.#hold(stop)) === "gave up") {
+        await this.#lease.release();
+        waitMs = leaseMs;
+      }
       // jitter: standbys must not ask in step
-      await this.#wakeup.wait((leaseMs / 12) * (0.5 + random.fraction()), stop);
+      await this.#wakeup.wait(waitMs * (0.5 + random.fraction()), stop);
     }
     await this.#lease.release();
   }
 
-  /** One tenure: until the lease is lost or the process stops. Losing it stops the relay at once, whatever else goes on. */
-  async #hold(stop: AbortSignal): Promise<void> {
+  /**
+   * One tenure: until the lease is lost, the process stops, or it gives up because it cannot look after the shard.
+   * Losing the lease stops the relay at once, whatever else goes on.
+   */
+  async #hold(stop: AbortSignal): Promise<"ended" | "gave up"> {
     const { observer } = this.#options;
     const tenure = new AbortController();
     const end = (): void => tenure.abort();
@@ -106,23 +119,30 @@ export class Keeper {
     observer.lease(true);
     const beside = Promise.all([this.#lease.hold(tenure), this.#renewBeside(tenure.signal)]);
     await this.#live(tenure.signal);
+    const gaveUp = !tenure.signal.aborted;
+    end();
     await beside;
     stop.removeEventListener("abort", end);
     this.#setOpen(false, 0);
     observer.lease(false);
+    return gaveUp ? "gave up" : "ended";
   }
 
+  /** Looks again and again. Returns when the tenure ends, or when no look was possible for so long that another should try. */
   async #live(tenure: AbortSignal): Promise<void> {
     const { clock, random, leaseMs, openMs, observer } = this.#options;
     let backoffMs = BACKOFF_FIRST_MS;
+    let lookedAtMs = clock.monotonicMs();
     while (!tenure.aborted) {
       let turn: Turn = "trouble";
       try {
         turn = await this.#turn(tenure);
+        lookedAtMs = clock.monotonicMs();
       } catch (error) {
         if (!tenure.aborted) observer.fault(error);
       }
       if (this.#isOpen && clock.monotonicMs() - this.#renewedAtMs > openMs) this.#setOpen(false, 0);
+      if (clock.monotonicMs() - lookedAtMs > openMs * GIVE_UP_LIFETIMES) return;
       if (turn !== "trouble") backoffMs = BACKOFF_FIRST_MS;
       if (turn === "steady") await this.#wakeup.wait(leaseMs / 3, tenure);
       if (turn !== "trouble") continue;

@@ -192,6 +192,7 @@ describe("the beginning of an epoch", () => {
     await until(async () => (await markers()) === 3, "the second marker");
     rig.worker.startLane();
     await rig.untilOpen(3);
+    await until(() => second.attempts.length >= 2, "the second attempt to be reported");
     expect(second.attempts).toEqual(["overtaken", "opened"]);
     expect(await rig.buy("a", ["u0", "u1"])).toHaveLength(2);
     await rig.untilApplied(["u0", "u1"]);
@@ -312,8 +313,18 @@ describe("two coordinators", () => {
     expect(next.attempts).toEqual([]);
   });
 
-  it("lets the permission run out when the row names another attempt", async () => {
-    const coordinator = await rig.coordinator({ openMs: 1_500 });
+  it("gives the lease up when it reaches Redis but no worker, so that another can try", async () => {
+    const cutOff = await rig.coordinator({
+      openMs: 500,
+      alter: (ports) => ({ ...ports, rows: { ...ports.rows, row: () => Promise.reject(new Error("cut off")) } }),
+    });
+    await until(() => cutOff.isHolder(), "the lease");
+    await rig.coordinator();
+    await rig.untilOpen();
+  });
+
+  it("verifies a shard anew as soon as the row names another attempt, however long the permission would last", async () => {
+    const coordinator = await rig.coordinator({ openMs: 600_000 });
     await rig.untilOpen();
     coordinator.gate.closeBefore("renew");
     await until(() => coordinator.gate.isClosed, "the renewal");
