@@ -134,6 +134,8 @@ export const runWorker = async ({ config, log, stop, ready }: WorkerOptions): Pr
     repeat(() => sweep.round(), SWEEP_MS, sweepAlarm, faults("sweep"), stop),
     repeat(() => bucket.converge(), BUCKET_MS, bucketAlarm, faults("bucket of sales"), stop),
   ];
+  // What is asked from now on is heard.
+  await connection.flush();
   ready();
   log.info({ shards: redises.length }, "worker serves");
 

@@ -214,6 +214,7 @@ describe("a marker", () => {
   it.each([
     ["Redis is behind", { upto: "1-0" }],
     ["Redis has another epoch", { redisEpoch: 3, upto: "3-1" }],
+    ["Redis is of a later epoch than its outbox", { redisEpoch: 3, upto: "1-1" }],
     ["Redis has none", { redisEpoch: 0, upto: "0-0" }],
     ["the outbox is not of Redis's epoch", { redisEpoch: 1, upto: "0-1" }],
   ])("rebuilds when %s", async (_, change) => {

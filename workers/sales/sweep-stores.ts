@@ -4,8 +4,8 @@ import type { Sql } from "../db/database.ts";
 import { GrantState } from "../db/states.ts";
 import type { SweepShards, SweepStore } from "./ports.ts";
 
-/** Grants that one round delivers at most; a round comes every 200 ms. */
-const GRANTS_A_ROUND = 1_000;
+/** Grants that one round delivers to a shard at most; a round comes every 200 ms. A shard that is down holds up no other. */
+const GRANTS_A_ROUND = 500;
 
 export const postgresSweepStore = (sql: Sql): SweepStore => ({
   undelivered: async () => {
@@ -27,8 +27,10 @@ export const postgresSweepStore = (sql: Sql): SweepStore => ({
   },
   sentGrants: async () => {
     const { rows } = await sql(
-      `SELECT g.sale_id, g.id, g.shard, g.units, g.flagged, sh.epoch FROM grants g JOIN shards sh ON sh.shard = g.shard
-       WHERE g.state = '${GrantState.sent}' AND sh.epoch > 0 ORDER BY g.created_at, g.id LIMIT ?`,
+      `SELECT g.sale_id, g.id, g.shard, g.units, g.flagged, sh.epoch FROM shards sh
+       CROSS JOIN LATERAL (
+         SELECT * FROM grants WHERE grants.shard = sh.shard AND state = '${GrantState.sent}' ORDER BY created_at, id LIMIT ?
+       ) g WHERE sh.epoch > 0`,
       [GRANTS_A_ROUND],
     );
     return rows.map((row) => ({
