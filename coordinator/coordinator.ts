@@ -154,7 +154,7 @@ const keepAll = async (
 
 /** Own connections: a call of the API never waits behind a rebuild's commands. */
 const connectMessages = (url: string, log: Log): Redis =>
-  connectRedis(url, { name: "coordinator-messages", log, commandTimeoutMs: COMMAND_TIMEOUT_MS });
+  connectRedis(url, { name: "coordinator-messages", log, commandTimeoutMs: COMMAND_TIMEOUT_MS, batching: true });
 
 const openShards = (options: CoordinatorOptions, metrics: CoordinatorMetrics, broker: Broker): Shards => {
   const { config, log, clock = systemClock, random = systemRandom } = options;

@@ -105,7 +105,7 @@ describe("message-purge", () => {
     expect(await redis.exists(messageKey(shard, "again"))).toBe(0);
     expect(await create("again", 5_000)).toEqual({ status: "ok" });
     expect(await purgeMessages(redis, { shard, limit: 10 })).toBe(1);
-    expect(await redis.zrange(messageKeys(shard).messages, 0, -1)).toEqual(["again"]);
+    expect(await redis.zrange(messageKeys(shard).messages, "0", "-1")).toEqual(["again"]);
   });
 });
 

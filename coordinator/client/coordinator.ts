@@ -49,6 +49,10 @@ interface Queued {
 }
 
 const BULK_MOST = 128;
+/** Calls that wait for their turn; a coordinator that hangs must not take the caller's memory. */
+const QUEUE_MOST = 20_000;
+/** Few large requests cost less than many small ones; a hung one, bounded by its time-outs, does not stop the others. */
+const ON_WIRE_MOST = 4;
 const BODY_BYTES_MOST = 8 << 20;
 const PREFIX = "/api/dtmsvr";
 
@@ -61,6 +65,8 @@ export class Coordinator {
   readonly #agent: Agent;
   #bulk: boolean;
   #queue: Queued[] = [];
+  #onWire = 0;
+  #isScheduled = false;
 
   constructor(options: CoordinatorOptions) {
     const url = options.url.replace(/\/+$/, "");
@@ -79,12 +85,19 @@ export class Coordinator {
     this.#agent = new Agent({ connections: this.#options.connections, pipelining: 1 });
   }
 
-  /** prepare, submit or abort: 200, 409 or 425 as the coordinator said. @throws OutcomeUnknown, CallRefused */
-  call(call: CallName, body: unknown): Promise<Answer> {
-    if (!this.#bulk) return this.#settled("POST", `/${call}`, body);
+  /**
+   * prepare, submit or abort: 200, 409 or 425 as the coordinator said. @throws OutcomeUnknown, CallRefused
+   * @param isSlow it may be answered late (wait_result): it must not hold up the calls it would travel with
+   */
+  call(call: CallName, body: unknown, isSlow = false): Promise<Answer> {
+    if (!this.#bulk || isSlow) return this.#settled("POST", `/${call}`, body);
     return new Promise((resolve, reject) => {
+      if (this.#queue.length >= QUEUE_MOST) {
+        reject(new OutcomeUnknown(`/${call}: ${QUEUE_MOST} calls wait already`));
+        return;
+      }
       this.#queue.push({ call, body, resolve, reject });
-      if (this.#queue.length === 1) setImmediate(() => this.#flush());
+      this.#schedule();
     });
   }
 
@@ -114,13 +127,26 @@ export class Coordinator {
     return this.#agent.destroy();
   }
 
-  #flush(): void {
+  /** At the end of this turn, unless as many requests as may are on the wire: meanwhile the next batch grows. */
+  #schedule(): void {
+    if (this.#isScheduled || this.#queue.length === 0 || this.#onWire >= ON_WIRE_MOST) return;
+    this.#isScheduled = true;
+    setImmediate(() => {
+      this.#isScheduled = false;
+      void this.#flush();
+    });
+  }
+
+  async #flush(): Promise<void> {
     const batch = this.#queue.splice(0, BULK_MOST);
-    if (this.#queue.length > 0) setImmediate(() => this.#flush());
     const [only] = batch;
     if (only === undefined) return;
-    if (batch.length === 1) void this.#settled("POST", `/${only.call}`, only.body).then(only.resolve, only.reject);
-    else void this.#together(batch);
+    this.#onWire += 1;
+    this.#schedule();
+    if (batch.length === 1) await this.#settled("POST", `/${only.call}`, only.body).then(only.resolve, only.reject);
+    else await this.#together(batch);
+    this.#onWire -= 1;
+    this.#schedule();
   }
 
   async #together(batch: readonly Queued[]): Promise<void> {

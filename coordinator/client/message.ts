@@ -76,7 +76,7 @@ export class Message {
 
   /** Prepared before or not. @throws OutcomeUnknown, CallRefused */
   submit(): Promise<Answer> {
-    return this.#coordinator.call("submit", this.#body(""));
+    return this.#coordinator.call("submit", this.#body(""), this.#options.waitResult === true);
   }
 
   /** @throws OutcomeUnknown, CallRefused */

@@ -53,6 +53,7 @@ export class MessageRunner {
   readonly #options: RunnerOptions;
   readonly #gate: HostGate;
   readonly #inFlight = new Map<string, Promise<void>>();
+  readonly #reading = new Set<string>();
   #hasLeft = false;
 
   constructor(ports: RunnerPorts, options: RunnerOptions) {
@@ -103,17 +104,25 @@ export class MessageRunner {
 
   async #take(shard: number, claimed: readonly string[]): Promise<void> {
     const gids = claimed.filter((gid) => !this.#inFlight.has(gid));
-    const messages = await this.#ports.store.read(shard, gids);
-    for (const [i, message] of messages.entries()) {
-      const gid = gids[i] as string;
-      if (message === undefined) continue;
-      const { effects } = decide(this.#options.policy, message.record, { type: "due" }, 0);
-      this.#start(shard, gid, message.record, effects);
+    // a kick that began and ended while they are read would make what was read old, and its calls be repeated
+    for (const gid of gids) this.#reading.add(gid);
+    try {
+      const messages = await this.#ports.store.read(shard, gids);
+      for (const [i, message] of messages.entries()) {
+        const gid = gids[i] as string;
+        this.#reading.delete(gid);
+        if (message === undefined) continue;
+        const { effects } = decide(this.#options.policy, message.record, { type: "due" }, 0);
+        this.#start(shard, gid, message.record, effects);
+      }
+    } finally {
+      for (const gid of gids) this.#reading.delete(gid);
     }
   }
 
   #start(shard: number, gid: string, record: MessageRecord, effects: readonly Effect[]): void {
-    if (effects.length === 0 || this.#inFlight.has(gid) || this.#inFlight.size >= this.#options.inFlightMost) return;
+    if (effects.length === 0 || this.#inFlight.has(gid) || this.#reading.has(gid) || this.#inFlight.size >= this.#options.inFlightMost)
+      return;
     if (!this.#gate.hasRoom(this.#firstHost(record))) return;
     const work = this.#work(shard, gid, record, effects)
       .catch((error: unknown) => this.#ports.watch.troubled(shard, `message ${gid}`, error))

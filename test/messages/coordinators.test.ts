@@ -73,6 +73,30 @@ describe("two coordinators", () => {
     }
   });
 
+  it("one killed in the middle of a message: the branches that succeeded are not called again", async () => {
+    const [first, second] = await pair();
+    try {
+      let release = false;
+      services.on("/middle", async (_received, response) => {
+        await until(() => release, "the release", 30_000);
+        response.end();
+      });
+      const gid = newGid("middle");
+      const steps = [
+        [`${services.url}/before`, "{}"],
+        [`${services.url}/middle`, "{}"],
+      ] as const;
+      await new Api(first.url).post("/submit", message(gid, steps));
+      await until(() => services.at("/middle", gid).length === 1, "the second branch to be called");
+      await first.kill();
+      release = true;
+      await new Api(second.url).until(gid, "succeed", 20_000);
+      expect([services.at("/before", gid).length, services.at("/middle", gid).length]).toEqual([1, 2]);
+    } finally {
+      await Promise.all([first.kill(), second.kill()]);
+    }
+  });
+
   it("one paused past its lease, then continued: it starts no call any more", async () => {
     const [first, second] = await pair();
     try {

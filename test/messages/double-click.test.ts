@@ -13,7 +13,11 @@ let redis: Redis;
 
 beforeAll(async () => {
   [stores, services] = await Promise.all([startStores(1), Services.start()]);
-  coordinator = await startCoordinator(stores);
+  // nothing here may depend on how long anything takes: no query-back, no repeated delivery
+  coordinator = await startCoordinator(stores, {
+    DOORBUSTER_MESSAGE_QUERY_AFTER_MS: "600000",
+    DOORBUSTER_MESSAGE_REQUEST_TIMEOUT_MS: "60000",
+  });
   client = new Coordinator({ url: coordinator.url });
   redis = new Redis(stores.redis[0]?.url ?? "");
   services.on("/query", async (received, response) => {

@@ -125,13 +125,17 @@ describe("a step that is late", () => {
   it("is barred once the query-back said that it did not happen", async () => {
     const gid = newGid("late");
     await redis.set(`stock:${gid}`, 1);
+    let made: Step | undefined;
     const sent = await new Message(gid, client)
       .add(`${services.url}/order`, { gid })
       .doAndSubmit(`${services.url}/query`, async (barrier) => {
         // paused here for longer than timeout_to_fail
         await api.until(gid, "failed");
-        return barrier.checkAdjustAmount(redis, `stock:${gid}`, -1);
+        made = await barrier.checkAdjustAmount(redis, `stock:${gid}`, -1);
+        return made;
       });
+    // not done and taken back: never done
+    expect(made).toBe(Step.failure);
     expect(sent).toMatchObject({ status: "failed" });
     expect(await redis.get(`stock:${gid}`)).toBe("1");
     expect(services.at("/order", gid)).toEqual([]);
