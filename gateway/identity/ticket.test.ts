@@ -65,6 +65,23 @@ describe("ticket", () => {
       expect(["unreadable", "ticket_invalid"]).toContain(verdict(other));
   });
 
+  it("is refused with a character whose low byte alone is right", () => {
+    const text = signTicket(keys, fields);
+    for (let at = 0; at < text.length; at++) {
+      const forged = text.slice(0, at) + String.fromCharCode(text.charCodeAt(at) + 256) + text.slice(at + 1);
+      expect(["unreadable", "ticket_invalid"], String(at)).toContain(verdict(forged));
+    }
+  });
+
+  it("is not read at all if its lengths do not add up to it", () => {
+    const text = signTicket(keys, fields);
+    const end = text.length - 43 - 9;
+    expect(readTicket(`${text.slice(0, end)}A${text.slice(end)}`)).toBeUndefined();
+    expect(readTicket(text.slice(0, end - 1) + text.slice(end))).toBeUndefined();
+    expect(readTicket(`1${"A".repeat(text.length - 1)}`)).toBeUndefined();
+    expect(readTicket(`1${"_".repeat(text.length - 1)}`)).toBeUndefined();
+  });
+
   it("does not let characters move from one field to the next", () => {
     const one = signTicket(keys, { ...fields, saleId: "ab", uid: "c" });
     const two = signTicket(keys, { ...fields, saleId: "a", uid: "bc" });

@@ -72,6 +72,7 @@ export class Wire {
     const end = text.indexOf("\r\n\r\n");
     if (end < 0) return undefined;
     const [first = "", ...lines] = text.slice(0, end).split("\r\n");
+    if (!/^HTTP\/1\.1 \d{3} /.test(first)) throw new Error(`not the begin of an answer: ${JSON.stringify(text.slice(0, 200))}`);
     const headers: Record<string, string> = {};
     for (const line of lines) {
       const colon = line.indexOf(":");
