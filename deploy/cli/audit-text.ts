@@ -1,6 +1,6 @@
 import Table from "cli-table3";
 import type { AuditReport } from "../../workers/index.ts";
-import type { Palette } from "./color.ts";
+import { NO_INNER_LINES, type Palette } from "./color.ts";
 
 const number = (value: number): string => value.toLocaleString("en-US");
 
@@ -11,6 +11,7 @@ const salesTable = (report: AuditReport, palette: Palette): string => {
     head: ["sale", "total", "free", "reserved", "in flight", "sold", "rejected", "duplicates", "orphans"],
     colAligns: ["left", "right", "right", "right", "right", "right", "right", "right", "right"],
     style: palette.table,
+    ...(report.sales.length > 3 ? { chars: NO_INNER_LINES } : {}),
   });
   for (const sale of report.sales)
     table.push([

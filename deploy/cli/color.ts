@@ -33,3 +33,6 @@ export const paletteOf = (
     table: isColored ? { head: ["bold"], border: ["gray"] } : { head: [], border: [] },
   };
 };
+
+/** For cli-table3: only the outer frame, so that a table of twenty rows fits on a screen. */
+export const NO_INNER_LINES = { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" };

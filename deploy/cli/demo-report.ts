@@ -1,5 +1,5 @@
 import Table from "cli-table3";
-import type { Palette } from "./color.ts";
+import { NO_INNER_LINES, type Palette } from "./color.ts";
 
 /** What `--report FILE` holds: counts of buyers, answers, orders and units; times in ms. */
 export interface DemoReport {
@@ -37,12 +37,14 @@ export interface DemoReport {
 }
 
 const count = (value: number): string => value.toLocaleString("en-US");
-/** Nothing lost, nothing twice, nothing too much, and the audit agrees. */
+/** Nothing lost, nothing twice, nothing too much, nobody called too late while units were left, and the audit agrees. */
 export const isSound = (report: DemoReport): boolean =>
-  report.auditOk && report.oversold === 0 && report.lost === 0 && report.duplicateOrders === 0 && report.confirmed === report.reserved;
-
-/** Only the outer frame: 17 rows with lines between them do not fit on a screen. */
-const NO_INNER_LINES = { mid: "", "left-mid": "", "mid-mid": "", "right-mid": "" };
+  report.auditOk &&
+  report.oversold === 0 &&
+  report.lost === 0 &&
+  report.duplicateOrders === 0 &&
+  report.confirmed === report.reserved &&
+  !(report.free > 0 && report.soldOut > 0);
 
 /** The summary that a newcomer sees last. */
 export const reportText = (report: DemoReport, palette: Palette): string => {

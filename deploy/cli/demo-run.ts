@@ -29,6 +29,8 @@ export interface DemoResult {
   readonly audited: AuditReport;
   /** answers that cannot both be true */
   readonly contradictions: readonly string[];
+  /** buyers who went home without a definite answer */
+  readonly unanswered: number;
 }
 
 /** "A few hundred WebSocket buyers", fewer in a small crowd. */
@@ -189,6 +191,7 @@ export const runDemo = async (run: DemoRun): Promise<DemoResult> => {
     return {
       audited,
       contradictions: crowd.ledger.contradictions,
+      unanswered: run.buyers - crowd.ledger.answered,
       report: {
         stock: run.stock,
         buyers: run.buyers,

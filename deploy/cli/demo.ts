@@ -74,7 +74,7 @@ const show = async (stack: Stack, file: string | undefined, options: DemoOptions
   const fileEnd = new AbortController();
   const keeping = file === undefined ? undefined : keepReadyFile(stack, ready, file, fileEnd.signal);
   try {
-    const { report, audited, contradictions } = await runDemo({
+    const { report, audited, contradictions, unanswered } = await runDemo({
       ready,
       sales,
       stock: options.stock,
@@ -84,10 +84,11 @@ const show = async (stack: Stack, file: string | undefined, options: DemoOptions
       stop,
     });
     screen.say(`\n${auditText(audited, palette)}`);
-    for (const line of contradictions) screen.say(`contradiction: ${line}`);
+    for (const line of contradictions) screen.say(palette.bad(`contradiction: ${line}`));
+    if (unanswered > 0) screen.say(palette.bad(`${unanswered} buyers went home without a definite answer`));
     screen.say(reportText(report, palette));
     if (options.report !== undefined) await writeFile(options.report, `${JSON.stringify(report, undefined, 2)}\n`);
-    if (!isSound(report) || contradictions.length > 0) process.exitCode = 1;
+    if (!isSound(report) || contradictions.length > 0 || unanswered > 0) process.exitCode = 1;
     if (options.keep !== true) return;
     screen.say(`\nstill running: ${ready.gateway}/sales/${ready.sale}; Ctrl-C ends everything`);
     await untilStopped(stop);

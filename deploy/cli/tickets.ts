@@ -27,8 +27,14 @@ const uidsOf = function* (options: TicketsOptions): Generator<string> {
   for (let number = 1; number <= (options.count ?? 0); number += 1) yield `buyer-${number}`;
 };
 
-const print = async (lines: readonly string[]): Promise<void> => {
-  if (!process.stdout.write(lines.join(""))) await once(process.stdout, "drain");
+/** @returns false if nobody reads on (`tickets ... | head`) */
+const print = async (lines: readonly string[]): Promise<boolean> => {
+  try {
+    if (!process.stdout.write(lines.join(""))) await once(process.stdout, "drain");
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EPIPE") throw error;
+  }
+  return process.stdout.writable;
 };
 
 const tickets = async (options: TicketsOptions): Promise<void> => {
@@ -39,10 +45,12 @@ const tickets = async (options: TicketsOptions): Promise<void> => {
   const keys = signingKeys((await readReadyFile(options.readyFile)).ticketKeys);
   const expiresAtMs = Date.now() + options.expiresIn * 1_000;
   let lines: string[] = [];
+  // a reader that went away is noticed where it is written
+  process.stdout.on("error", () => undefined);
   for (const uid of uidsOf(options)) {
     lines.push(`${JSON.stringify({ uid, ticket: signTicket(keys, { saleId: options.sale, uid, expiresAtMs }) })}\n`);
     if (lines.length < LINES_A_WRITE) continue;
-    await print(lines);
+    if (!(await print(lines))) return;
     lines = [];
   }
   await print(lines);

@@ -75,7 +75,13 @@ async function* readOrders(sql: Knex): AsyncGenerator<readonly string[]> {
 }
 
 export const openAuditDatabase = async (url: string): Promise<AuditDatabase> => {
-  const orm = await MikroORM.init({ clientUrl: url, entities: [], discovery: { warnWhenNoEntities: false }, pool: { min: 0, max: 2 } });
+  const orm = await MikroORM.init({
+    clientUrl: url,
+    entities: [],
+    discovery: { warnWhenNoEntities: false },
+    pool: { min: 0, max: 2 },
+    connect: false,
+  });
   const knex = orm.em.getKnex();
   return {
     snapshot: (read) =>
