@@ -2,7 +2,7 @@ import { access, chmod, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { findOrInstall, findStore, MissingServers, Store, type Searched } from "./index.ts";
+import { findOrInstall, findStore, MissingServers, Store, until, type Searched } from "./index.ts";
 
 let work: string;
 beforeEach(async () => {
@@ -79,7 +79,7 @@ case "$*" in *install*) ${installs ? `printf '#!/bin/sh\\necho Redis server v=7.
       // For whoever runs this test without being root.
       sudo: 'shift; exec "$@"',
     });
-    for (const tool of ["chmod", "rm"]) await symlink(`/bin/${tool}`, join(bin, tool));
+    for (const tool of ["chmod", "rm", "flock", "sleep"]) await symlink(`/usr/bin/${tool}`, join(bin, tool));
     return bin;
   };
 
@@ -95,6 +95,18 @@ case "$*" in *install*) ${installs ? `printf '#!/bin/sh\\necho Redis server v=7.
     expect(calls[3]).toBe("guarded");
     expect(await exists(join(work, "policy-rc.d"))).toBe(false);
     expect(said).toEqual(["redis-server: not found", "installing redis-server with apt-get; their system services are not started"]);
+  });
+
+  it("lets one installation wait for another, so that none loses its policy file", async () => {
+    const bin = await fakeApt(true);
+    await writeFile(join(bin, "apt-get"), (await readFile(join(bin, "apt-get"), "utf8")).replace("\n", "\nsleep 0.3\n"));
+    const first = findOrInstall([Store.redis], only(bin), () => undefined);
+    // The second finds the first's policy file, and would lose it in the middle.
+    await until(() => exists(join(work, "apt")), "the first to have begun");
+    await Promise.all([first, findOrInstall([Store.redis], only(bin), () => undefined)]);
+    const calls = (await readFile(join(work, "apt"), "utf8")).trim().split("\n");
+    expect(calls.filter((call) => call === "guarded")).toHaveLength(4);
+    expect(await exists(join(work, "policy-rc.d"))).toBe(false);
   });
 
   it("leaves a policy file that was there", async () => {

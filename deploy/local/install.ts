@@ -30,6 +30,10 @@ export class MissingServers extends Error {
 const INSTALL_SCRIPT = `
 policy=$1
 shift
+# One installation at a time: the first to end would take the policy file away from the others. The lock is on a file
+# that is there anyway, so that none is left.
+exec 9<"$(command -v apt-get)"
+if command -v flock >/dev/null; then flock 9; fi
 if [ ! -e "$policy" ]; then
   trap 'rm -f "$policy"' EXIT
   trap 'exit 130' INT TERM HUP

@@ -37,14 +37,13 @@ const door = (answer: (path: string) => Promise<PostgresDoor>): Promise<Server> 
  * pay for it. vitest calls this before all files and the function that it returns after them.
  */
 export const setup = async (project: TestProject): Promise<() => Promise<void>> => {
+  // What is missing is installed here, once, and not by all test files at the same time.
+  const programs = await binaries();
   const run = await joinRun();
   let postgres: Promise<PostgresPart> | undefined;
   let template: Promise<void> | undefined;
-  const open = async (): Promise<PostgresPart> => {
-    const programs = await binaries();
-    // Tests kill processes, not machines: what was written survives without fsync.
-    return startPostgres(run, { programs, fsync: false });
-  };
+  // Tests kill processes, not machines: what was written survives without fsync.
+  const open = (): Promise<PostgresPart> => startPostgres(run, { programs, fsync: false });
   const server = await door(async (path) => {
     const { url } = await (postgres ??= open());
     if (path !== "/template") return { url, template: "template1" };
