@@ -1,11 +1,10 @@
-import { execFile, spawn, type ChildProcess } from "node:child_process";
+import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
-import { promisify } from "node:util";
 import { Redis } from "ioredis";
 import { AckPolicy, nanos, type JetStreamManager, type NatsConnection } from "nats";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { freePort } from "../deploy/local/index.ts";
+import { freePort, processTree } from "../deploy/local/index.ts";
 import { connectNats } from "../coordinator/program/index.ts";
 import { encodeMessage, LOG_STREAM, LOG_SUBJECTS, logSubject, Request } from "../coordinator/protocol/index.ts";
 import { shardKeys } from "../lua/index.ts";
@@ -75,10 +74,7 @@ const start = (environment: Record<string, string> = {}): ChildProcess =>
     },
   });
 const get = (path: string): Promise<Response> => fetch(`http://127.0.0.1:${port}${path}`);
-const children = async (): Promise<number[]> => {
-  const { stdout } = await promisify(execFile)("ps", ["-o", "pid=", "--ppid", String(program.pid)]);
-  return stdout.trim().split(/\s+/).map(Number);
-};
+const children = async (): Promise<readonly number[]> => (await processTree(program.pid ?? 0)).slice(1);
 const isAlive = (pid: number): boolean => {
   try {
     process.kill(pid, 0);
