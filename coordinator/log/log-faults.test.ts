@@ -44,6 +44,41 @@ describe("a log that misbehaves", () => {
     expect(coordinator.attempts).toEqual(["opened"]);
   });
 
+  it("is fed again once for a gap, however often that gap is seen, and again for a later one", async () => {
+    let looks = 0;
+    const coordinator = await rig.coordinator({
+      alter: (ports) => ({
+        ...ports,
+        rows: {
+          ...ports.rows,
+          row: async () => {
+            looks += 1;
+            return await ports.rows.row();
+          },
+        },
+      }),
+    });
+    await rig.untilOpen();
+    await rig.openSale("a", 100);
+    await rig.untilApplied([]);
+    await until(async () => (await rig.state()).outboxLength === 0, "the opening stock");
+    await rig.worker.stopLane();
+    await rig.buy("a", ["u0"]);
+    await untilLogged(2);
+    const gapAt = async (streamSeq: number): Promise<void> => {
+      await rig.database.sql("UPDATE shards SET gap_at = applied, gap_stream_seq = ?", [streamSeq]);
+      const before = looks;
+      await until(() => looks > before + 6, "six looks");
+    };
+    const { seq } = (await rig.logged()).at(-1) ?? { seq: 0 };
+    await gapAt(seq);
+    expect(coordinator.causes).toEqual(["gap"]);
+    await gapAt(seq + 1);
+    expect(coordinator.causes).toEqual(["gap", "gap"]);
+    rig.worker.startLane();
+    await rig.untilApplied(["u0"]);
+  });
+
   it("is fed again when its tail is lost, without an event", async () => {
     const coordinator = await rig.coordinator();
     await rig.untilOpen();
@@ -191,6 +226,7 @@ describe("a log that misbehaves", () => {
     expect(state.bytes).toBeLessThan(maxBytes);
     expect(state.last_seq).toBeGreaterThan(40);
     expect(coordinator.purges.length).toBeGreaterThan(1);
+    expect(coordinator.causes).toEqual([]);
     expect(await rig.orders()).toHaveLength(4_000);
   });
 });

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Entry } from "../../lua/entry.ts";
+import { systemClock } from "../program/system.ts";
 import { MESSAGE_ORDERS, type EntriesMessage } from "../protocol/message.ts";
 import { until } from "../../test/harness/index.ts";
 import { names, startShardRig, type ShardRig } from "../../test/rig/shard-rig.ts";
@@ -112,6 +113,71 @@ describe("the relay", () => {
     rig.worker.startLane();
     await rig.untilApplied(["u1"]);
     expect(coordinator.causes).toEqual([]);
+  });
+
+  it("joins what comes while the worker has enough before it", async () => {
+    let hold = false;
+    let release = (): void => undefined;
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await rig.coordinator({
+      clock: {
+        ...systemClock,
+        sleep: async (ms, signal) => {
+          if (!hold || ms > 25) return await systemClock.sleep(ms, signal);
+          const woken = new Promise<void>((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
+          return await Promise.race([released, woken]);
+        },
+      },
+    });
+    await rig.untilOpen();
+    await rig.openSale("a", 1_000);
+    await rig.untilApplied([]);
+    await rig.worker.stopLane();
+    hold = true;
+    for (const [index, uid] of ["u0", "u1"].entries()) {
+      await rig.buy("a", [uid]);
+      await until(async () => (await logged()).flat().includes(index + 2), "a message ahead");
+    }
+    const uids = names("v", 50);
+    for (const uid of uids) await rig.buy("a", [uid]);
+    release();
+    await until(async () => (await logged()).flat().includes(53), "the last entry");
+    const seqs = (await logged()).filter((message) => (message[0] ?? 0) > 3);
+    expect(seqs.length).toBeLessThanOrEqual(2);
+    rig.worker.startLane();
+    await rig.untilApplied(uids);
+  });
+
+  it("appends nothing to a run of the broker that was not verified", async () => {
+    let isUnknown = false;
+    let looks = 0;
+    await rig.coordinator({
+      alter: (ports) => ({
+        ...ports,
+        log: {
+          ...ports.log,
+          brokerId: () => (isUnknown ? "another" : ports.log.brokerId()),
+          verify: async () => {
+            looks += 1;
+            return await ports.log.verify();
+          },
+        },
+      }),
+    });
+    await rig.untilOpen();
+    await rig.openSale("a", 1_000);
+    await rig.untilApplied([]);
+    await until(async () => (await rig.state()).outboxLength === 0, "the opening stock");
+    isUnknown = true;
+    const { length } = await logged();
+    await rig.buy("a", ["u0"]);
+    const before = looks;
+    await until(() => looks > before + 4, "four looks");
+    expect(await logged()).toHaveLength(length);
+    isUnknown = false;
+    await rig.untilApplied(["u0"]);
   });
 
   it("reads on after its own connection was cut", async () => {
