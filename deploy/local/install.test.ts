@@ -105,7 +105,7 @@ case "$*" in *install*) ${installs ? `printf '#!/bin/sh\\necho Redis server v=7.
     await until(() => exists(join(work, "apt")), "the first to have begun");
     await Promise.all([first, findOrInstall([Store.redis], only(bin), () => undefined)]);
     const calls = (await readFile(join(work, "apt"), "utf8")).trim().split("\n");
-    expect(calls.filter((call) => call === "guarded")).toHaveLength(4);
+    expect(calls.filter((call) => call === "guarded")).toHaveLength(calls.length / 2);
     expect(await exists(join(work, "policy-rc.d"))).toBe(false);
   });
 
