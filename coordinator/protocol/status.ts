@@ -8,7 +8,7 @@ export const statusEventSchema = z.strictObject({
   shard: z.int().min(0),
   epoch: z.int().min(1),
   applied: z.int().min(0),
-  /** what the message held: [seq, saleId, packed purchases]; empty for a skipped repeat */
+  /** what was applied now: [seq, saleId, packed purchases]; empty for a skipped repeat */
   orders: z.array(z.tuple([z.int().min(1), z.string(), z.string()])),
   /** order ids that Postgres refused, with the reason */
   rejected: z.array(z.tuple([z.string(), z.string()])),

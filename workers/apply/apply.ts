@@ -1,5 +1,6 @@
 import { decodeMessage, type EntriesMessage, type MarkerMessage } from "../../coordinator/protocol/message.ts";
 import type { RestoreMode, ShardRow } from "../../coordinator/protocol/row.ts";
+import type { Entry } from "../../lua/entry.ts";
 import { planEntries, planMarker, type EntriesPlan, type PlannedStep } from "./plan.ts";
 import {
   GrantFate,
@@ -16,7 +17,8 @@ import {
 export type Applied =
   | {
       readonly kind: "applied" | "repeated";
-      readonly message: EntriesMessage;
+      /** those applied now; what was skipped may not even be what was applied under its number */
+      readonly entries: readonly Entry[];
       readonly epoch: number;
       readonly applied: number;
       /** orders stored as pending_payment now */
@@ -134,14 +136,24 @@ const applyEntries = async (
   const { epoch } = row;
   if (plan.kind === "repeat") {
     const rejected = row.wall ? await transaction.rejectedOf(epoch) : [];
-    return { kind: "repeated", message, epoch, applied: row.applied, orders: 0, wall: row.wall, wallNow: [], grantTwice: false, rejected };
+    return {
+      kind: "repeated",
+      entries: [],
+      epoch,
+      applied: row.applied,
+      orders: 0,
+      wall: row.wall,
+      wallNow: [],
+      grantTwice: false,
+      rejected,
+    };
   }
   const walls = await applySteps(transaction, epoch, plan.steps);
   const wall = row.wall || walls.grantTwice || walls.rejected.length > 0;
   await transaction.advance(plan.applied, wall);
   return {
     kind: "applied",
-    message,
+    entries: plan.entries,
     epoch,
     applied: plan.applied,
     orders: countOrders(plan) - walls.rejected.length,

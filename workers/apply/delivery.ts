@@ -45,12 +45,9 @@ const statusOf = (shard: number, applied: Applied & { kind: "applied" | "repeate
     shard,
     epoch,
     applied: applied.applied,
-    orders:
-      applied.kind === "repeated"
-        ? []
-        : applied.message.entries.flatMap((entry): StatusEvent["orders"] =>
-            entry.kind === EntryKind.order ? [[entry.seq, entry.saleId, entry.purchases]] : [],
-          ),
+    orders: applied.entries.flatMap((entry): StatusEvent["orders"] =>
+      entry.kind === EntryKind.order ? [[entry.seq, entry.saleId, entry.purchases]] : [],
+    ),
     rejected: applied.rejected.map(({ seq, index, reason }) => [formatOrderId({ shard, epoch, seq, index }), reason]),
   };
 };

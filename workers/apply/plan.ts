@@ -1,6 +1,6 @@
 import type { EntriesMessage, MarkerMessage } from "../../coordinator/protocol/message.ts";
 import { RestoreMode, type ShardRow } from "../../coordinator/protocol/row.ts";
-import { EntryKind, type OrderEntry } from "../../lua/entry.ts";
+import { EntryKind, type Entry, type OrderEntry } from "../../lua/entry.ts";
 import { unpackPurchase } from "../../lua/fields.ts";
 import { parsePosition } from "../../lua/position.ts";
 import { Unappliable, type PlannedGrant, type PlannedOrder } from "./ports.ts";
@@ -17,7 +17,7 @@ export type EntriesPlan =
   | { readonly kind: "repeat" }
   /** does not follow `applied` */
   | { readonly kind: "gap" }
-  | { readonly kind: "apply"; readonly steps: readonly PlannedStep[]; readonly applied: number };
+  | { readonly kind: "apply"; readonly entries: readonly Entry[]; readonly steps: readonly PlannedStep[]; readonly applied: number };
 
 const ordersOf = (entry: OrderEntry): PlannedOrder[] => {
   const purchases = entry.purchases.split(" ");
@@ -54,7 +54,7 @@ export const planEntries = (row: ShardRow, message: EntriesMessage): EntriesPlan
       else steps.push({ kind: "grant", grants: [grant] });
     }
   }
-  return { kind: "apply", steps, applied: row.applied + entries.length };
+  return { kind: "apply", entries, steps, applied: row.applied + entries.length };
 };
 
 export type MarkerPlan =

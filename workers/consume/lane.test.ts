@@ -166,12 +166,14 @@ describe("a lane", () => {
   it("tells again, without orders, when a message was applied before", async () => {
     await makeConsumer("one");
     await append([order(1, "ann")]);
+    await append([order(1, "ann"), order(2, "bob")]);
     await append([order(1, "ann")]);
     const events = listen();
     const lane = startLane();
-    await until(() => events.length === 2, "an event for the repeat, too");
-    expect(lane.seen).toEqual(["applied", "repeated"]);
-    expect(events[1]).toEqual({ shard, epoch: 1, applied: 1, orders: [], rejected: [] });
+    await until(() => events.length === 3, "an event for the repeat, too");
+    expect(lane.seen).toEqual(["applied", "applied", "repeated"]);
+    expect(events[1]).toEqual({ shard, epoch: 1, applied: 2, orders: [[2, `s${shard}`, "bob"]], rejected: [] });
+    expect(events[2]).toEqual({ shard, epoch: 1, applied: 2, orders: [], rejected: [] });
     await stopLanes();
   });
 
