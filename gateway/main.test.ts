@@ -211,6 +211,7 @@ describe("the admin API", () => {
         message.respond(JSON.stringify(message.subject === Request.sales ? { ok: true, value: [record] } : answer));
       },
     });
+    await shop.connection.flush();
     const opened = await gateway.admin("/sales", { method: "POST", body: sale });
     expect([opened.status, await opened.json()]).toEqual([201, record]);
     const list = await gateway.admin("/sales");
