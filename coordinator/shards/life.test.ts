@@ -327,14 +327,17 @@ describe("two coordinators", () => {
     await rig.untilOpen();
   });
 
-  it("verifies a shard anew as soon as the row names another attempt, however long the permission would last", async () => {
+  it.each([
+    ["attempt", "attempt = 'rival'", 2],
+    ["epoch", "epoch = epoch + 1, applied = 0, attempt = 'rival'", 3],
+  ])("verifies a shard anew as soon as the row names another %s, however long the permission would last", async (_what, change, epoch) => {
     const coordinator = await rig.coordinator({ openMs: 600_000 });
     await rig.untilOpen();
     coordinator.gate.closeBefore("renew");
     await until(() => coordinator.gate.isClosed, "the renewal");
-    await rig.database.sql("UPDATE shards SET epoch = epoch + 1, applied = 0, attempt = 'rival', mode = 'keep'");
+    await rig.database.sql(`UPDATE shards SET ${change}`);
     coordinator.gate.open();
-    const { attempt } = await rig.untilOpen(3);
+    const { attempt } = await rig.untilOpen(epoch);
     expect((await rig.database.sql("SELECT attempt FROM shards")).rows[0]?.["attempt"]).toBe(attempt);
   });
 });
