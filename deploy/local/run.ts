@@ -5,7 +5,6 @@ import { chmod, mkdir, rm } from "node:fs/promises";
 import { tmpdir, userInfo } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Part } from "./part.ts";
 import { removeSegments } from "./shared-memory.ts";
 
 export type Environment = Readonly<Record<string, string | undefined>>;
@@ -19,6 +18,12 @@ export interface RunOptions {
   readonly files?: readonly string[];
 }
 
+/** What a run ends by force: its parts (part.ts). */
+export interface Killable {
+  /** SIGKILL; resolves when it and the processes below it are gone */
+  kill(): Promise<void>;
+}
+
 /** Everything that belongs together and goes together: an id, a private folder, and a reaper that outlives a kill -9. */
 export interface Run {
   readonly id: string;
@@ -27,7 +32,7 @@ export interface Run {
   readonly environment: Environment;
   readonly say: (line: string) => void;
   /** every part that was made, in the order of making */
-  readonly parts: Set<Part>;
+  readonly parts: Set<Killable>;
   /** every process that a part was */
   readonly pids: Set<number>;
   /** aborted when the run is to end: nothing starts any more */
@@ -82,7 +87,7 @@ export const beginRun = async (options: RunOptions): Promise<Run> => {
   // A server that runs as another user has to pass, but not to look around.
   await chmod(folder, 0o711);
   await mkdir(join(folder, "logs"), { mode: 0o700 });
-  const parts = new Set<Part>();
+  const parts = new Set<Killable>();
   const pids = new Set<number>();
   const ending = new AbortController();
   const abort = async (): Promise<void> => {
