@@ -354,6 +354,30 @@ describe("a lost connection", () => {
     expect(await stock()).toEqual({ quota: 5, sold: 1 });
   });
 
+  it("apart, two workers with the same message wait for each other, and one of them stores it", async () => {
+    let resume = (): void => undefined;
+    const held = new Promise<void>((resolve) => (resume = resolve));
+    let reached = false;
+    const first = apply(
+      [order(1, "ann")],
+      1,
+      beforeCommit(async () => {
+        reached = true;
+        await held;
+      }),
+    );
+    await until(() => reached, "the first worker to hold the row");
+    const second = apply([order(1, "ann")]);
+    const waiting = async (): Promise<boolean> => {
+      const { rows } = await database.sql("SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'");
+      return rows.length > 0;
+    };
+    await until(waiting, "the second worker to wait");
+    resume();
+    expect([(await first).kind, (await second).kind]).toEqual(["applied", "repeated"]);
+    expect((await row()).wall).toBe(false);
+  });
+
   it("of a worker that is paused inside its transaction frees the row for another", async () => {
     let resume = (): void => undefined;
     const paused = new Promise<void>((resolve) => (resume = resolve));

@@ -2,9 +2,10 @@ import { RequestStrategy, type NatsConnection } from "nats";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { connectNats } from "../../coordinator/program/index.ts";
 import { Request, type Answer, type OpenSale } from "../../coordinator/protocol/index.ts";
-import { freshDatabase, startNats, type NatsServer, type TestDatabase } from "../../test/harness/index.ts";
+import { freshDatabase, startNats, until, type NatsServer, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import type { RestoreEnd } from "../restore/restore.ts";
+import { OPENING_LOCK } from "../sales/desk.ts";
 import { requestHandlers } from "./handlers.ts";
 import { RequestServer } from "./server.ts";
 
@@ -96,6 +97,22 @@ describe("opening a sale", () => {
     expect(await ask(Request.openSale, definition({ title: "Another" }))).toEqual(refused("conflict"));
   });
 
+  it("looks for a shard only when no other opening does", async () => {
+    let opening: Promise<unknown> | undefined;
+    await database.transaction(async (sql) => {
+      await sql("SELECT pg_advisory_xact_lock(?)", [OPENING_LOCK]);
+      opening = ask(Request.openSale, definition());
+      const waiting = async (): Promise<boolean> =>
+        (
+          await sql(
+            "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+          )
+        ).rows.length > 0;
+      await until(waiting, "the opening to wait");
+    });
+    expect(await opening).toMatchObject({ ok: true });
+  });
+
   it("spreads the sales over the shards", async () => {
     await database.sql("UPDATE sales SET state = 'closed'");
     const shards: unknown[] = [];
@@ -135,7 +152,7 @@ describe("adding units", () => {
 
   it("marks a grant of a sale that was flagged before, even if the flag is gone already", async () => {
     await ask(Request.openSale, definition());
-    await flag(saleId);
+    await ask(Request.soldOutSet, { saleId, returnsSeq: 0 });
     await ask(Request.addUnits, { saleId, grantId: "one", units: 1 });
     await ask(Request.addUnits, { saleId, grantId: "two", units: 1 });
     expect(await grantOf(saleId, "two")).toMatchObject({ flagged: true });

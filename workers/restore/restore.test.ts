@@ -201,6 +201,20 @@ describe("a restore that was overtaken", () => {
     expect(await redis.exists(shardKeys(shard).epoch)).toBe(0);
   });
 
+  it("does not restore a state of before its epoch, even if the row names it in the end", async () => {
+    await insertSale("a", { quota: 5 });
+    await database.sql("UPDATE shards SET epoch = ?, attempt = 'before' WHERE shard = ?", [EPOCH - 1, shard]);
+    const early = {
+      ...source(),
+      row: async () => {
+        await database.sql("UPDATE shards SET epoch = ?, attempt = ? WHERE shard = ?", [EPOCH, request.attempt, shard]);
+        return source().row(shard);
+      },
+    };
+    expect(await restoreShard(early, redisRestoreTarget(redis, request), systemClock, request, () => undefined)).toBe("overtaken");
+    expect(await redis.exists(shardKeys(shard).epoch)).toBe(0);
+  });
+
   it("stops before its last step if the row has moved on meanwhile", async () => {
     await insertSale("a", { quota: 5 });
     const target = redisRestoreTarget(redis, request);

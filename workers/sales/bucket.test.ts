@@ -5,7 +5,7 @@ import { connectNats } from "../../coordinator/program/index.ts";
 import { openSaleSchema, SALES_BUCKET, saleRecordSchema } from "../../coordinator/protocol/index.ts";
 import { freshDatabase, startNats, until, type NatsServer, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
-import { SalesBucket } from "./bucket.ts";
+import { BUCKET_LOCK, SalesBucket } from "./bucket.ts";
 import { addUnits, changeSale, openSale } from "./desk.ts";
 import { readSales } from "./records.ts";
 
@@ -82,6 +82,10 @@ describe("the bucket of sales", () => {
 
   it("is the work of one process at a time", async () => {
     await open("desk");
+    await database.transaction(async (sql) => {
+      await sql("SELECT pg_advisory_xact_lock(?)", [BUCKET_LOCK]);
+      expect(await bucket.converge()).toBe(false);
+    });
     const others = Array.from({ length: 3 }, () => new SalesBucket(database, connection));
     await Promise.all([bucket, ...others].map((one) => one.converge()));
     expect(await held()).toEqual(await wanted());

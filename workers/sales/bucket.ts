@@ -5,8 +5,8 @@ import { SALES_BUCKET } from "../../coordinator/protocol/subjects.ts";
 import type { Database } from "../db/database.ts";
 import { readSales } from "./records.ts";
 
-/** One process at a time makes the bucket right. */
-const BUCKET_LOCK = 0x6462_0003;
+/** Advisory lock: one process at a time makes the bucket right. */
+export const BUCKET_LOCK = 0x6462_0003;
 /** How a bucket is stored (NATS ADR-8). */
 const STREAM = `KV_${SALES_BUCKET}`;
 const SUBJECT = `$KV.${SALES_BUCKET}.`;

@@ -7,8 +7,8 @@ import { readSale } from "./records.ts";
 /** The grant that brings a sale's first units; no added grant may be called so. */
 export const OPENING_GRANT = "opening";
 const MOST_UNITS = 1_000_000_000;
-/** One opening at a time looks for the emptiest shard. */
-const OPENING_LOCK = 0x6462_0002;
+/** Advisory lock: one opening at a time looks for the emptiest shard. */
+export const OPENING_LOCK = 0x6462_0002;
 
 const refuse = (code: RequestError, detail: string): Answer<never> => ({ ok: false, code, detail });
 

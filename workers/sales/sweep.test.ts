@@ -112,6 +112,16 @@ describe("the sweep", () => {
     expect(await redis.exists(saleKeys(0, "chair").sale)).toBe(0);
   });
 
+  it("brings a sale again in every epoch, also one whose units were all taken in", async () => {
+    await begin(1);
+    const sweep = makeSweep();
+    await sweep.round();
+    await database.sql("UPDATE grants SET state = 'done'");
+    await begin(2);
+    await sweep.round();
+    expect(await view()).toMatchObject({ epoch: 2, version: 1, left: 0 });
+  });
+
   it("brings a sale again that Redis turns out not to have", async () => {
     await begin(1);
     const sweep = makeSweep();
