@@ -18,7 +18,20 @@ export class ConfigError extends Error {
 
 /** Secrets that appear in documentation and examples: fine on a laptop, refused in production. */
 const KNOWN_SECRETS = /change-me|example|secret-secret/i;
-const SECRETS: ReadonlySet<SettingName> = new Set(["DOORBUSTER_ADMIN_TOKEN", "DOORBUSTER_TICKET_KEYS"]);
+const SECRETS: ReadonlySet<SettingName> = new Set([
+  "DOORBUSTER_ADMIN_TOKEN",
+  "DOORBUSTER_TICKET_KEYS",
+  "DOORBUSTER_COORDINATOR_TOKEN",
+  "NATS_PASSWORD",
+]);
+/** `aaaaaaaaaaaaaaaa` has the length of a secret and is none. */
+const DISTINCT_LEAST = 6;
+
+/** @returns why a production must not run with this secret, or undefined */
+const weakness = (value: string): string | undefined => {
+  if (KNOWN_SECRETS.test(value)) return "an example's secret is refused in production";
+  return new Set(value).size < DISTINCT_LEAST ? "a secret of so few different characters is refused in production" : undefined;
+};
 
 /**
  * Reads the named variables.
@@ -38,8 +51,9 @@ export const readConfig = <const Name extends SettingName>(
     const result = settings[name].safeParse(value);
     if (result.success) config[name] = result.data;
     else for (const issue of result.error.issues) problems.push(`${name}: ${value === undefined ? "is required" : issue.message}`);
-    if (environment["NODE_ENV"] === "production" && SECRETS.has(name) && value !== undefined && KNOWN_SECRETS.test(value))
-      problems.push(`${name}: an example's secret is refused in production`);
+    if (environment["NODE_ENV"] !== "production" || !SECRETS.has(name) || value === undefined) continue;
+    const weak = weakness(value);
+    if (weak !== undefined) problems.push(`${name}: ${weak}`);
   }
   if (problems.length > 0) throw new ConfigError(problems);
   return Object.freeze(config) as Config<Name>;
