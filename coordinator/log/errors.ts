@@ -6,7 +6,6 @@ export const JetStreamError = {
   consumerNameExists: 10_013,
   streamNotFound: 10_059,
   messageNotFound: 10_037,
-  insufficientStorage: 10_047,
   /** what a stream with `discard: new` answers at its bound */
   storeFailed: 10_077,
 } as const;
@@ -14,7 +13,9 @@ export const JetStreamError = {
 /** @returns JetStream's code of an error that it answered with, otherwise undefined (no answer, no broker) */
 export const jetStreamCode = (error: unknown): number | undefined => (error instanceof NatsError ? error.api_error?.err_code : undefined);
 
-/** The broker understood and refused: asking again will not help. Otherwise it is away, or not ready yet (5xx). */
+/** Answered by a JetStream that is not ready, has no leader or no room at the moment. */
+const UNAVAILABLE = 503;
+
+/** The broker understood and refused: asking again will not help. Otherwise it is away, or not ready. */
 export const isRefusal = (error: unknown): boolean =>
-  jetStreamCode(error) === JetStreamError.insufficientStorage ||
-  (error instanceof NatsError && error.api_error !== undefined && error.api_error.code < 500);
+  error instanceof NatsError && error.api_error !== undefined && error.api_error.code !== UNAVAILABLE;

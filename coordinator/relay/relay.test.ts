@@ -125,7 +125,7 @@ describe("the relay", () => {
       clock: {
         ...systemClock,
         sleep: async (ms, signal) => {
-          if (!hold || ms > 25) return await systemClock.sleep(ms, signal);
+          if (!hold || ms > 25 || signal?.aborted === true) return await systemClock.sleep(ms, signal);
           const woken = new Promise<void>((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
           return await Promise.race([released, woken]);
         },

@@ -137,11 +137,6 @@ export class Relay {
       await this.#startOver(stop);
       return true;
     }
-    const brokerId = this.#options.log.brokerId();
-    if (brokerId === "" || brokerId !== this.#allowed) {
-      await this.#wakeup.wait(BLOCK_MS, stop);
-      return true;
-    }
     if (this.#orders < MESSAGE_ORDERS && !(await this.#fill(stop))) return stop.aborted;
     if (this.#buffer.length === 0) {
       await this.#window.oldest();
@@ -152,7 +147,11 @@ export class Relay {
       await this.#wakeup.wait(waitMs, stop);
       return true;
     }
-    if (!stop.aborted) await this.#sendNext();
+    if (stop.aborted) return true;
+    // asked last: a read may have waited while the broker changed
+    const brokerId = this.#options.log.brokerId();
+    if (brokerId !== "" && brokerId === this.#allowed) await this.#sendNext();
+    else await this.#wakeup.wait(BLOCK_MS, stop);
     return true;
   }
 
