@@ -4,7 +4,7 @@ import { Request, type OpenSale, type SaleRecord } from "../coordinator/protocol
 import { until } from "../test/harness/index.ts";
 import { startShop, type Shop } from "../test/harness/shop.ts";
 import { ticketFor } from "./testing/edge.ts";
-import { ADMIN_TOKEN, GatewayProgram } from "./testing/program.ts";
+import { ADMIN_TOKEN, endGateways, GatewayProgram } from "./testing/program.ts";
 import { ask, request, Wire, type WireAnswer } from "./testing/wire.ts";
 
 const SALE = "main-sale";
@@ -33,7 +33,7 @@ beforeAll(async () => {
   await untilServes(gateway);
 });
 afterAll(async () => {
-  await gateway.end();
+  await endGateways();
   await shop.stop();
 });
 

@@ -19,6 +19,13 @@ export const freePort = (): Promise<number> =>
     });
   });
 
+const started: GatewayProgram[] = [];
+
+/** Ends every gateway of this test file, also those of a test that failed. */
+export const endGateways = async (): Promise<void> => {
+  await Promise.all(started.splice(0).map((program) => program.end()));
+};
+
 /** The gateway as its own process. */
 export class GatewayProgram {
   readonly child: ChildProcess;
@@ -58,7 +65,9 @@ export class GatewayProgram {
       DOORBUSTER_TICKET_KEYS: "k1:a secret for tests only",
       ...variables,
     };
-    return new GatewayProgram(spawn(process.execPath, [MAIN], { env, stdio: ["ignore", "pipe", "pipe"] }), port, adminPort);
+    const program = new GatewayProgram(spawn(process.execPath, [MAIN], { env, stdio: ["ignore", "pipe", "pipe"] }), port, adminPort);
+    started.push(program);
+    return program;
   }
 
   get pid(): number {
