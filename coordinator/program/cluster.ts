@@ -46,6 +46,8 @@ export const superviseCluster = async (options: ClusterOptions): Promise<void> =
         ready.add(worker);
         changed();
       });
+      // A message to a process that has just died (a metrics scrape, say) fails here; unheard it would end the primary.
+      worker.on("error", (error) => log.warn({ slot, err: error.message }, "a process could not be told something"));
       const end = (): void => void worker.process.kill("SIGTERM");
       stop.addEventListener("abort", end, { once: true });
       await exited(worker);
