@@ -87,6 +87,8 @@ const settingsFor = (port: number, fsync: boolean): Readonly<Record<string, stri
   unix_socket_directories: "",
   max_connections: 200,
   shared_buffers: "256MB",
+  // Files of the data folder: what a kill -9 leaves in /dev/shm would stay there for ever.
+  dynamic_shared_memory_type: "mmap",
   // No replica and no archive: minimal WAL, and room for a sale between two checkpoints.
   wal_level: "minimal",
   max_wal_senders: 0,
