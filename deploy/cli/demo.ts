@@ -8,7 +8,7 @@ import { openScreen, type Screen } from "./demo-screen.ts";
 import { isSound, reportText } from "./demo-report.ts";
 import { runDemo, type DemoSale } from "./demo-run.ts";
 import { wholeNumber } from "./option.ts";
-import type { ReadyFile } from "./ready-file.ts";
+import { writeReadyFile, type ReadyFile } from "./ready-file.ts";
 import { openSale } from "./sale.ts";
 import { keepReadyFile } from "./start.ts";
 import { stopSignal } from "./stop-signal.ts";
@@ -71,6 +71,8 @@ interface Stage {
 const show = async (stack: Stack, file: string | undefined, options: DemoOptions, { screen, palette, stop }: Stage): Promise<void> => {
   const sales = splitStock(options, stack.run);
   const ready = await openSales(stack, sales, stop);
+  // Before the crowd comes: it leaves this process little time for anything else.
+  if (file !== undefined) await writeReadyFile(file, ready);
   const fileEnd = new AbortController();
   const keeping = file === undefined ? undefined : keepReadyFile(stack, ready, file, fileEnd.signal);
   try {

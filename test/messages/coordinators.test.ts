@@ -106,18 +106,20 @@ describe("two coordinators", () => {
       const gids = await submitMany(new Api(first.url), "/paused", 10);
       await until(() => services.at("/paused").length === 2, "the first's calls on the wire");
       // eight more wait for their turn inside the first: they must not start when it wakes up
+      const onTheWire = new Set(gids.filter((gid) => services.at("/paused", gid).length === 1));
       first.signal("SIGSTOP");
       await until(() => second.holds(0), "the second to take the lease over", 20_000);
       await until(() => services.at("/paused").length === 4, "the second's calls on the wire");
-      const took = new Map(gids.map((gid) => [gid, services.at("/paused", gid).length]));
       first.signal("SIGCONT");
       // its two calls now end: were it to go on, it would start the next two at once
       release = true;
       await Promise.all(gids.map((gid) => new Api(second.url).until(gid, "succeed", 20_000)));
       await until(() => first.holds(0).then((holds) => !holds), "the first to know");
+      // the second cannot know how the first's two ended and may repeat them; it alone called the others
       for (const gid of gids) {
-        const before = took.get(gid) ?? 0;
-        expect(services.at("/paused", gid).length).toBe(Math.max(before, 1));
+        const { length } = services.at("/paused", gid);
+        if (onTheWire.has(gid)) expect([1, 2]).toContain(length);
+        else expect(length).toBe(1);
       }
     } finally {
       first.signal("SIGCONT");
