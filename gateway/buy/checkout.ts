@@ -6,6 +6,7 @@ import type { Standings } from "../../lua/standing.ts";
 import type { Admission } from "../admission/admission.ts";
 import type { SaleBook } from "../sales/book.ts";
 import type { KnownSale } from "../sales/known-sale.ts";
+import { Found, type SaleSearch } from "../sales/sale-search.ts";
 import type { Answer, Lane } from "./lane.ts";
 import { OutcomeCode, outcomeKinds, refusals, type Outcome } from "./outcome.ts";
 import type { PurchaseKey, ReadTicket, Tickets, WallClock } from "./ports.ts";
@@ -31,6 +32,8 @@ export interface CheckoutOptions {
   readonly wallClock: WallClock;
   readonly tickets: Tickets;
   readonly book: SaleBook;
+  /** looks where the truth is for a sale that is not in the book */
+  readonly search: Pick<SaleSearch, "find">;
   readonly admission: Admission;
   /** by shard */
   readonly purchases: readonly Lane<string, Reserved>[];
@@ -71,7 +74,7 @@ export class Checkout {
     const read = tickets.read(order.ticket);
     if (read === undefined) return this.#say(refusals.ticketInvalid, answer);
     const sale = book.get(read.saleId);
-    if (sale === undefined) return this.#say(refusals.saleUnknown, answer);
+    if (sale === undefined) return this.#buyUnknown(read, order, answer);
     if (!sale.hasOpened) {
       const wallNowMs = wallClock.nowMs();
       const { opensAtMs } = sale.record;
@@ -98,9 +101,30 @@ export class Checkout {
     const verdict = tickets.verify(ticket, read, wallClock.nowMs());
     if (verdict !== "ok") return answer(verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid);
     const sale = book.get(read.saleId);
-    if (sale === undefined) return answer(refusals.saleUnknown);
+    if (sale === undefined) return this.#searched(read.saleId, answer, () => this.standing(ticket, key, answer));
     const refusal = this.ask(sale.shardOf(read.uid), read.saleId, { uid: read.uid, key }, answer, clock.monotonicMs());
     if (refusal !== undefined) answer(refusal);
+  }
+
+  /** A genuine ticket is worth a search; a forged one costs its address, as ever. */
+  #buyUnknown(read: ReadTicket, order: BuyRequest, answer: Answer): void {
+    const { clock, wallClock, tickets, admission } = this.#options;
+    const nowMs = clock.monotonicMs();
+    const say: Answer = (outcome) => this.#say(outcome, answer);
+    const waitMs = admission.peek(read.saleId, read.uid, order.address, { fullMs: 0 }, nowMs);
+    if (waitMs > 0) return say(rateLimited(waitMs));
+    const verdict = tickets.verify(order.ticket, read, wallClock.nowMs());
+    if (verdict === "ok") return this.#searched(read.saleId, say, () => this.buy(order, answer));
+    admission.takeAddress(nowMs);
+    say(verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid);
+  }
+
+  /** Goes on if the sale is found; only the truth may say that there is none. */
+  #searched(saleId: string, answer: Answer, goOn: () => void): void {
+    this.#options.search.find(saleId, (found) => {
+      if (found === Found.found) goOn();
+      else answer(found === Found.none ? refusals.saleUnknown : refusals.recovering);
+    });
   }
 
   /** @returns the refusal, if it was not taken; then `answer` is never called */

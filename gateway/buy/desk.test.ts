@@ -214,7 +214,9 @@ describe("the order of checks", () => {
     await known(desk, unstocked);
     const good = ticketOf(paused, "a");
     expect(await buy(desk, "not a ticket")).toMatchObject({ code: "ticket_invalid" });
+    const silence = shop.answerSales([]);
     expect(await buy(desk, ticketOf("nowhere", "a"))).toMatchObject({ code: "sale_unknown" });
+    silence();
     expect(await buy(desk, ticketOf(early, "a"))).toMatchObject({ code: "not_open", opensAtMs });
     expect(codeAtOnce(desk, ticketOf(early, "a"))).toBe("not_open");
     expect((await buy(desk, ticketOf(early, "a"))).retryAfterMs).toBeGreaterThan(3_500_000);
@@ -227,6 +229,33 @@ describe("the order of checks", () => {
     expect(await buy(desk, good, { units: 1.5 })).toMatchObject({ code: "bad_request" });
     expect(await buy(desk, good, { key: "a b" })).toMatchObject({ code: "bad_request" });
     expect(await buy(desk, good, { units: 2 })).toMatchObject({ code: "bad_request" });
+  });
+
+  it("a sale that has not reached this process is looked for: a winner at another process hears the first answer", async () => {
+    const [early, late] = [await deskOf(), await deskOf()];
+    const record = await shop.stockSale({ id: "late-bucket" }, 1);
+    const silence = shop.answerSales([record]);
+    const won = await buy(early, ticketOf(record.id, "a"));
+    expect(won).toMatchObject({ code: "reserved" });
+    expect(late.saleView(record.id)).toBeUndefined();
+    expect(await Promise.all([buy(late, ticketOf(record.id, "a")), buy(late, ticketOf(record.id, "b"))])).toMatchObject([
+      { code: "reserved", orderId: won.orderId },
+      { code: "sold_out" },
+    ]);
+    silence();
+  });
+
+  it("a standing looks for an unknown sale too, and where nobody can say, nobody is told that there is none", async () => {
+    const desk = await deskOf();
+    const record = await shop.stockSale({ id: "later-bucket" }, 1);
+    const forged = `${ticketOf(record.id, "a").slice(0, -4)}AAAA`;
+    expect(await buy(desk, ticketOf(record.id, "a"))).toMatchObject({ code: "recovering" });
+    expect(await standing(desk, record.id, "a")).toMatchObject({ code: "recovering" });
+    expect(await buy(desk, forged)).toMatchObject({ code: "ticket_invalid" });
+    const silence = shop.answerSales([record]);
+    expect(await standing(desk, record.id, "a")).toMatchObject({ code: "none" });
+    expect(await standing(desk, "nowhere", "a")).toMatchObject({ code: "sale_unknown" });
+    silence();
   });
 
   it("a repeat in a closed or paused sale is still the first answer", async () => {

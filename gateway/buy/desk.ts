@@ -7,6 +7,8 @@ import { Admission } from "../admission/admission.ts";
 import { SaleBook } from "../sales/book.ts";
 import { watchBucket } from "../sales/bucket.ts";
 import type { SaleView } from "../sales/known-sale.ts";
+import { listSales } from "../sales/sale-list.ts";
+import { SaleSearch } from "../sales/sale-search.ts";
 import { soldOutStore } from "../sales/sold-out-store.ts";
 import { POLL_MS, SoldOut } from "../sales/sold-out.ts";
 import { Checkout, type BuyRequest } from "./checkout.ts";
@@ -129,11 +131,13 @@ export const createDesk = ({ config, nats, tickets, log, registry }: DeskOptions
     },
     systemRandom,
   );
+  const search = new SaleSearch({ book, clock, list: () => listSales(nats, shards.length), stop: ended.signal });
   const checkout = new Checkout({
     clock,
     wallClock,
     tickets,
     book,
+    search,
     admission,
     purchases,
     standings,

@@ -62,6 +62,16 @@ export class Shop {
     return this.#clients[shard] as Redis;
   }
 
+  /** A worker tells that these sales are in Postgres, until the returned function is called; otherwise nobody answers. */
+  answerSales(sales: readonly SaleRecord[]): () => void {
+    const answer = JSON.stringify({ ok: true, value: sales });
+    const subscription = this.connection.subscribe(Request.sales, {
+      queue: WORKERS,
+      callback: (_error, message) => void message.respond(answer),
+    });
+    return () => subscription.unsubscribe();
+  }
+
   /** Begins the next epoch on what Redis has (or the first, on nothing) and opens the shard. @returns the epoch */
   async openShard(shard: number): Promise<number> {
     const redis = this.client(shard);
@@ -82,6 +92,13 @@ export class Shop {
 
   /** Puts a sale into the bucket and, with its units, on its shards. */
   async openSale(sale: Partial<SaleRecord> & { readonly id: string }, unitsPerShard: number): Promise<SaleRecord> {
+    const record = await this.stockSale(sale, unitsPerShard);
+    await this.putRecord(record);
+    return record;
+  }
+
+  /** Puts a sale with its units on its shards, and not into the bucket. */
+  async stockSale(sale: Partial<SaleRecord> & { readonly id: string }, unitsPerShard: number): Promise<SaleRecord> {
     const record: SaleRecord = {
       campaign: "test",
       title: sale.id,
@@ -101,7 +118,6 @@ export class Shop {
       await this.define(record, shard, epoch);
       if (unitsPerShard > 0) await this.addUnits(record.id, `opening-${shard}`, unitsPerShard, shard);
     }
-    await this.putRecord(record);
     return record;
   }
 

@@ -1,0 +1,75 @@
+import type { Clock } from "../../coordinator/protocol/ports.ts";
+import type { SaleRecord } from "../../coordinator/protocol/sale.ts";
+import type { SaleBook } from "./book.ts";
+
+/** What became of a search. */
+export const Found = {
+  /** it is in the book now */
+  found: "found",
+  /** there was no such sale after the search was asked for */
+  none: "none",
+  /** nobody could say */
+  silence: "silence",
+} as const;
+export type Found = (typeof Found)[keyof typeof Found];
+
+/** Between two questions: a crowd with tickets for a sale that is gone asks this often, not once a buyer. */
+const PAUSE_MS = 250;
+/** Who comes when this many wait hears `silence` at once. */
+const MOST_WAITING = 10_000;
+
+export interface SaleSearchOptions {
+  readonly book: SaleBook;
+  readonly clock: Clock;
+  /** every sale in Postgres, read after the call; rejects if nobody answers in time */
+  readonly list: () => Promise<readonly SaleRecord[]>;
+  readonly stop: AbortSignal;
+}
+
+interface Searcher {
+  readonly saleId: string;
+  readonly done: (found: Found) => void;
+}
+
+/**
+ * Looks for a sale that this process does not know, where the truth is. The bucket reaches the processes of a gateway at
+ * different moments (after a restart of NATS seconds apart), so "not in my book" alone must not tell a buyer who won at
+ * another process that there is no such sale (P3).
+ */
+export class SaleSearch {
+  readonly #options: SaleSearchOptions;
+  #waiting: Searcher[] = [];
+  #isAsking = false;
+
+  constructor(options: SaleSearchOptions) {
+    this.#options = options;
+  }
+
+  /** @param done called once, never in this tick unless too many wait */
+  find(saleId: string, done: (found: Found) => void): void {
+    if (this.#waiting.length >= MOST_WAITING) {
+      done(Found.silence);
+      return;
+    }
+    this.#waiting.push({ saleId, done });
+    if (!this.#isAsking) void this.#ask();
+  }
+
+  /** A question answers only those who came before it was asked. */
+  async #ask(): Promise<void> {
+    const { book, clock, list, stop } = this.#options;
+    this.#isAsking = true;
+    while (this.#waiting.length > 0) {
+      const asked = this.#waiting;
+      this.#waiting = [];
+      const sales = await list().catch(() => undefined);
+      for (const record of sales ?? []) book.put(record);
+      for (const { saleId, done } of asked) {
+        if (book.get(saleId) !== undefined) done(Found.found);
+        else done(sales === undefined ? Found.silence : Found.none);
+      }
+      await clock.sleep(PAUSE_MS, stop);
+    }
+    this.#isAsking = false;
+  }
+}
