@@ -115,6 +115,8 @@ describe("two coordinators", () => {
       release = true;
       await Promise.all(gids.map((gid) => new Api(second.url).until(gid, "succeed", 20_000)));
       await until(() => first.holds(0).then((holds) => !holds), "the first to know");
+      await until(async () => (await first.branchCalls()) >= 2, "the first's two calls to end");
+      expect(await first.branchCalls()).toBe(2);
       // the second cannot know how the first's two ended and may repeat them; it alone called the others
       for (const gid of gids) {
         const { length } = services.at("/paused", gid);

@@ -43,6 +43,13 @@ export class CoordinatorProcess {
     await once(this.#child, "exit");
   }
 
+  /** calls of branches that it has made and that have ended */
+  async branchCalls(): Promise<number> {
+    const metrics = await (await fetch(`${this.url}/metrics`)).text();
+    const counts = metrics.matchAll(/^doorbuster_message_calls_total\{kind="branch",.*\} (\d+)$/gm);
+    return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+  }
+
   /** whether it holds a shard's lease, as it says itself */
   async holds(shard: number): Promise<boolean> {
     const metrics = await (await fetch(`${this.url}/metrics`)).text();
