@@ -161,6 +161,7 @@ export class Part {
           HOME: this.#run.environment["HOME"],
           LC_ALL: "C.UTF-8",
           ...environment,
+          ...this.#run.launchEnvironment(this.name),
           DOORBUSTER_RUN: this.#run.id,
         },
         // Our programs stop when this pipe ends (DOORBUSTER_EXIT_WITH_PARENT); servers do not read it.

@@ -30,6 +30,11 @@ export interface Programs {
   readonly ticketKeys: string;
 }
 
+/** @returns the URL at which `program` finds a store; `store` is a part's name: redis-0 ..., nats, postgres */
+export type Route = (program: ProgramName, store: string, url: string) => Promise<string>;
+
+const direct: Route = (_program, _store, url) => Promise.resolve(url);
+
 /** What only some of the programs are told. */
 const PRIVATE = ["DATABASE_URL", "DOORBUSTER_ADMIN_TOKEN", "DOORBUSTER_TICKET_KEYS", "DOORBUSTER_COORDINATOR_TOKEN"] as const;
 
@@ -55,7 +60,7 @@ export const migrate = async (run: Run, dist: string, databaseUrl: string): Prom
 };
 
 /** Prepares gateway, coordinator and workers, with secrets and ports of their own where the environment names none. */
-export const makePrograms = async (run: Run, dist: string, stores: Stores): Promise<Programs> => {
+export const makePrograms = async (run: Run, dist: string, stores: Stores, route: Route = direct): Promise<Programs> => {
   const given = run.environment;
   const port = async (name: string): Promise<number> => Number(given[name]) || freePort();
   const gatewayPort = await port("DOORBUSTER_GATEWAY_PORT");
@@ -67,39 +72,40 @@ export const makePrograms = async (run: Run, dist: string, stores: Stores): Prom
 
   const shared: Environment = {
     ...withoutPrivate(given),
-    REDIS_SHARDS: stores.redis.map(({ url }) => url).join(","),
-    NATS_URL: stores.nats.url,
     NATS_USER: stores.nats.user,
     NATS_PASSWORD: stores.nats.pass,
     DOORBUSTER_EXIT_WITH_PARENT: "true",
   };
-  const program = (name: ProgramName, readyUrl: string, settings: Environment): Part =>
-    new Part(run, {
+  const program = async (name: ProgramName, readyUrl: string, settings: Environment): Promise<Part> => {
+    const redis = await Promise.all(stores.redis.map(({ url }, shard) => route(name, `redis-${shard}`, url)));
+    const NATS_URL = await route(name, "nats", stores.nats.url);
+    return new Part(run, {
       name,
       command: process.execPath,
       args: [join(dist, name, "main.js")],
-      environment: { ...shared, ...settings },
+      environment: { ...shared, REDIS_SHARDS: redis.join(","), NATS_URL, ...settings },
       isReady: () => httpReady(readyUrl),
       readyWithinMs: READY_WITHIN_MS,
       stopSignal: "SIGTERM",
       stopWithinMs: STOP_WITHIN_MS,
     });
+  };
   const at = (port: number): string => `http://127.0.0.1:${port}`;
   return {
     parts: {
-      gateway: program(ProgramName.gateway, `${at(gatewayPort)}/readyz`, {
+      gateway: await program(ProgramName.gateway, `${at(gatewayPort)}/readyz`, {
         DOORBUSTER_GATEWAY_HOST: given["DOORBUSTER_GATEWAY_HOST"] ?? "127.0.0.1",
         DOORBUSTER_GATEWAY_PORT: String(gatewayPort),
         DOORBUSTER_ADMIN_PORT: String(adminPort),
         DOORBUSTER_ADMIN_TOKEN: adminToken,
         DOORBUSTER_TICKET_KEYS: ticketKeys,
       }),
-      coordinator: program(ProgramName.coordinator, `${at(coordinatorPort)}/readyz`, {
+      coordinator: await program(ProgramName.coordinator, `${at(coordinatorPort)}/readyz`, {
         DOORBUSTER_COORDINATOR_PORT: String(coordinatorPort),
         DOORBUSTER_COORDINATOR_TOKEN: given["DOORBUSTER_COORDINATOR_TOKEN"],
       }),
-      workers: program(ProgramName.workers, `${at(workersPort)}/readyz`, {
-        DATABASE_URL: stores.postgres.url,
+      workers: await program(ProgramName.workers, `${at(workersPort)}/readyz`, {
+        DATABASE_URL: await route(ProgramName.workers, "postgres", stores.postgres.url),
         DOORBUSTER_WORKERS_PORT: String(workersPort),
       }),
     },

@@ -16,6 +16,8 @@ export interface RunOptions {
   readonly say: (line: string) => void;
   /** absolute paths of files outside the folder that go with the run */
   readonly files?: readonly string[];
+  /** asked at every launch of a part, by its name: variables that only this launch gets (a crash point, a shifted clock) */
+  readonly launchEnvironment?: (part: string) => Environment;
 }
 
 /** What a run ends by force: its parts (part.ts). */
@@ -31,6 +33,7 @@ export interface Run {
   readonly folder: string;
   readonly environment: Environment;
   readonly say: (line: string) => void;
+  readonly launchEnvironment: (part: string) => Environment;
   /** every part that was made, in the order of making */
   readonly parts: Set<Killable>;
   /** every process that a part was */
@@ -99,6 +102,7 @@ export const beginRun = async (options: RunOptions): Promise<Run> => {
     folder,
     environment: options.environment,
     say: options.say,
+    launchEnvironment: options.launchEnvironment ?? (() => ({})),
     parts,
     pids,
     ending: ending.signal,

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Part } from "./part.ts";
 import { signal } from "./processes.ts";
-import { makePrograms, migrate, ProgramName, type Programs } from "./programs.ts";
+import { makePrograms, migrate, ProgramName, type Programs, type Route } from "./programs.ts";
 import { beginRun, type Run, type RunOptions } from "./run.ts";
 import { startStores, type StoreAddress, type Stores } from "./stores.ts";
 import { Supervisor, type PartEvent } from "./supervisor.ts";
@@ -17,6 +17,10 @@ export interface StackOptions extends RunOptions {
   /** gives up the start */
   readonly abort?: AbortSignal;
   readonly onEvent?: (event: PartEvent) => void;
+  /** before a part that died is started again; 2,000 ms if left out */
+  readonly restartAfterMs?: number;
+  /** the address at which a program reaches a store, where it is not the store's own: something stands between */
+  readonly route?: Route;
 }
 
 /** A server that runs already has neither process id nor folder here. */
@@ -57,8 +61,10 @@ export interface Stack {
   readonly restarts: number;
   info(): Promise<StackInfo>;
   pid(part: string): number | undefined;
-  /** Sends a signal to a part's first process; one that dies is started again after 2 s. */
+  /** Sends a signal to a part's first process; one that dies is started again after a moment. */
   kill(part: string, name?: NodeJS.Signals): void;
+  /** a part's first process and those below it; empty while it does not run */
+  pids(part: string): Promise<readonly number[]>;
   /** Resolves when every part runs and is ready. */
   ready(boundMs?: number): Promise<void>;
   /** Ends everything in order: gateway, coordinator, workers, servers; nothing stays. Further calls wait for the first. */
@@ -117,7 +123,7 @@ const startParts = async (run: Run, options: StackOptions): Promise<{ readonly s
   checkBuilt(dist);
   const stores = await startStores(run, options.shards ?? DEFAULT_SHARDS, (databaseUrl) => migrate(run, dist, databaseUrl));
   run.say(`servers run: ${stores.redis.length} Redis, NATS, Postgres; data and logs in ${run.folder}`);
-  const programs = await makePrograms(run, dist, stores);
+  const programs = await makePrograms(run, dist, stores, options.route);
   await settled(Object.values(programs.parts).map((part) => part.start()));
   return { stores, programs };
 };
@@ -151,6 +157,7 @@ const stackOf = (run: Run, stores: Stores, programs: Programs, supervisor: Super
       const { pid } = partNamed(name);
       if (pid !== undefined) signal(pid, killer);
     },
+    pids: (name) => partNamed(name).pids(),
     ready: (boundMs = READY_AGAIN_WITHIN_MS) =>
       until(
         async () => {
@@ -175,7 +182,7 @@ export const startStack = async (options: StackOptions): Promise<Stack> => {
   try {
     options.abort?.throwIfAborted();
     const { stores, programs } = await startParts(run, options);
-    return stackOf(run, stores, programs, new Supervisor(run, options.onEvent ?? (() => undefined)));
+    return stackOf(run, stores, programs, new Supervisor(run, options.onEvent ?? (() => undefined), options.restartAfterMs));
   } catch (error) {
     await run.end();
     throw error;

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Part } from "./part.ts";
 import type { Run } from "./run.ts";
 
-export const RESTART_AFTER_MS = 2_000;
+const RESTART_AFTER_MS = 2_000;
 
 export type PartEvent =
   | { readonly kind: "died"; readonly part: string; readonly how: string }
@@ -12,13 +12,15 @@ export type PartEvent =
 export class Supervisor {
   readonly #run: Run;
   readonly #onEvent: (event: PartEvent) => void;
+  readonly #restartAfterMs: number;
   readonly #ending = new AbortController();
   readonly #loops: Promise<void>[] = [];
   #restarts = 0;
 
-  constructor(run: Run, onEvent: (event: PartEvent) => void) {
+  constructor(run: Run, onEvent: (event: PartEvent) => void, restartAfterMs = RESTART_AFTER_MS) {
     this.#run = run;
     this.#onEvent = onEvent;
+    this.#restartAfterMs = restartAfterMs;
   }
 
   /** how often anything was started again */
@@ -48,9 +50,9 @@ export class Supervisor {
       if (signal.aborted) return;
       part.sweep();
       this.#restarts += 1;
-      say(`died (${how}); it is started again in ${RESTART_AFTER_MS / 1_000} s (restart ${this.#restarts} of this run)`);
+      say(`died (${how}); it is started again in ${this.#restartAfterMs / 1_000} s (restart ${this.#restarts} of this run)`);
       this.#onEvent({ kind: "died", part: part.name, how });
-      await delay(RESTART_AFTER_MS, undefined, { signal }).catch(() => undefined);
+      await delay(this.#restartAfterMs, undefined, { signal }).catch(() => undefined);
       if (signal.aborted) return;
       try {
         await part.launch();

@@ -1,6 +1,8 @@
 export { until } from "../../deploy/local/index.ts";
 export * from "./database.ts";
 export * from "./fair.ts";
+export * from "./fault-net.ts";
+export * from "./fault-proxy.ts";
 export * from "./fake-programs.ts";
 export * from "./leftovers.ts";
 export { environment } from "./run.ts";
