@@ -1,7 +1,16 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { ticketKeys, signTicket, type TicketKeys } from "../../gateway/index.ts";
-import { audit, compareHere, openStores, type AuditReport, type SaleReport } from "../../workers/index.ts";
+import {
+  audit,
+  compareHere,
+  eachLiveOrder,
+  openStores,
+  type AuditReport,
+  type AuditStores,
+  type LiveOrder,
+  type SaleReport,
+} from "../../workers/index.ts";
 import { until, type StackInfo } from "../../deploy/local/index.ts";
 import { startStack, type Stack, type StackOptions } from "./stack.ts";
 
@@ -17,7 +26,7 @@ const ASK_AGAIN_MS = 100;
 const HOUR_MS = 3_600_000;
 
 /** Codes that say "ask again": everything else is an answer. */
-const AGAIN: ReadonlySet<string> = new Set(["rate_limited", "recovering", "busy", "try_again", "away"]);
+export const AGAIN: ReadonlySet<string> = new Set(["rate_limited", "recovering", "busy", "try_again", "away"]);
 
 /**
  * A whole stack with buyers who behave as people do: who hears nothing, or "later", asks again; who was told something
@@ -103,7 +112,14 @@ export class Fair {
   }
 
   audit(): Promise<AuditReport> {
-    return auditOf(this.#info);
+    return withStores(this.#info, audit);
+  }
+
+  /** The live orders of a sale in Postgres. */
+  async orders(saleId: string): Promise<readonly LiveOrder[]> {
+    const found: LiveOrder[] = [];
+    await withStores(this.#info, (stores) => eachLiveOrder(stores, [saleId], (order) => void found.push(order)));
+    return found;
   }
 
   /** Waits until nothing of the sale is under way, then audits everything. */
@@ -128,7 +144,7 @@ export class Fair {
   }
 }
 
-const auditOf = async (info: StackInfo): Promise<AuditReport> => {
+const withStores = async <T>(info: StackInfo, read: (stores: AuditStores) => Promise<T>): Promise<T> => {
   const addresses = {
     redisShards: info.redisShards.split(","),
     natsUrl: info.nats.url,
@@ -138,7 +154,7 @@ const auditOf = async (info: StackInfo): Promise<AuditReport> => {
   };
   const stores = await openStores(addresses, compareHere, pino({ level: "silent" }));
   try {
-    return await audit(stores);
+    return await read(stores);
   } finally {
     await stores.close();
   }

@@ -138,12 +138,15 @@ describe("a fault proxy", () => {
     one.socket.write("insert");
     await answered(one, "INSERT");
     one.socket.write("commit");
-    await lost;
+    expect(await lost).toBe(true);
     await until(() => one.isClosed(), "the connection to be cut");
     expect(heard).toBe("insertcommit");
     expect(one.heard()).toBe("INSERT");
     const two = await client();
     two.socket.write("commit");
     await answered(two, "COMMIT");
+    const never = proxy.loseAnswer(() => false);
+    proxy.set({ kind: "pass" });
+    expect(await never).toBe(false);
   });
 });

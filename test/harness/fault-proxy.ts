@@ -29,7 +29,7 @@ interface Link {
 
 interface Loss {
   readonly request: (bytes: Buffer) => boolean;
-  readonly done: () => void;
+  readonly done: (happened: boolean) => void;
 }
 
 const PASS: Trouble = { kind: "pass" };
@@ -77,9 +77,10 @@ export class FaultProxy {
     return changed.href;
   }
 
-  /** From now on, until it is called again; `{ kind: "pass" }` ends the trouble. */
+  /** From now on, until it is called again; `{ kind: "pass" }` ends all trouble. */
   set(trouble: Trouble): void {
     const { kind } = trouble;
+    if (kind === "pass") this.#endLoss(false);
     this.#trouble = trouble;
     for (const link of this.#links) {
       if (kind === "blackHole" || kind === "halfOpen") link.isSpoilt = true;
@@ -97,9 +98,10 @@ export class FaultProxy {
 
   /**
    * The next request of that kind is executed and its answer is lost with the connection.
-   * @returns resolves when it has happened
+   * @returns true when it has happened, false when the trouble was ended before
    */
-  loseAnswer(request: (bytes: Buffer) => boolean): Promise<void> {
+  loseAnswer(request: (bytes: Buffer) => boolean): Promise<boolean> {
+    this.#endLoss(false);
     return new Promise((done) => {
       this.#loss = { request, done };
     });
@@ -109,6 +111,11 @@ export class FaultProxy {
     const closed = new Promise<void>((resolve) => void this.#server.close(() => resolve()));
     this.set({ kind: "refuse" });
     return closed;
+  }
+
+  #endLoss(happened: boolean): void {
+    this.#loss?.done(happened);
+    this.#loss = undefined;
   }
 
   #renew(): void {
@@ -158,8 +165,7 @@ export class FaultProxy {
   async #carry(link: Link, bytes: Buffer, to: Socket, direction: "up" | "down"): Promise<void> {
     if (direction === "down" && link.losesAnswer) {
       this.#cut(link);
-      this.#loss?.done();
-      this.#loss = undefined;
+      this.#endLoss(true);
       return;
     }
     while (this.#trouble.kind === "hold" && !link.isSpoilt) await this.#changed;

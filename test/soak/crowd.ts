@@ -1,0 +1,133 @@
+import { setTimeout as delay } from "node:timers/promises";
+import { AGAIN, type Fair, type Told } from "../harness/fair.ts";
+import type { Draw } from "./draw.ts";
+import type { PlannedSale } from "./plan.ts";
+
+/** One purchase of one buyer: what it was told, and told again. */
+export interface Purchase {
+  readonly uid: string;
+  /** Idempotency-Key; empty where the limit is 1 */
+  readonly key: string;
+  /** the last definite answer */
+  told: Told | undefined;
+}
+
+export interface CrowdCounts {
+  requests: number;
+  /** no answer at all */
+  silent: number;
+  /** told to come again */
+  later: number;
+  /** purchases that were won */
+  won: number;
+}
+
+const AT_ONCE = 96;
+const ASK_AGAIN_MS = 150;
+/** Every so many-th. */
+const WINNERS_AGAIN = 10;
+const EXPECTED: ReadonlySet<string> = new Set(["reserved", "confirmed", "sold_out", "limit_reached"]);
+
+/** The buyers of one sale: they arrive at a steady pace, ask until they have an answer, and some of them ask twice. */
+export class Crowd {
+  readonly sale: PlannedSale;
+  readonly purchases: readonly Purchase[];
+  readonly violations: string[] = [];
+  readonly #fair: Fair;
+  readonly #counts: CrowdCounts;
+  readonly #draw: Draw;
+  readonly #stop: AbortSignal;
+  #held: Promise<void> = Promise.resolve();
+  #release: () => void = () => undefined;
+  #atWork = 0;
+
+  constructor(fair: Fair, sale: PlannedSale, counts: CrowdCounts, draw: Draw, stop: AbortSignal) {
+    this.#fair = fair;
+    this.sale = sale;
+    this.#counts = counts;
+    this.#draw = draw;
+    this.#stop = stop;
+    const keys = sale.limit === 1 ? [""] : ["first", "second"];
+    this.purchases = Array.from({ length: sale.buyers }, (_, n) => keys.map((key) => ({ uid: `b${n}`, key, told: undefined })))
+      .flat()
+      .slice(0, sale.buyers);
+  }
+
+  /** buyers who wait for an answer now */
+  get waiting(): number {
+    return this.#atWork;
+  }
+
+  /** Nobody begins to ask until the returned function is called; resolves when nobody is asking. */
+  async hold(): Promise<() => void> {
+    this.#held = new Promise((resolve) => {
+      this.#release = resolve;
+    });
+    while (this.#atWork > 0 && !this.#stop.aborted) await delay(20);
+    return () => this.#release();
+  }
+
+  /** Resolves when everybody has an answer, or on `stop`. */
+  async run(perSecond: number): Promise<void> {
+    const beganAt = performance.now();
+    let next = 0;
+    const one = async (): Promise<void> => {
+      for (let n = next++; n < this.purchases.length && !this.#stop.aborted; n = next++) {
+        const early = beganAt + (n / perSecond) * 1_000 - performance.now();
+        if (early > 0) await delay(early, undefined, { signal: this.#stop }).catch(() => undefined);
+        await this.#held;
+        this.#atWork += 1;
+        await this.#buy(this.purchases[n] as Purchase);
+        this.#atWork -= 1;
+      }
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, one));
+  }
+
+  /**
+   * Whoever got nothing asks once more: after the last unit was added, an answer `sold_out` must be true. Some of the
+   * winners ask again, too, and must hear of the same order.
+   */
+  async secondChance(): Promise<void> {
+    const again = this.purchases.filter(({ told }, n) => told?.orderId === undefined || n % WINNERS_AGAIN === 0);
+    let next = 0;
+    const one = async (): Promise<void> => {
+      for (let n = next++; n < again.length && !this.#stop.aborted; n = next++) await this.#ask(again[n] as Purchase);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, one));
+  }
+
+  async #buy(purchase: Purchase): Promise<void> {
+    const habit = this.#draw.fraction();
+    // Double click: both at once; or again after the answer, as whoever reloads the page.
+    await Promise.all(habit < 0.1 ? [this.#ask(purchase), this.#ask(purchase)] : [this.#ask(purchase)]);
+    if (habit > 0.85 && purchase.told?.orderId !== undefined) await this.#ask(purchase);
+  }
+
+  async #ask(purchase: Purchase): Promise<void> {
+    const { uid, key } = purchase;
+    const url = this.#fair.urlOf(this.sale.id, uid);
+    while (!this.#stop.aborted) {
+      const told = await this.#fair.once("POST", url, key === "" ? {} : { "idempotency-key": key });
+      this.#counts.requests += 1;
+      if (AGAIN.has(told.code)) {
+        if (told.code === "away") this.#counts.silent += 1;
+        else this.#counts.later += 1;
+        await delay(ASK_AGAIN_MS);
+        continue;
+      }
+      this.#take(purchase, told);
+      return;
+    }
+  }
+
+  #take(purchase: Purchase, told: Told): void {
+    const who = `${this.sale.id} ${purchase.uid} ${purchase.key}`;
+    const before = purchase.told;
+    if (!EXPECTED.has(told.code)) this.violations.push(`${who} was told ${told.status} ${told.code}`);
+    if (before?.orderId !== undefined && told.orderId !== before.orderId)
+      this.violations.push(`P3: ${who} was told order ${before.orderId} and then ${told.orderId ?? told.code}`);
+    if (before?.orderId === undefined && told.orderId !== undefined) this.#counts.won += 1;
+    purchase.told = told;
+  }
+}

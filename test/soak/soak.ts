@@ -1,0 +1,251 @@
+import { setMaxListeners } from "node:events";
+import { cp } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
+import { freePort, type Environment, type PartEvent } from "../../deploy/local/index.ts";
+import { DifferenceKind } from "../../workers/index.ts";
+import { Fair } from "../harness/fair.ts";
+import { FaultNet } from "../harness/fault-net.ts";
+import { Crowd, type CrowdCounts } from "./crowd.ts";
+import { drawFrom, type Draw } from "./draw.ts";
+import { planRound, type PlannedSale, type Round } from "./plan.ts";
+import type { FaultDone, Sample, SoakReport, Violation } from "./report.ts";
+import { Troubles } from "./troubles.ts";
+import { judgeSale } from "./verdict.ts";
+import { CounterWatch, memoryOfParts } from "./watch.ts";
+
+export interface SoakOptions {
+  readonly minutes: number;
+  readonly seed: number;
+  readonly shards: number;
+  readonly buyersPerSecond: number;
+  readonly roundSeconds: number;
+  /** logs of the stack are copied here if a promise was broken */
+  readonly folder: string;
+  readonly command: string;
+  readonly commit: string;
+  readonly environment: Environment;
+  readonly say: (line: string) => void;
+}
+
+const SAMPLE_MS = 5_000;
+const AUDIT_MS = 5_000;
+/** From the last fault to "everybody has an answer and everything is in Postgres". */
+const REST_WITHIN_MS = 120_000;
+/** Enough to know what is broken. */
+const VIOLATIONS_MOST = 50;
+
+/** One run of the soak: its stack, what was seen and what was done. */
+class Soak {
+  readonly #options: SoakOptions;
+  readonly #fair: Fair;
+  readonly #net: FaultNet;
+  readonly #troubles: Troubles;
+  readonly #stop: AbortSignal;
+  readonly #draw: Draw;
+  readonly #beganAt = performance.now();
+  readonly #startedAt = new Date();
+  readonly #counts: CrowdCounts = { requests: 0, silent: 0, later: 0, won: 0 };
+  readonly #violations: Violation[] = [];
+  readonly #faultLog: FaultDone[] = [];
+  readonly #samples: Sample[] = [];
+  readonly #audits = { ok: 0, storeAway: 0, unsettled: 0 };
+  readonly #watch: CounterWatch;
+  #crowds: readonly Crowd[] = [];
+  #rounds = 0;
+  #sales = 0;
+  #purchases = 0;
+  #units = 0;
+
+  constructor(options: SoakOptions, fair: Fair, net: FaultNet, troubles: Troubles, pages: readonly string[], stop: AbortSignal) {
+    this.#options = options;
+    this.#fair = fair;
+    this.#net = net;
+    this.#troubles = troubles;
+    this.#stop = stop;
+    this.#draw = drawFrom(options.seed);
+    this.#watch = new CounterWatch(pages);
+  }
+
+  /** Sells, round after round, until the time is over. */
+  async run(): Promise<SoakReport> {
+    const ended = new AbortController();
+    const signal = AbortSignal.any([ended.signal, this.#stop]);
+    const beside = [this.#every(SAMPLE_MS, () => this.#sample(), signal), this.#every(AUDIT_MS, () => this.#audit(), signal)];
+    const untilMs = this.#beganAt + this.#options.minutes * 60_000;
+    while (performance.now() < untilMs && !this.#stop.aborted && this.#violations.length < VIOLATIONS_MOST)
+      await this.#round(untilMs).catch((error: Error) => this.#violate(error.message));
+    await this.#sample();
+    ended.abort();
+    await Promise.all(beside);
+    if (this.#violations.length > 0) await this.#keepLogs();
+    return this.#report();
+  }
+
+  #atS(): number {
+    return Math.round((performance.now() - this.#beganAt) / 100) / 10;
+  }
+
+  #violate(text: string): void {
+    // What ends because the user stopped the run is no violation.
+    if (this.#stop.aborted) return;
+    this.#violations.push({ atS: this.#atS(), text });
+    this.#options.say(`VIOLATION at ${this.#atS()} s: ${text}`);
+  }
+
+  async #every(ms: number, turn: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await turn();
+      await delay(ms, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
+  async #sample(): Promise<void> {
+    await this.#watch.look();
+    this.#samples.push({
+      atS: this.#atS(),
+      won: this.#counts.won,
+      requests: this.#counts.requests,
+      waiting: this.#crowds.reduce((sum, crowd) => sum + crowd.waiting, 0),
+      memoryBytes: await memoryOfParts(this.#fair.stack),
+    });
+  }
+
+  /** Alongside, also while stores are away: whatever it finds twice is a broken promise, unless a shard is just recovering. */
+  async #audit(): Promise<void> {
+    const report = await this.#fair.audit().catch(() => undefined);
+    if (report === undefined) {
+      this.#audits.storeAway += 1;
+      return;
+    }
+    const found = report.differences.filter(({ kind }) => kind !== DifferenceKind.unsettled);
+    for (const { kind, saleId, shard, uid, detail } of found)
+      this.#violate(`audit: ${kind} of ${saleId ?? "-"} on shard ${shard ?? "-"} ${uid ?? ""}: ${detail}`);
+    if (found.length === 0) this.#audits[report.ok ? "ok" : "unsettled"] += 1;
+  }
+
+  async #round(untilMs: number): Promise<void> {
+    const { stack } = this.#fair;
+    const { shards, buyersPerSecond, roundSeconds } = this.#options;
+    const roundMs = Math.max(5_000, Math.min(roundSeconds * 1_000, untilMs - performance.now()));
+    const pairs = this.#net.pairs;
+    const round = planRound(this.#draw, { parts: stack.parts, pairs, shards, roundMs, buyersPerSecond }, ++this.#rounds);
+    for (const { id, units, limit } of round.sales) await this.#fair.openSale(id, units, { limitPerBuyer: limit });
+    this.#crowds = round.sales.map((sale) => new Crowd(this.#fair, sale, this.#counts, this.#draw, this.#stop));
+    const share = buyersPerSecond / round.sales.length;
+    const buying = Promise.all(this.#crowds.map((crowd) => crowd.run(share)));
+    const added = Promise.all(round.sales.map((sale) => this.#addUnits(sale, roundMs / 2)));
+    await this.#makeTrouble(round);
+    await this.#calm();
+    if (round.wipedShard >= 0) await this.#wipe(round.wipedShard);
+    await Promise.all([buying, added]);
+    for (const crowd of this.#crowds) await this.#judge(crowd);
+    const seen = `${this.#purchases} purchases, ${this.#faultLog.length} faults, ${stack.restarts} restarts, ${this.#violations.length} violations`;
+    this.#options.say(`round ${this.#rounds} at ${Math.round(this.#atS())} s: ${seen}`);
+  }
+
+  async #makeTrouble({ faults }: Round): Promise<void> {
+    const beganAt = performance.now();
+    await Promise.all(
+      faults.map(async (fault) => {
+        await delay(Math.max(0, fault.atMs - (performance.now() - beganAt)), undefined, { signal: this.#stop }).catch(() => undefined);
+        if (this.#stop.aborted) return;
+        this.#faultLog.push({ atS: this.#atS(), kind: fault.kind, target: fault.target, forMs: fault.forMs });
+        await this.#troubles.make(fault, this.#stop);
+      }),
+    );
+  }
+
+  async #calm(): Promise<void> {
+    this.#troubles.heal();
+    if (!this.#stop.aborted) await this.#fair.stack.ready(REST_WITHIN_MS);
+  }
+
+  /** When everything that was told is in Postgres: what is not may not be taken away (DESIGN 1). */
+  async #wipe(shard: number): Promise<void> {
+    const releases = await Promise.all(this.#crowds.map((crowd) => crowd.hold()));
+    for (const { sale } of this.#crowds) await this.#fair.auditAtRest(sale.id);
+    this.#faultLog.push({ atS: this.#atS(), kind: "wipe", target: `redis-${shard}`, forMs: 0 });
+    await this.#troubles.wipe(shard);
+    for (const release of releases) release();
+  }
+
+  async #addUnits({ id, added }: PlannedSale, afterMs: number): Promise<void> {
+    if (added === 0) return;
+    await delay(afterMs, undefined, { signal: this.#stop }).catch(() => undefined);
+    // Idempotent by the grant's id: repeated until there is an answer.
+    while (!this.#stop.aborted) {
+      const done = await this.#fair.admin(`/sales/${id}/units`, { grantId: "added", units: added }).then(
+        () => true,
+        () => false,
+      );
+      if (done) return;
+      await delay(500);
+    }
+  }
+
+  async #judge(crowd: Crowd): Promise<void> {
+    const units = crowd.sale.units + crowd.sale.added;
+    await this.#fair.auditAtRest(crowd.sale.id);
+    await crowd.secondChance();
+    if (this.#stop.aborted) return;
+    for (const violation of crowd.violations) this.#violate(violation);
+    this.#purchases += await judgeSale(this.#fair, crowd, units, REST_WITHIN_MS, (violation) => this.#violate(violation));
+    this.#sales += 1;
+    this.#units += units;
+  }
+
+  async #keepLogs(): Promise<void> {
+    await cp(join(this.#fair.stack.folder, "logs"), join(this.#options.folder, "logs"), { recursive: true });
+  }
+
+  #report(): SoakReport {
+    const { command, commit, seed, shards } = this.#options;
+    return {
+      command,
+      commit,
+      startedAt: this.#startedAt.toISOString(),
+      seed,
+      minutes: Math.round(this.#atS() / 6) / 10,
+      shards,
+      node: process.version,
+      rounds: this.#rounds,
+      sales: this.#sales,
+      purchases: this.#purchases,
+      unitsOnSale: this.#units,
+      answers: this.#counts,
+      faults: this.#troubles.done,
+      restarts: this.#fair.stack.restarts,
+      counters: this.#watch.counters(),
+      audits: this.#audits,
+      violations: this.#violations,
+      faultLog: this.#faultLog,
+      samples: this.#samples,
+    };
+  }
+}
+
+/** Starts a stack with a proxy between each program and its stores, sells on it for so long, and ends everything. */
+export const runSoak = async (options: SoakOptions, stop: AbortSignal): Promise<SoakReport> => {
+  // each buyer and each fault sleeps on it: no leak
+  setMaxListeners(0, stop);
+  const net = new FaultNet();
+  const workersPort = await freePort();
+  let troubles: Troubles | undefined;
+  const fair = await Fair.open({
+    environment: { ...options.environment, DOORBUSTER_WORKERS_PORT: String(workersPort), DOORBUSTER_LOG_LEVEL: "info" },
+    shards: options.shards,
+    route: net.route,
+    abort: stop,
+    onEvent: (event: PartEvent) => troubles?.onEvent(event),
+  });
+  try {
+    troubles = new Troubles(fair.stack, net);
+    const { coordinator } = await fair.stack.info();
+    const pages = [coordinator, `http://127.0.0.1:${workersPort}`];
+    return await new Soak(options, fair, net, troubles, pages, stop).run();
+  } finally {
+    await fair.close();
+    await net.close();
+  }
+};
