@@ -9,6 +9,7 @@ import { createShardLog } from "./log/shard-log.ts";
 import { StreamConfigError } from "./log/stream.ts";
 import { createMetrics, type CoordinatorMetrics } from "./metrics.ts";
 import type { Config } from "./program/config.ts";
+import { noCrashPoints, type CrashPoints } from "./program/crash-points.ts";
 import { connectNatsUntil, connectRedis } from "./program/connect.ts";
 import type { Log } from "./program/log.ts";
 import { systemClock, systemRandom } from "./program/system.ts";
@@ -46,6 +47,7 @@ export interface CoordinatorOptions {
   readonly stop: AbortSignal;
   readonly clock?: Clock;
   readonly random?: Random;
+  readonly points?: CrashPoints;
   /** called with the page's address when it listens */
   readonly listening?: (url: string) => void;
 }
@@ -86,6 +88,7 @@ export const runCoordinator = async (options: CoordinatorOptions): Promise<void>
     leases: { holds: (shard) => keepers[shard]?.holdsLease === true },
     registry: metrics.registry,
     log,
+    points: options.points ?? noCrashPoints,
   });
   const page = createStatusPage({ registry: metrics.registry, missing: () => missing() });
   messages.mount(page);
@@ -116,7 +119,7 @@ const keepAll = async (
   stop: AbortSignal,
   report: (missing: () => readonly string[], keepers: readonly Keeper[]) => void,
 ): Promise<void> => {
-  const { clock = systemClock } = options;
+  const { clock = systemClock, points = noCrashPoints } = options;
   const sales = new SalesView(connection, clock, (error) => metrics.fault("sales", error));
   const wake: (() => void)[] = [() => sales.restart()];
   const broker = await createBroker(connection, () => {
@@ -139,7 +142,7 @@ const keepAll = async (
     sales.run(stop),
     watchSoldOut(
       {
-        ports: { ...facts, stock: (shard, saleId) => stock(redisOf(shard), { shard, saleId }) },
+        ports: points("soldOut", { ...facts, stock: (shard, saleId) => stock(redisOf(shard), { shard, saleId }) }),
         clock,
         sales: () => sales.all(),
         isOurs: (shard) => keepers[shard]?.isOpen === true,
@@ -157,7 +160,7 @@ const connectMessages = (url: string, log: Log): Redis =>
   connectRedis(url, { name: "coordinator-messages", log, commandTimeoutMs: COMMAND_TIMEOUT_MS, batching: true });
 
 const openShards = (options: CoordinatorOptions, metrics: CoordinatorMetrics, broker: Broker): Shards => {
-  const { config, log, clock = systemClock, random = systemRandom } = options;
+  const { config, log, clock = systemClock, random = systemRandom, points = noCrashPoints } = options;
   const urls = config.REDIS_SHARDS;
   const connect = (url: string, name: string, commandTimeoutMs: number): Redis => connectRedis(url, { name, log, commandTimeoutMs });
   const servers = new Map(unique(urls).map((url) => [url, connect(url, "coordinator", COMMAND_TIMEOUT_MS)]));
@@ -167,13 +170,14 @@ const openShards = (options: CoordinatorOptions, metrics: CoordinatorMetrics, br
     return redis;
   };
   const keepers = urls.map((url, shard) => {
+    const store = createShardStore(shard, redisOf(shard), () => connect(url, `coordinator-outbox-${shard}`, READ_TIMEOUT_MS));
     const keeper = new Keeper({
       shard,
       leaseMs: config.DOORBUSTER_LEASE_MS,
       openMs: config.DOORBUSTER_OPEN_MS,
-      store: createShardStore(shard, redisOf(shard), () => connect(url, `coordinator-outbox-${shard}`, READ_TIMEOUT_MS)),
-      rows: createRows(broker.connection, shard),
-      log: createShardLog({ shard, shards: urls.length, maxBytes: config.DOORBUSTER_LOG_BYTES, broker, random }),
+      store: points("shard", { ...store, openOutbox: () => points("outbox", store.openOutbox()) }),
+      rows: points("rows", createRows(broker.connection, shard)),
+      log: points("log", createShardLog({ shard, shards: urls.length, maxBytes: config.DOORBUSTER_LOG_BYTES, broker, random })),
       clock,
       random,
       observer: metrics.shard(shard),

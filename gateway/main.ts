@@ -43,9 +43,9 @@ await runProgram(
     "DOORBUSTER_ADMIN_PORT",
     "DOORBUSTER_ADMIN_TOKEN",
   ],
-  async ({ config, log, stop }) => {
+  async ({ config, log, stop, points }) => {
     if (cluster.isWorker) {
-      await serve({ config, port: Number(process.argv[2]), log, stop, listening: tellReady });
+      await serve({ config, port: Number(process.argv[2]), log, stop, points, listening: tellReady });
       // The channel to the primary would keep the process alive.
       process.disconnect();
       endAnyway();

@@ -1,4 +1,12 @@
-import { connectNats, createLog, readConfig, type Config, type Log } from "../coordinator/program/index.ts";
+import {
+  connectNats,
+  createLog,
+  noCrashPoints,
+  readConfig,
+  type Config,
+  type CrashPoints,
+  type Log,
+} from "../coordinator/program/index.ts";
 import { register, type Registry } from "prom-client";
 import { createDesk, type Desk } from "./buy/desk.ts";
 import { ticketKeys, ticketReader, type TicketKeys } from "./identity/ticket.ts";
@@ -36,13 +44,14 @@ export interface OpenDeskOptions {
   readonly log: Log;
   /** prom-client's default registry if left out */
   readonly registry?: Registry;
+  readonly points?: CrashPoints;
 }
 
 /** Connects to NATS (waits as long as it takes) and puts a desk on the configured stores. */
-export const openDesk = async ({ config, log, registry = register }: OpenDeskOptions): Promise<OpenDesk> => {
+export const openDesk = async ({ config, log, registry = register, points = noCrashPoints }: OpenDeskOptions): Promise<OpenDesk> => {
   const nats = await connectNats(config, "gateway");
   const tickets = ticketKeys(config.DOORBUSTER_TICKET_KEYS);
-  const desk = createDesk({ config, nats, tickets: ticketReader(tickets), log, registry });
+  const desk = createDesk({ config, nats, tickets: ticketReader(tickets), log, registry, points });
   return { desk, tickets, close: () => nats.close() };
 };
 

@@ -10,11 +10,11 @@ const STOP_WITHIN_MS = 5_000;
 await runProgram(
   "workers",
   [...WORKER_SETTINGS, "DOORBUSTER_WORKER_PROCESSES", "DOORBUSTER_WORKERS_HOST", "DOORBUSTER_WORKERS_PORT"],
-  async ({ config, log, stop }) => {
+  async ({ config, log, stop, points }) => {
     if (cluster.isWorker) {
       // Makes this process answer the primary's question for its metrics.
       void new AggregatorRegistry();
-      await runWorker({ config, log, stop, ready: tellReady });
+      await runWorker({ config, log, stop, points, ready: tellReady });
       // The channel to the primary would keep the process alive.
       process.disconnect();
       return;

@@ -1,11 +1,12 @@
 import type { Redis } from "ioredis";
 import { Events, type NatsConnection } from "nats";
-import { connectNats, connectRedis, systemClock, type Config, type Log } from "../coordinator/program/index.ts";
+import { connectNats, connectRedis, systemClock, type Config, type CrashPoints, type Log } from "../coordinator/program/index.ts";
 import { Alarm } from "./alarm.ts";
 import { applyObserver } from "./apply-observer.ts";
 import { postgresApplyStore } from "./apply/postgres.ts";
 import { ShardConsumer } from "./consume/consumer.ts";
 import { runLane, Settler } from "./consume/lane.ts";
+import { pointsInApply, pointsInConsumer, pointsInHandlers } from "./crash-points.ts";
 import { connectDatabase, ensureShards, type Database } from "./db/database.ts";
 import { faultLog, type Faults } from "./faults.ts";
 import { restoresTotal } from "./metrics.ts";
@@ -33,6 +34,7 @@ export interface WorkerOptions {
   readonly config: WorkerConfig;
   readonly log: Log;
   readonly stop: AbortSignal;
+  readonly points: CrashPoints;
   /** called when everything is connected and served */
   readonly ready: () => void;
 }
@@ -76,7 +78,7 @@ const watchConnection = async (connection: NatsConnection, log: Log, reconnected
  * One worker process: a lane for every shard (the broker hands each message to one of the processes), the sweep, the
  * bucket of sales and the requests. Any number of processes may run; whichever does a thing, it is done once.
  */
-export const runWorker = async ({ config, log, stop, ready }: WorkerOptions): Promise<void> => {
+export const runWorker = async ({ config, log, stop, points, ready }: WorkerOptions): Promise<void> => {
   const clock = systemClock;
   const faults = faultLog(log, clock);
   const redises: readonly Redis[] = config.REDIS_SHARDS.map((url, shard) =>
@@ -90,14 +92,16 @@ export const runWorker = async ({ config, log, stop, ready }: WorkerOptions): Pr
   const consumers = redises.map(
     (_, shard) => new ShardConsumer({ connection, manager, shard, clock, fault: faults(`consumer of shard ${shard}`) }),
   );
-  const delivery = { store: postgresApplyStore(database), clock, observer: applyObserver(log, faults) };
-  const lanes = redises.map((redis, shard) => {
-    const settler = new Settler({ redis, shard, fault: faults(`settle of shard ${shard}`) });
-    return runLane({ shard, connection, consumer: consumers[shard] as ShardConsumer, settler, delivery }, stop);
+  const delivery = { store: pointsInApply(points, postgresApplyStore(database)), clock, observer: applyObserver(log, faults) };
+  const shards = redisSweepShards((shard) => redises[shard]);
+  const lanes = redises.map((_, shard) => {
+    const settler = new Settler({ shards: points("settler", shards), shard, fault: faults(`settle of shard ${shard}`) });
+    const consumer = pointsInConsumer(points, consumers[shard] as ShardConsumer);
+    return runLane({ shard, connection, consumer, settler, delivery }, stop);
   });
   const sweep = new Sweep({
-    store: postgresSweepStore(database.sql),
-    shards: redisSweepShards((shard) => redises[shard]),
+    store: points("sweep", postgresSweepStore(database.sql)),
+    shards: points("sweep", shards),
     clock,
     fault: faults("sweep of a shard"),
   });
@@ -109,26 +113,29 @@ export const runWorker = async ({ config, log, stop, ready }: WorkerOptions): Pr
     bucketAlarm.ring();
   });
 
-  const source = postgresRestoreSource(database);
+  const source = points("restore", postgresRestoreSource(database));
   const restores = new RestoreQueue(clock);
   const server = new RequestServer({
     connection,
     fault: (subject, error) => faults(subject)(error),
-    handlers: requestHandlers({
-      database,
-      shards: redises.length,
-      restore: async (request, progress) => {
-        const target = redisRestoreTarget(redises[request.shard] as Redis, request);
-        const end = await restores.run(() => restoreShard(source, target, clock, request, progress), progress);
-        restoresTotal.inc({ end });
-        log.info({ shard: request.shard, epoch: request.epoch, end }, "restore ended");
-        return end;
-      },
-      changed: () => {
-        sweepAlarm.ring();
-        bucketAlarm.ring();
-      },
-    }),
+    handlers: pointsInHandlers(
+      points,
+      requestHandlers({
+        database,
+        shards: redises.length,
+        restore: async (request, progress) => {
+          const target = points("restore", redisRestoreTarget(redises[request.shard] as Redis, request));
+          const end = await restores.run(() => restoreShard(source, target, clock, request, progress), progress);
+          restoresTotal.inc({ end });
+          log.info({ shard: request.shard, epoch: request.epoch, end }, "restore ended");
+          return end;
+        },
+        changed: () => {
+          sweepAlarm.ring();
+          bucketAlarm.ring();
+        },
+      }),
+    ),
   });
   const loops = [
     repeat(() => sweep.round(), SWEEP_MS, sweepAlarm, faults("sweep"), stop),

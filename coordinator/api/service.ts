@@ -11,6 +11,7 @@ import { RedisMessageStore } from "../messages/redis-store.ts";
 import { MessageRunner } from "../messages/runner.ts";
 import { Topics } from "../messages/topics.ts";
 import type { Config } from "../program/config.ts";
+import type { CrashPoints } from "../program/crash-points.ts";
 import type { Log } from "../program/log.ts";
 import { systemClock, systemRandom } from "../program/system.ts";
 import { messageMetrics, type MessageMetrics } from "./metrics.ts";
@@ -57,9 +58,10 @@ export const messageService = (parts: {
   readonly leases: Leases;
   readonly registry: Registry;
   readonly log: Log;
+  readonly points: CrashPoints;
 }): MessageService => {
-  const { config, redis, leases, registry, log } = parts;
-  const store = new RedisMessageStore(redis, systemClock);
+  const { config, redis, leases, registry, log, points } = parts;
+  const store = points("messages", new RedisMessageStore(redis, systemClock));
   const count = config.DOORBUSTER_MESSAGE_SHARDS || redis.length;
   const placement = new Placement(store, { shards: redis.length, count: Math.min(count, redis.length) });
   const policy: MessagePolicy = {
@@ -70,7 +72,7 @@ export const messageService = (parts: {
     retentionMs: config.DOORBUSTER_MESSAGE_RETENTION_MS,
   };
   const hostCalls = config.DOORBUSTER_MESSAGE_HOST_CALLS;
-  const caller = new HttpCaller({ connections: hostCalls });
+  const caller = points("caller", new HttpCaller({ connections: hostCalls }));
   const callable = callableHosts(config.DOORBUSTER_CALLABLE_HOSTS);
   const metrics: MessageMetrics = messageMetrics(registry, {
     counts: () => messages.counts(),

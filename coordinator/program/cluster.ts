@@ -38,9 +38,11 @@ export const superviseCluster = async (options: ClusterOptions): Promise<void> =
 
   const runSlot = async (slot: number): Promise<void> => {
     let backoffMs = BACKOFF_FIRST_MS;
+    let deaths = 0;
     while (!stop.aborted) {
       const startedAt = performance.now();
-      const worker = cluster.fork();
+      // A crash point is for the first process only: whoever replaces it goes on.
+      const worker = cluster.fork(deaths > 0 ? { DOORBUSTER_CRASH_AT: "" } : {});
       worker.on("message", (message) => {
         if (message !== READY) return;
         ready.add(worker);
@@ -55,6 +57,7 @@ export const superviseCluster = async (options: ClusterOptions): Promise<void> =
       ready.delete(worker);
       if (stop.aborted) return;
       restarts += 1;
+      deaths += 1;
       changed();
       if (performance.now() - startedAt > HEALTHY_MS) backoffMs = BACKOFF_FIRST_MS;
       log.error(

@@ -66,3 +66,21 @@ describe("readConfig", () => {
     expect(problems({ ...good, NODE_ENV: "production" }, ...names)).toEqual([]);
   });
 });
+
+describe("DOORBUSTER_CRASH_AT", () => {
+  const at = (value: string): unknown => readConfig(["DOORBUSTER_CRASH_AT"], { DOORBUSTER_CRASH_AT: value }).DOORBUSTER_CRASH_AT;
+
+  it("names a point, a pass and whether to die or to stop", () => {
+    expect(at("log.append:after")).toEqual({ point: "log.append:after", pass: 1, signal: "SIGKILL" });
+    expect(at("sale.open.handle:before:12:pause")).toEqual({ point: "sale.open.handle:before", pass: 12, signal: "SIGSTOP" });
+    expect(at("")).toBeUndefined();
+    for (const wrong of ["log.append", "append:after", "log.append:after:0", "log.append:after:kill", "log.append:during"])
+      expect(problems({ DOORBUSTER_CRASH_AT: wrong }, "DOORBUSTER_CRASH_AT"), wrong).toHaveLength(1);
+  });
+
+  it("is refused in production", () => {
+    const environment = { DOORBUSTER_CRASH_AT: "log.append:after", NODE_ENV: "production" };
+    expect(problems(environment, "DOORBUSTER_CRASH_AT")).toEqual(["DOORBUSTER_CRASH_AT: is for tests, and refused in production"]);
+    expect(problems({ ...environment, DOORBUSTER_CRASH_AT: "" }, "DOORBUSTER_CRASH_AT")).toEqual([]);
+  });
+});

@@ -24,6 +24,8 @@ const SECRETS: ReadonlySet<SettingName> = new Set([
   "DOORBUSTER_COORDINATOR_TOKEN",
   "NATS_PASSWORD",
 ]);
+/** They make a program fail on purpose. */
+const TESTS_ONLY: ReadonlySet<SettingName> = new Set(["DOORBUSTER_CRASH_AT"]);
 /** `aaaaaaaaaaaaaaaa` has the length of a secret and is none. */
 const DISTINCT_LEAST = 6;
 
@@ -51,7 +53,9 @@ export const readConfig = <const Name extends SettingName>(
     const result = settings[name].safeParse(value);
     if (result.success) config[name] = result.data;
     else for (const issue of result.error.issues) problems.push(`${name}: ${value === undefined ? "is required" : issue.message}`);
-    if (environment["NODE_ENV"] !== "production" || !SECRETS.has(name) || value === undefined) continue;
+    if (environment["NODE_ENV"] !== "production" || value === undefined) continue;
+    if (TESTS_ONLY.has(name)) problems.push(`${name}: is for tests, and refused in production`);
+    if (!SECRETS.has(name)) continue;
     const weak = weakness(value);
     if (weak !== undefined) problems.push(`${name}: ${weak}`);
   }

@@ -1,8 +1,9 @@
 import { ConfigError, readConfig, type Config } from "./config.ts";
+import { crashPoints, type CrashPoints } from "./crash-points.ts";
 import { createLog, type Log } from "./log.ts";
 import type { SettingName } from "./settings.ts";
 
-const BASE = ["DOORBUSTER_RUN", "DOORBUSTER_LOG_LEVEL", "DOORBUSTER_EXIT_WITH_PARENT"] as const;
+const BASE = ["DOORBUSTER_RUN", "DOORBUSTER_LOG_LEVEL", "DOORBUSTER_EXIT_WITH_PARENT", "DOORBUSTER_CRASH_AT"] as const;
 type Base = (typeof BASE)[number];
 
 export interface Program<Name extends SettingName> {
@@ -10,6 +11,8 @@ export interface Program<Name extends SettingName> {
   readonly log: Log;
   /** aborted on SIGTERM, SIGINT, or when the starter is gone */
   readonly stop: AbortSignal;
+  /** around the ports where the program is put together */
+  readonly points: CrashPoints;
 }
 
 /** Conventional exit codes: 1 = told wrongly, 70 = EX_SOFTWARE of sysexits.h, a broken invariant. */
@@ -52,7 +55,7 @@ export const runProgram = async <const Name extends SettingName>(
   process.on("SIGTERM", stop).on("SIGINT", stop);
   if (config.DOORBUSTER_EXIT_WITH_PARENT && !process.connected) watchParent(stop);
   try {
-    await main({ config, log, stop: controller.signal });
+    await main({ config, log, stop: controller.signal, points: crashPoints(config.DOORBUSTER_CRASH_AT, log) });
     // The pipe from the starter would keep a finished program alive.
     process.stdin.destroy();
   } catch (error) {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseCrashAt } from "./crash-points.ts";
 
 /**
  * Every environment variable of every program, with its meaning. A program picks the ones it reads (config.ts);
@@ -45,6 +46,13 @@ const ticketKeys = text.transform((value, context) => {
   return keys;
 });
 
+const crashAt = text.transform((value, context) => {
+  const at = parseCrashAt(value);
+  if (at !== undefined) return at;
+  context.addIssue({ code: "custom", message: "not <port>.<call>:before|after[:<pass>][:pause]" });
+  return z.NEVER;
+});
+
 export const settings = {
   /** one URL a shard, comma separated; shard N is the N-th. Name an instance twice to put two shards on it. */
   REDIS_SHARDS: redisUrls,
@@ -59,6 +67,8 @@ export const settings = {
   DOORBUSTER_LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"),
   /** standard input is a pipe from the starter; its end means that the starter is gone: stop */
   DOORBUSTER_EXIT_WITH_PARENT: flag.default(false),
+  /** tests only, refused in production: where this process dies or stops (crash-points.ts) */
+  DOORBUSTER_CRASH_AT: crashAt.optional(),
 
   DOORBUSTER_GATEWAY_HOST: text.default("0.0.0.0"),
   DOORBUSTER_GATEWAY_PORT: port.default(8080),

@@ -1,6 +1,7 @@
 import type { NatsConnection } from "nats";
 import type { Registry } from "prom-client";
 import type { Config } from "../../coordinator/program/config.ts";
+import { noCrashPoints, type CrashPoints } from "../../coordinator/program/crash-points.ts";
 import type { Log } from "../../coordinator/program/log.ts";
 import { systemClock, systemRandom } from "../../coordinator/program/system.ts";
 import { Admission } from "../admission/admission.ts";
@@ -80,6 +81,7 @@ export interface DeskOptions {
   readonly tickets: Tickets;
   readonly log: Log;
   readonly registry: Registry;
+  readonly points?: CrashPoints;
 }
 
 /** How often time-outs are looked at; at most so late is one noticed. */
@@ -90,7 +92,7 @@ const MOST_WAITING = 100_000;
 const LOAD_MS = 250;
 
 /** Puts the desk together on real stores and keeps it running until `drain`. */
-export const createDesk = ({ config, nats, tickets, log, registry }: DeskOptions): Desk => {
+export const createDesk = ({ config, nats, tickets, log, registry, points = noCrashPoints }: DeskOptions): Desk => {
   const clock = systemClock;
   const wallClock = systemWallClock;
   const timeoutMs = config.DOORBUSTER_DECISION_TIMEOUT_MS;
@@ -108,7 +110,7 @@ export const createDesk = ({ config, nats, tickets, log, registry }: DeskOptions
     waiting: () => waiting.count,
   });
   const lane = { clock, turn: systemTurn, queueLimit: config.DOORBUSTER_QUEUE_LIMIT, timeoutMs };
-  const stores = shards.map((shard) => redisShardStore(connections.of(shard), shard, config.DOORBUSTER_OUTBOX_LIMIT));
+  const stores = shards.map((shard) => points("desk", redisShardStore(connections.of(shard), shard, config.DOORBUSTER_OUTBOX_LIMIT)));
   const shardsOf = (saleId: string): number => book.get(saleId)?.record.shards.length ?? 1;
   const purchases = stores.map(
     (store, shard) =>
@@ -176,7 +178,10 @@ export const createDesk = ({ config, nats, tickets, log, registry }: DeskOptions
   };
   const soldOut = new SoldOut(
     book,
-    soldOutStore(nats, (shard) => connections.of(shard)),
+    points(
+      "soldOut",
+      soldOutStore(nats, (shard) => connections.of(shard)),
+    ),
     clock,
     systemRandom,
   );

@@ -11,6 +11,7 @@ import { RequestServer } from "../../workers/requests/server.ts";
 import { postgresRestoreSource } from "../../workers/restore/postgres.ts";
 import { redisRestoreTarget } from "../../workers/restore/redis.ts";
 import { restoreShard } from "../../workers/restore/restore.ts";
+import { redisSweepShards } from "../../workers/sales/sweep-stores.ts";
 
 /** What a worker does for one shard: applies its messages, and answers requests. Each can be stopped alone. */
 export interface WorkerRig {
@@ -58,7 +59,7 @@ export const startWorkerRig = async (parts: {
           shard,
           connection,
           consumer: new ShardConsumer({ connection, manager, shard, clock: systemClock, fault: nothing }),
-          settler: new Settler({ redis, shard, fault: nothing }),
+          settler: new Settler({ shards: redisSweepShards(() => redis), shard, fault: nothing }),
           delivery: { store: postgresApplyStore(database), clock: systemClock, observer: { done: nothing, fault: nothing } },
         },
         stop.signal,

@@ -30,6 +30,7 @@ import { connectDatabase, ensureShards, type Database } from "../db/database.ts"
 import { readShard } from "../db/shard-row.ts";
 import { ShardConsumer } from "./consumer.ts";
 import { runLane, Settler } from "./lane.ts";
+import { redisSweepShards } from "../sales/sweep-stores.ts";
 
 const SHARDS = 100;
 let empty: TestDatabase;
@@ -114,7 +115,7 @@ const startLane = (on = database): TestLane => {
       shard,
       connection,
       consumer,
-      settler: new Settler({ redis, shard, fault }),
+      settler: new Settler({ shards: redisSweepShards(() => redis), shard, fault }),
       delivery: { store: postgresApplyStore(on), clock: systemClock, observer },
     },
     stop.signal,

@@ -1,11 +1,11 @@
 import type { NatsConnection } from "nats";
 import { statusSubject } from "../../coordinator/protocol/subjects.ts";
-import { settle, type ScriptRedis } from "../../lua/index.ts";
 import { applyDelivery, type DeliveryPorts } from "../apply/delivery.ts";
+import type { SweepShards } from "../sales/ports.ts";
 import type { ShardConsumer } from "./consumer.ts";
 
 export interface SettlerOptions {
-  readonly redis: ScriptRedis;
+  readonly shards: Pick<SweepShards, "settle">;
   readonly shard: number;
   readonly fault: (error: unknown) => void;
 }
@@ -34,11 +34,11 @@ export class Settler {
   }
 
   private async run(): Promise<void> {
-    const { redis, shard, fault } = this.options;
+    const { shards, shard, fault } = this.options;
     while (this.wanted !== undefined) {
       const position = this.wanted;
       this.wanted = undefined;
-      await settle(redis, { shard, ...position }).catch(fault);
+      await shards.settle({ shard, ...position }).catch(fault);
     }
     this.running = undefined;
   }
@@ -47,7 +47,7 @@ export class Settler {
 export interface LaneOptions {
   readonly shard: number;
   readonly connection: NatsConnection;
-  readonly consumer: ShardConsumer;
+  readonly consumer: Pick<ShardConsumer, "next" | "close">;
   readonly settler: Settler;
   readonly delivery: DeliveryPorts;
 }

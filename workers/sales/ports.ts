@@ -32,5 +32,5 @@ export interface SweepStore {
 export interface SweepShards {
   defineSale(sale: DefineSale): Promise<DefineSaleAnswer>;
   grant(grant: Grant): Promise<GrantAnswer>;
-  settle(position: AppliedPosition): Promise<void>;
+  settle(position: Omit<AppliedPosition, "wall">): Promise<void>;
 }
