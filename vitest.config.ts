@@ -9,6 +9,7 @@ export default defineConfig({
       "gateway/**/*.test.ts",
       "workers/**/*.test.ts",
       "deploy/**/*.test.ts",
+      "bench/**/*.test.ts",
     ],
     globalSetup: ["test/harness/global-setup.ts"],
     testTimeout: 60_000,

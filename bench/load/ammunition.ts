@@ -1,0 +1,76 @@
+import { signTicket, ticketKeys, type TicketKeys } from "../../gateway/index.ts";
+import type { LoadOrder, TicketRequests } from "./order.ts";
+
+/** Requests ready to be written, one behind the other in one buffer, so that a pipelined volley is one slice of it. */
+export interface Ammunition {
+  /** the next `most` requests or fewer; undefined when there are no more */
+  take(most: number): { readonly bytes: Buffer; readonly count: number } | undefined;
+}
+
+const TICKET_LIFE_MS = 3_600_000;
+/** Texts are joined in pieces: one text of a million requests would be copied once more. */
+const PIECE = 10_000;
+
+/** @param text `<key id>:<secret>`, as DOORBUSTER_TICKET_KEYS takes them */
+export const keysOf = (text: string): TicketKeys =>
+  ticketKeys(text.split(",").map((pair) => ({ id: pair.slice(0, pair.indexOf(":")), secret: pair.slice(pair.indexOf(":") + 1) })));
+
+/** The path behind `/buy/` of each buyer, in order. */
+export const addresses = function* (requests: Omit<TicketRequests, "kind" | "headers">, from = 0): Generator<string> {
+  const { keys, saleId, prefix, count } = requests;
+  const expiresAtMs = Date.now() + TICKET_LIFE_MS;
+  const signing = keys === "" ? undefined : keysOf(keys);
+  for (let number = from; number < from + count; number += 1) {
+    const uid = `${prefix}${number}`;
+    yield signing === undefined ? uid : signTicket(signing, { saleId, uid, expiresAtMs });
+  }
+};
+
+export const requestText = (method: string, path: string, host: string, headers = ""): string =>
+  `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\n${headers}${method === "POST" ? "Content-Length: 0\r\n" : ""}\r\n`;
+
+const sameAgain = (text: string, pipelining: number): Ammunition => {
+  const one = Buffer.byteLength(text, "latin1");
+  const many = Buffer.from(text.repeat(pipelining), "latin1");
+  return {
+    take: (most) => {
+      const count = Math.min(most, pipelining);
+      return { bytes: many.subarray(0, one * count), count };
+    },
+  };
+};
+
+const oneEach = (requests: TicketRequests, host: string): Ammunition => {
+  const ends = new Float64Array(requests.count + 1);
+  const pieces: Buffer[] = [];
+  let texts: string[] = [];
+  let made = 0;
+  const flush = (): void => {
+    pieces.push(Buffer.from(texts.join(""), "latin1"));
+    texts = [];
+  };
+  for (const address of addresses(requests)) {
+    const text = requestText("POST", `/buy/${address}`, host, requests.headers);
+    texts.push(text);
+    ends[made + 1] = (ends[made] as number) + text.length;
+    made += 1;
+    if (texts.length === PIECE) flush();
+  }
+  flush();
+  const all = Buffer.concat(pieces);
+  let next = 0;
+  return {
+    take: (most) => {
+      const count = Math.min(most, requests.count - next);
+      if (count <= 0) return undefined;
+      const bytes = all.subarray(ends[next], ends[next + count]);
+      next += count;
+      return { bytes, count };
+    },
+  };
+};
+
+export const ammunitionOf = (order: LoadOrder): Ammunition =>
+  order.requests.kind === "same"
+    ? sameAgain(order.requests.text, order.pipelining)
+    : oneEach(order.requests, `${order.host}:${order.port}`);

@@ -1,0 +1,200 @@
+import { connect, type Socket } from "node:net";
+import { build, encodeIntoCompressedBase64, type Histogram } from "hdr-histogram-js";
+import { ammunitionOf, type Ammunition } from "./ammunition.ts";
+import { AnswerReader } from "./answers.ts";
+import type { CannonMessage, LoadOrder, LoadResult } from "./order.ts";
+import { schedule, type Schedule } from "./schedule.ts";
+
+/**
+ * The load generator: one process, raw sockets, requests made before the load begins. It is told one order by its
+ * command line and sends one result to its parent; it ends with its parent.
+ */
+const TICK_MS = 1;
+/** What is on its way at the end of an open loop has this long to be answered. */
+const PATIENCE_MS = 10_000;
+const MOST_MICROS = 60_000_000;
+const TENTH_MS = 100;
+
+const tell = (message: CannonMessage): void => void process.send?.(message);
+
+/** Counts what is answered from `beginMs` on. */
+class Ledger {
+  readonly latency: Histogram = build({ highestTrackableValue: MOST_MICROS, numberOfSignificantValueDigits: 3 });
+  readonly answered: Record<string, number> = {};
+  readonly tenths: number[] = [];
+  beginMs = Number.POSITIVE_INFINITY;
+  lastMs = 0;
+  sent = 0;
+  failed = 0;
+  counts = true;
+
+  answer(status: number, startMs: number, nowMs: number): void {
+    if (!this.counts || startMs < this.beginMs) return;
+    this.lastMs = nowMs;
+    this.answered[status] = (this.answered[status] ?? 0) + 1;
+    this.latency.recordValue(Math.min(MOST_MICROS, Math.max(1, Math.round((nowMs - startMs) * 1_000))));
+    const tenth = Math.floor((nowMs - this.beginMs) / TENTH_MS);
+    while (this.tenths.length <= tenth) this.tenths.push(0);
+    this.tenths[tenth] = (this.tenths[tenth] as number) + 1;
+  }
+
+  fail(startMs: number): void {
+    if (this.counts && startMs >= this.beginMs) this.failed += 1;
+  }
+
+  result(endMs: number): LoadResult {
+    return {
+      seconds: (endMs - this.beginMs) / 1_000,
+      sent: this.sent,
+      answered: this.answered,
+      failed: this.failed,
+      latency: encodeIntoCompressedBase64(this.latency),
+      tenths: this.tenths,
+    };
+  }
+}
+
+/** One connection; `starts` are the moments from which the requests on their way count, oldest first. */
+interface Barrel {
+  socket: Socket;
+  starts: number[];
+}
+
+class Cannon {
+  readonly #order: LoadOrder;
+  readonly #ammunition: Ammunition;
+  readonly #ledger = new Ledger();
+  readonly #barrels = new Set<Barrel>();
+  /** told of every connection that has room for `room` more requests */
+  #onRoom: (barrel: Barrel, room: number) => void = () => undefined;
+  #over = false;
+
+  constructor(order: LoadOrder) {
+    this.#order = order;
+    this.#ammunition = ammunitionOf(order);
+  }
+
+  async run(): Promise<LoadResult> {
+    await Promise.all(Array.from({ length: this.#order.connections }, () => this.#connect()));
+    const result = await (this.#order.perSecond > 0 ? this.#open() : this.#closed());
+    this.#over = true;
+    for (const { socket } of this.#barrels) socket.destroy();
+    return result;
+  }
+
+  /** Every answer lets the next request go, for the time that was ordered or until the requests are used up. */
+  #closed(): Promise<LoadResult> {
+    const { warmUpMs, measureMs, pipelining } = this.#order;
+    const ledger = this.#ledger;
+    return new Promise((resolve) => {
+      let isUsedUp = false;
+      const end = (endMs: number): void => {
+        if (!ledger.counts) return;
+        ledger.counts = false;
+        clearTimeout(timer);
+        resolve(ledger.result(endMs));
+      };
+      this.#onRoom = (barrel, room) => {
+        if (!isUsedUp && ledger.counts && this.#fire(barrel, room, performance.now()) < room) isUsedUp = true;
+        if (isUsedUp && [...this.#barrels].every(({ starts }) => starts.length === 0)) end(Math.max(ledger.lastMs, ledger.beginMs));
+      };
+      let timer = setTimeout(() => {
+        ledger.beginMs = performance.now();
+        tell({ kind: "begin" });
+        timer = setTimeout(() => end(performance.now()), measureMs);
+      }, warmUpMs);
+      for (const barrel of this.#barrels) this.#onRoom(barrel, pipelining);
+    });
+  }
+
+  /** Requests leave by the schedule; one that finds no free connection waits for it, and its latency runs meanwhile. */
+  async #open(): Promise<LoadResult> {
+    const { warmUpMs, measureMs, perSecond } = this.#order;
+    const ledger = this.#ledger;
+    const startMs = performance.now() + TICK_MS;
+    const plan: Schedule = schedule(startMs, warmUpMs + measureMs, perSecond);
+    ledger.beginMs = startMs + warmUpMs;
+    const beginning = setTimeout(() => tell({ kind: "begin" }), warmUpMs);
+    const free = [...this.#barrels];
+    let next = 0;
+    let due = 0;
+    const fire = (): void => {
+      while (next < due && free.length > 0) {
+        if (this.#fire(free.pop() as Barrel, 1, plan.intendedMs(next)) === 0) due = next;
+        else next += 1;
+      }
+    };
+    this.#onRoom = (barrel) => {
+      free.push(barrel);
+      fire();
+    };
+    const endMs = startMs + warmUpMs + measureMs;
+    for (;;) {
+      const nowMs = performance.now();
+      due = plan.due(nowMs);
+      fire();
+      const isDone = next >= plan.total && free.length === this.#order.connections;
+      if (isDone || nowMs > endMs + PATIENCE_MS) break;
+      await new Promise((resolve) => setTimeout(resolve, TICK_MS));
+    }
+    clearTimeout(beginning);
+    ledger.failed += plan.total - next;
+    for (const { starts } of this.#barrels) for (const start of starts) ledger.fail(start);
+    return ledger.result(endMs);
+  }
+
+  /** @returns how many requests were left to be sent */
+  #fire(barrel: Barrel, room: number, startMs: number): number {
+    const volley = this.#ammunition.take(room);
+    if (volley === undefined) return 0;
+    if (startMs >= this.#ledger.beginMs) this.#ledger.sent += volley.count;
+    for (let shot = 0; shot < volley.count; shot += 1) barrel.starts.push(startMs);
+    barrel.socket.write(volley.bytes);
+    return volley.count;
+  }
+
+  async #connect(): Promise<void> {
+    const { host, port } = this.#order;
+    const barrel: Barrel = { socket: connect({ host, port, noDelay: true }), starts: [] };
+    await new Promise((resolve, reject) => barrel.socket.once("connect", resolve).once("error", reject));
+    this.#barrels.add(barrel);
+    this.#listen(barrel);
+  }
+
+  #listen(barrel: Barrel): void {
+    let answered = 0;
+    let nowMs = 0;
+    const reader = new AnswerReader((status) => {
+      this.#ledger.answer(status, barrel.starts.shift() as number, nowMs);
+      answered += 1;
+    });
+    barrel.socket.on("data", (piece: Buffer) => {
+      nowMs = performance.now();
+      answered = 0;
+      reader.read(piece);
+      if (answered > 0) this.#onRoom(barrel, answered);
+    });
+    barrel.socket.on("error", () => undefined);
+    barrel.socket.once("close", () => {
+      if (this.#over) return;
+      // What was on its way is lost; a new connection takes the place of this one.
+      const lost = barrel.starts.splice(0);
+      for (const start of lost) this.#ledger.fail(start);
+      const { host, port } = this.#order;
+      barrel.socket = connect({ host, port, noDelay: true });
+      this.#listen(barrel);
+      this.#onRoom(barrel, Math.max(1, lost.length));
+    });
+  }
+}
+
+process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+process.once("message", (order: LoadOrder) => {
+  const cannon = new Cannon(order);
+  tell({ kind: "ready" });
+  cannon.run().then(
+    // It stays until its parent has read what it used, and kills it.
+    (result) => tell({ kind: "end", result }),
+    (error: unknown) => tell({ kind: "broken", why: (error as Error).stack ?? String(error) }),
+  );
+});

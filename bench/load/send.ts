@@ -1,0 +1,80 @@
+import type { Bench } from "../scenario.ts";
+import type { Trial } from "../trials.ts";
+import type { Watched } from "../usage.ts";
+import { addresses, requestText } from "./ammunition.ts";
+import { CANNON, fire } from "./cannon.ts";
+import { answersOf, type LoadOrder, type TicketRequests } from "./order.ts";
+import { wrk, wrkCommand } from "./wrk.ts";
+
+/** What is sent to a server, whichever generator sends it. */
+export interface Volley {
+  readonly host: string;
+  readonly port: number;
+  readonly requests: { readonly kind: "same"; readonly method: "GET" | "POST"; readonly path: string } | TicketRequests;
+  readonly connections: number;
+  readonly pipelining: number;
+  readonly seconds: number;
+}
+
+export interface Sent extends Trial {
+  /** answers with a status above 399 */
+  readonly refused: number;
+  readonly failed: number;
+}
+
+const pathsOf = function* (requests: Volley["requests"]): Generator<string> {
+  if (requests.kind === "same") yield requests.path;
+  else for (const address of addresses(requests)) yield `/buy/${address}`;
+};
+
+export const orderOf = (volley: Volley, warmUpMs: number, perSecond = 0): LoadOrder => {
+  const { host, port, requests, connections, pipelining, seconds } = volley;
+  return {
+    host,
+    port,
+    connections,
+    pipelining,
+    warmUpMs,
+    measureMs: seconds * 1_000,
+    perSecond,
+    requests: requests.kind === "same" ? { kind: "same", text: requestText(requests.method, requests.path, `${host}:${port}`) } : requests,
+  };
+};
+
+const withWrk = async (volley: Volley, watched: Watched, folder: string): Promise<Sent> => {
+  const { host, port, requests, connections, pipelining, seconds } = volley;
+  const method = requests.kind === "same" ? requests.method : "POST";
+  const result = await wrk(
+    { url: `http://${host}:${port}`, method, paths: pathsOf(requests), connections, pipelining, seconds, folder },
+    watched,
+  );
+  return {
+    seconds: result.seconds,
+    count: result.answered,
+    refused: result.above399,
+    failed: result.failed,
+    cpuSeconds: result.cpuSeconds,
+  };
+};
+
+/** Time for the cannon's own code to be compiled; the servers are warm by then. */
+const OWN_WARM_UP_MS = 500;
+
+const withCannon = async (volley: Volley, watched: Watched): Promise<Sent> => {
+  const { result, cpuSeconds } = await fire(orderOf(volley, OWN_WARM_UP_MS), watched);
+  const refused = Object.entries(result.answered).reduce((sum, [status, count]) => sum + (Number(status) > 399 ? count : 0), 0);
+  return { seconds: result.seconds, count: answersOf(result), refused, failed: result.failed, cpuSeconds };
+};
+
+/** Closed loop: as many answers as the server gives. wrk where it is installed, because it costs least; else the cannon. */
+export const send = async (bench: Bench, volley: Volley, watched: Watched, folder: string): Promise<Sent> => {
+  bench.goOn();
+  const sent = bench.wrk === undefined ? await withCannon(volley, watched) : await withWrk(volley, watched, folder);
+  if (sent.failed > sent.count / 1_000) throw new Error(`${sent.failed} of ${sent.count} requests had no answer`);
+  return sent;
+};
+
+export const generatorOf = (bench: Bench, volley: Pick<Volley, "connections" | "pipelining">): string =>
+  bench.wrk === undefined
+    ? `${CANNON} -c${volley.connections}${volley.pipelining > 1 ? `, pipelined ${volley.pipelining}` : ""}`
+    : wrkCommand(volley);

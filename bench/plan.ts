@@ -1,0 +1,19 @@
+import type { Scenario } from "./scenario.ts";
+import { decide } from "./scenarios/decide.ts";
+import { refuse } from "./scenarios/refuse.ts";
+import { shard } from "./scenarios/shard.ts";
+
+/** In the order in which they are run and shown. */
+export const SCENARIOS: readonly Scenario[] = [refuse, decide, shard];
+
+/** `refuse` asks for all of refuse's entries, `refuse.soldOut` for that one and what is below it. */
+export const isAsked = (asked: readonly string[], entry: string): boolean =>
+  asked.length === 0 || asked.some((name) => entry === name || entry.startsWith(`${name}.`));
+
+/** @throws Error if a name asks for nothing */
+export const planOf = (asked: readonly string[], scenarios = SCENARIOS): readonly Scenario[] => {
+  const all = scenarios.flatMap(({ entries }) => entries);
+  for (const name of asked)
+    if (!all.some((entry) => isAsked([name], entry))) throw new Error(`no scenario ${name}; there are ${all.join(", ")}`);
+  return scenarios.filter(({ entries }) => entries.some((entry) => isAsked(asked, entry)));
+};

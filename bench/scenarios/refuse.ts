@@ -1,0 +1,228 @@
+import { signTicket } from "../../gateway/index.ts";
+import { keysOf, requestText } from "../load/ammunition.ts";
+import { autocannonCommand, autocannonLoad, type AutocannonOrder } from "../load/autocannon.ts";
+import { latency, latencyCurve } from "../load/latency.ts";
+import { generatorOf, send, type Sent, type Volley } from "../load/send.ts";
+import { entryOf, type Entry } from "../results.ts";
+import type { Bench, Scenario } from "../scenario.ts";
+import { bareAnswerOf, rawAnswer, statusOf } from "../servers/answer-bytes.ts";
+import { startBare, type Bare } from "../servers/bare.ts";
+import { startFront, type Front } from "../servers/front.ts";
+import { expectTold, toldSince } from "../servers/told.ts";
+import { compared, interleaved } from "../trials.ts";
+import { memoryOf, type Watched } from "../usage.ts";
+
+/** Refusals: what nearly everybody hears. Each is a request that the gateway answers without asking Redis. */
+interface Kind {
+  readonly entry: string;
+  readonly what: string;
+  readonly status: number;
+  readonly code: string;
+  path(front: Front): string;
+}
+
+const SALE = "refuse";
+const OPEN_SALE = "refuse-open";
+const DAY_MS = 86_400_000;
+const CONNECTIONS = 64;
+const PIPELINED = 16;
+/** autocannon needs this much to keep two servers busy (DESIGN 13). */
+const AUTOCANNON = { method: "POST", connections: 64, pipelining: 32, workers: 2 } as const;
+const WARM_UP_S = 1;
+/** The latencies are taken at half of the peak, but not at more than half of what the cannon itself can send. */
+const MOST_ARRIVALS = 15_000;
+
+const ticketOf = (front: Front, saleId: string, uid: string): string =>
+  signTicket(keysOf(front.ticketKeys), { saleId, uid, expiresAtMs: Date.now() + DAY_MS });
+
+/** The last character of the signature is another one: everything but the signature is right. */
+const forged = (ticket: string): string => ticket.slice(0, -1) + (ticket.endsWith("A") ? "B" : "A");
+
+const KINDS: readonly Kind[] = [
+  {
+    entry: "refuse.soldOut",
+    what: "a buyer who holds nothing asks a sale that is sold out",
+    status: 409,
+    code: "sold_out",
+    path: (front) => `/buy/${ticketOf(front, SALE, "late")}`,
+  },
+  {
+    entry: "refuse.rateLimited",
+    what: "a buyer asks an open sale far more often than a buyer may",
+    status: 429,
+    code: "rate_limited",
+    path: (front) => `/buy/${ticketOf(front, OPEN_SALE, "often")}`,
+  },
+  {
+    entry: "refuse.badTicket",
+    what: "a ticket with a forged signature, for an open sale",
+    status: 401,
+    code: "ticket_invalid",
+    path: (front) => `/buy/${forged(ticketOf(front, OPEN_SALE, "forger"))}`,
+  },
+];
+
+/** Asks until the gateway refuses as it should: the sold-out flag takes a moment, the bucket some tokens. */
+const firstRefusal = async (front: Front, kind: Kind, path: string): Promise<string> => {
+  const request = requestText("POST", path, `${front.host}:${front.port}`);
+  for (let tries = 0; tries < 200; tries += 1) {
+    const answer = await rawAnswer(front.port, request);
+    if (statusOf(answer) === kind.status && answer.includes(`"${kind.code}"`)) return answer;
+    await new Promise((resolve) => setTimeout(resolve, kind.code === "rate_limited" ? 0 : 25));
+  }
+  throw new Error(`the gateway never answered ${kind.code}`);
+};
+
+interface Stage {
+  readonly bench: Bench;
+  readonly front: Front;
+  readonly bare: Bare;
+  readonly kind: Kind;
+  readonly path: string;
+  readonly watched: Watched;
+}
+
+/** Every answer of a run must be a refusal; a few tokens come back to a bucket meanwhile. */
+const checked = (sent: Sent): Sent => {
+  if (sent.refused < sent.count * 0.999) throw new Error(`${sent.count - sent.refused} of ${sent.count} answers were no refusals`);
+  return sent;
+};
+
+const withPipelining = async ({ bench, front, bare, kind, path, watched }: Stage, pipelining: number): Promise<Entry> => {
+  const how = pipelining > 1 ? `${pipelining} on their way on each connection` : "one at a time on each connection";
+  const volley = (seconds: number): Omit<Volley, "port"> => ({
+    host: front.host,
+    requests: { kind: "same", method: "POST", path },
+    connections: CONNECTIONS,
+    pipelining,
+    seconds,
+  });
+  const side = (name: string, port: number, pids: Watched, seconds: number): Promise<Sent> => {
+    bench.step(`${kind.code}, ${how}: ${name}`);
+    return send(bench, { ...volley(seconds), port }, pids, front.run.folder).then(checked);
+  };
+  await side("warm-up", front.port, watched, WARM_UP_S);
+  await side("warm-up of the reference", bare.port, bare.watched, WARM_UP_S);
+  const before = await front.told();
+  const outcome = await interleaved({
+    runs: bench.runs,
+    ours: () => side("ours", front.port, watched, bench.runSeconds),
+    reference: () => side("bare", bare.port, bare.watched, bench.runSeconds),
+  });
+  expectTold(toldSince(await front.told(), before), [kind.code]);
+  const generator = generatorOf(bench, { connections: CONNECTIONS, pipelining });
+  bench.ceiling(generator, outcome.referencePerSecond ?? 0);
+  const entry = entryOf({
+    ...outcome,
+    what: `${kind.what}; ${how}`,
+    unit: "refusals",
+    reference: "bare uWebSockets.js, the same bytes, as many processes",
+    generator,
+    memoryBytes: await memoryOf(watched),
+  });
+  if (pipelining > 1) return entry;
+  const perSecond = Math.min(outcome.perSecond / 2, MOST_ARRIVALS);
+  bench.step(`${kind.code}: latency at ${Math.round(perSecond)} a second`);
+  const [mine, theirs] = [
+    await latency({ ...volley(bench.runSeconds), port: front.port }, perSecond, watched),
+    await latency({ ...volley(bench.runSeconds), port: bare.port }, perSecond, bare.watched),
+  ];
+  return {
+    ...entry,
+    latencyPerSecond: perSecond,
+    p50Ms: mine.p50Ms,
+    p99Ms: mine.p99Ms,
+    referenceP50Ms: theirs.p50Ms,
+    referenceP99Ms: theirs.p99Ms,
+    curves: [
+      latencyCurve([
+        { name: "ours", latency: mine },
+        { name: "bare", latency: theirs },
+      ]),
+    ],
+  };
+};
+
+const byAutocannon = async ({ bench, front, bare, kind, path, watched }: Stage): Promise<Entry> => {
+  const order = (port: number, seconds: number): AutocannonOrder => ({
+    ...AUTOCANNON,
+    url: `http://${front.host}:${port}${path}`,
+    seconds,
+  });
+  const side = (name: string, port: number, pids: Watched, seconds: number): Promise<Sent> => {
+    bench.goOn();
+    bench.step(`autocannon, ${kind.code}: ${name}`);
+    return autocannonLoad(order(port, seconds), pids).then(checked);
+  };
+  await side("warm-up", front.port, watched, WARM_UP_S);
+  const before = await front.told();
+  const ours = [];
+  const reference = [];
+  for (let run = 0; run < bench.runs; run += 1) {
+    ours.push(await side("ours", front.port, watched, bench.runSeconds));
+    reference.push(await side("bare", bare.port, bare.watched, bench.runSeconds));
+  }
+  expectTold(toldSince(await front.told(), before), [kind.code]);
+  const outcome = compared(ours, reference);
+  const generator = autocannonCommand(order(0, 0));
+  bench.ceiling(generator, outcome.referencePerSecond ?? 0);
+  return entryOf({
+    ...outcome,
+    generatorBusy: outcome.generatorBusy === null ? null : outcome.generatorBusy / AUTOCANNON.workers,
+    what: `${kind.what}; autocannon and the gateway share the machine`,
+    unit: "refusals",
+    reference: "bare uWebSockets.js, the same bytes, as many processes",
+    generator,
+    memoryBytes: await memoryOf(watched),
+  });
+};
+
+const openSales = async (front: Front): Promise<void> => {
+  await front.openSale(SALE, 1);
+  await front.openSale(OPEN_SALE, 1_000);
+  // The only unit is sold, then the flag stands.
+  const first = await rawAnswer(front.port, requestText("POST", `/buy/${ticketOf(front, SALE, "first")}`, front.host));
+  if (statusOf(first) !== 202) throw new Error(`the only unit was not sold: ${first}`);
+  front.flag([SALE]);
+};
+
+const AUTOCANNON_ENTRY = "refuse.autocannon";
+const single = (entry: string): string => `${entry}.single`;
+
+const measure = async (bench: Bench, processes: number, entries: Record<string, Entry>): Promise<void> => {
+  const front = await startFront({ ...bench, say: (line) => bench.step(line), shards: 1, processes, appendfsync: "always" });
+  try {
+    await openSales(front);
+    const watched = await front.watched();
+    const ours = watched["gateway"]?.length ?? 0;
+    for (const kind of KINDS) {
+      const wanted = processes === 1 ? [kind.entry, single(kind.entry)].filter((entry) => bench.wants(entry)) : [];
+      if (processes === 0 && kind === KINDS[0]) wanted.push(AUTOCANNON_ENTRY);
+      if (wanted.length === 0) continue;
+      const path = kind.path(front);
+      // The gateway's first process only looks after the others.
+      const bare = await startBare(front.run, bareAnswerOf(await firstRefusal(front, kind, path)), ours - 1);
+      const stage: Stage = { bench, front, bare, kind, path, watched };
+      for (const entry of wanted)
+        entries[entry] =
+          entry === AUTOCANNON_ENTRY ? await byAutocannon(stage) : await withPipelining(stage, entry === kind.entry ? PIPELINED : 1);
+      await bare.stop();
+    }
+  } finally {
+    await front.stop();
+  }
+};
+
+/**
+ * What a core can refuse: one gateway process against one bare one, so that the generator has the other core. And
+ * autocannon against the default, one process a core.
+ */
+export const refuse: Scenario = {
+  entries: [...KINDS.flatMap(({ entry }) => [entry, single(entry)]), AUTOCANNON_ENTRY],
+  run: async (bench) => {
+    const entries: Record<string, Entry> = {};
+    if (refuse.entries.some((entry) => entry !== AUTOCANNON_ENTRY && bench.wants(entry))) await measure(bench, 1, entries);
+    if (bench.wants(AUTOCANNON_ENTRY)) await measure(bench, 0, entries);
+    return entries;
+  },
+};
