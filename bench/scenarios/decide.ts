@@ -9,10 +9,11 @@ import { startFront, type Front } from "../servers/front.ts";
 import { expectTold, toldSince } from "../servers/told.ts";
 import { interleaved } from "../trials.ts";
 import { memoryOf, type Watched } from "../usage.ts";
+import { newBuyers } from "./buyers.ts";
 
 /** Decisions: every buyer buys once and wins; answered `202 reserved` when the shard has it, on disk with `always`. */
-export const SALE = "decide";
-export const DECIDE_CONNECTIONS = 128;
+const SALE = "decide";
+const CONNECTIONS = 128;
 /** Buyers made for each second of a run: more than this machine's cores could decide. */
 const BUYERS_A_SECOND = 80_000;
 const UNITS = 100_000_000;
@@ -23,20 +24,12 @@ const MODES = [
   { entry: "decide.everysec", appendfsync: "everysec", durability: "Redis appendfsync everysec: up to a second of answers can be lost" },
 ] as const;
 
-let series = 0;
-
-/** Requests of buyers who never bought before. */
-export const newBuyers = (front: Pick<Front, "ticketKeys">, count: number, saleId = SALE, headers = ""): Volley["requests"] => {
-  series += 1;
-  return { kind: "tickets", keys: front.ticketKeys, saleId, prefix: `b${series}-`, count, headers };
-};
-
 /** Every answer of a run must be a win, and Redis must have as many units less. */
 const checked = async (front: Front, leftBefore: number, sent: Sent): Promise<Sent> => {
   const sold = leftBefore - (await front.left(SALE));
   if (sent.refused > 0) throw new Error(`${sent.refused} of ${sent.count} answers were refusals`);
   // What was on its way when the generator stopped was sold too.
-  if (sold < sent.count || sold > sent.count + DECIDE_CONNECTIONS)
+  if (sold < sent.count || sold > sent.count + CONNECTIONS)
     throw new Error(`${sent.count} answers of reserved, but ${sold} units were sold: buyers came twice`);
   return sent;
 };
@@ -52,8 +45,8 @@ const measure = async (bench: Bench, front: Front, mode: (typeof MODES)[number])
   const volley = (port: number, seconds: number): Volley => ({
     host: front.host,
     port,
-    requests: newBuyers(front, BUYERS_A_SECOND * seconds),
-    connections: DECIDE_CONNECTIONS,
+    requests: newBuyers(front.ticketKeys, SALE, BUYERS_A_SECOND * seconds),
+    connections: CONNECTIONS,
     pipelining: 1,
     seconds,
   });
@@ -72,7 +65,7 @@ const measure = async (bench: Bench, front: Front, mode: (typeof MODES)[number])
     reference: () => side("bare", bare.port, bare.watched, bench.runSeconds),
   });
   expectTold(toldSince(await front.told(), before), ["reserved"], 1);
-  const generator = generatorOf(bench, { connections: DECIDE_CONNECTIONS, pipelining: 1 });
+  const generator = generatorOf(bench, { connections: CONNECTIONS, pipelining: 1 });
   bench.ceiling(generator, outcome.referencePerSecond ?? 0);
 
   const perSecond = outcome.perSecond / 2;

@@ -1,16 +1,16 @@
 import { signTicket } from "../../gateway/index.ts";
 import { keysOf, requestText } from "../load/ammunition.ts";
 import { autocannonCommand, autocannonLoad, type AutocannonOrder } from "../load/autocannon.ts";
-import { latency, latencyCurve } from "../load/latency.ts";
-import { generatorOf, send, type Sent, type Volley } from "../load/send.ts";
+import type { Sent } from "../load/send.ts";
 import { entryOf, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
 import { bareAnswerOf, rawAnswer, statusOf } from "../servers/answer-bytes.ts";
-import { startBare, type Bare } from "../servers/bare.ts";
+import { startBare } from "../servers/bare.ts";
 import { startFront, type Front } from "../servers/front.ts";
 import { expectTold, toldSince } from "../servers/told.ts";
-import { compared, interleaved } from "../trials.ts";
+import { compared } from "../trials.ts";
 import { memoryOf, type Watched } from "../usage.ts";
+import { againstBare, BARE, checked, type Repeated } from "./against-bare.ts";
 
 /** Refusals: what nearly everybody hears. Each is a request that the gateway answers without asking Redis. */
 interface Kind {
@@ -24,13 +24,10 @@ interface Kind {
 const SALE = "refuse";
 const OPEN_SALE = "refuse-open";
 const DAY_MS = 86_400_000;
-const CONNECTIONS = 64;
 const PIPELINED = 16;
 /** autocannon needs this much to keep two servers busy (DESIGN 13). */
 const AUTOCANNON = { method: "POST", connections: 64, pipelining: 32, workers: 2 } as const;
 const WARM_UP_S = 1;
-/** The latencies are taken at half of the peak, but not at more than half of what the cannon itself can send. */
-const MOST_ARRIVALS = 15_000;
 
 const ticketOf = (front: Front, saleId: string, uid: string): string =>
   signTicket(keysOf(front.ticketKeys), { saleId, uid, expiresAtMs: Date.now() + DAY_MS });
@@ -73,86 +70,16 @@ const firstRefusal = async (front: Front, kind: Kind, path: string): Promise<str
   throw new Error(`the gateway never answered ${kind.code}`);
 };
 
-interface Stage {
-  readonly bench: Bench;
-  readonly front: Front;
-  readonly bare: Bare;
-  readonly kind: Kind;
-  readonly path: string;
-  readonly watched: Watched;
-}
-
-/** Every answer of a run must be a refusal; a few tokens come back to a bucket meanwhile. */
-const checked = (sent: Sent): Sent => {
-  if (sent.refused < sent.count * 0.999) throw new Error(`${sent.count - sent.refused} of ${sent.count} answers were no refusals`);
-  return sent;
-};
-
-const withPipelining = async ({ bench, front, bare, kind, path, watched }: Stage, pipelining: number): Promise<Entry> => {
-  const how = pipelining > 1 ? `${pipelining} on their way on each connection` : "one at a time on each connection";
-  const volley = (seconds: number): Omit<Volley, "port"> => ({
-    host: front.host,
-    requests: { kind: "same", method: "POST", path },
-    connections: CONNECTIONS,
-    pipelining,
-    seconds,
-  });
-  const side = (name: string, port: number, pids: Watched, seconds: number): Promise<Sent> => {
-    bench.step(`${kind.code}, ${how}: ${name}`);
-    return send(bench, { ...volley(seconds), port }, pids, front.run.folder).then(checked);
-  };
-  await side("warm-up", front.port, watched, WARM_UP_S);
-  await side("warm-up of the reference", bare.port, bare.watched, WARM_UP_S);
-  const before = await front.told();
-  const outcome = await interleaved({
-    runs: bench.runs,
-    ours: () => side("ours", front.port, watched, bench.runSeconds),
-    reference: () => side("bare", bare.port, bare.watched, bench.runSeconds),
-  });
-  expectTold(toldSince(await front.told(), before), [kind.code]);
-  const generator = generatorOf(bench, { connections: CONNECTIONS, pipelining });
-  bench.ceiling(generator, outcome.referencePerSecond ?? 0);
-  const entry = entryOf({
-    ...outcome,
-    what: `${kind.what}; ${how}`,
-    unit: "refusals",
-    reference: "bare uWebSockets.js, the same bytes, as many processes",
-    generator,
-    memoryBytes: await memoryOf(watched),
-  });
-  if (pipelining > 1) return entry;
-  const perSecond = Math.min(outcome.perSecond / 2, MOST_ARRIVALS);
-  bench.step(`${kind.code}: latency at ${Math.round(perSecond)} a second`);
-  const [mine, theirs] = [
-    await latency({ ...volley(bench.runSeconds), port: front.port }, perSecond, watched),
-    await latency({ ...volley(bench.runSeconds), port: bare.port }, perSecond, bare.watched),
-  ];
-  return {
-    ...entry,
-    latencyPerSecond: perSecond,
-    p50Ms: mine.p50Ms,
-    p99Ms: mine.p99Ms,
-    referenceP50Ms: theirs.p50Ms,
-    referenceP99Ms: theirs.p99Ms,
-    curves: [
-      latencyCurve([
-        { name: "ours", latency: mine },
-        { name: "bare", latency: theirs },
-      ]),
-    ],
-  };
-};
-
-const byAutocannon = async ({ bench, front, bare, kind, path, watched }: Stage): Promise<Entry> => {
+const byAutocannon = async ({ bench, front, bare, name, what, unit, path, code, watched }: Repeated): Promise<Entry> => {
   const order = (port: number, seconds: number): AutocannonOrder => ({
     ...AUTOCANNON,
     url: `http://${front.host}:${port}${path}`,
     seconds,
   });
-  const side = (name: string, port: number, pids: Watched, seconds: number): Promise<Sent> => {
+  const side = (who: string, port: number, pids: Watched, seconds: number): Promise<Sent> => {
     bench.goOn();
-    bench.step(`autocannon, ${kind.code}: ${name}`);
-    return autocannonLoad(order(port, seconds), pids).then(checked);
+    bench.step(`autocannon, ${name}: ${who}`);
+    return autocannonLoad(order(port, seconds), pids).then((sent) => checked(sent, true));
   };
   await side("warm-up", front.port, watched, WARM_UP_S);
   const before = await front.told();
@@ -162,16 +89,16 @@ const byAutocannon = async ({ bench, front, bare, kind, path, watched }: Stage):
     ours.push(await side("ours", front.port, watched, bench.runSeconds));
     reference.push(await side("bare", bare.port, bare.watched, bench.runSeconds));
   }
-  expectTold(toldSince(await front.told(), before), [kind.code]);
+  expectTold(toldSince(await front.told(), before), [code ?? ""]);
   const outcome = compared(ours, reference);
   const generator = autocannonCommand(order(0, 0));
   bench.ceiling(generator, outcome.referencePerSecond ?? 0);
   return entryOf({
     ...outcome,
     generatorBusy: outcome.generatorBusy === null ? null : outcome.generatorBusy / AUTOCANNON.workers,
-    what: `${kind.what}; autocannon and the gateway share the machine`,
-    unit: "refusals",
-    reference: "bare uWebSockets.js, the same bytes, as many processes",
+    what: `${what}; autocannon and the gateway share the machine`,
+    unit,
+    reference: BARE,
     generator,
     memoryBytes: await memoryOf(watched),
   });
@@ -202,10 +129,23 @@ const measure = async (bench: Bench, processes: number, entries: Record<string, 
       const path = kind.path(front);
       // The gateway's first process only looks after the others.
       const bare = await startBare(front.run, bareAnswerOf(await firstRefusal(front, kind, path)), ours - 1);
-      const stage: Stage = { bench, front, bare, kind, path, watched };
+      const { what, code } = kind;
+      const shared = {
+        bench,
+        front,
+        bare,
+        watched,
+        name: code,
+        what,
+        code,
+        unit: "refusals",
+        method: "POST",
+        path,
+        isRefusal: true,
+      } as const;
       for (const entry of wanted)
         entries[entry] =
-          entry === AUTOCANNON_ENTRY ? await byAutocannon(stage) : await withPipelining(stage, entry === kind.entry ? PIPELINED : 1);
+          entry === AUTOCANNON_ENTRY ? await byAutocannon(shared) : await againstBare(shared, entry === kind.entry ? PIPELINED : 1);
       await bare.stop();
     }
   } finally {

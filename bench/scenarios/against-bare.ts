@@ -1,0 +1,99 @@
+import { latency, latencyCurve } from "../load/latency.ts";
+import { generatorOf, send, type Sent, type Volley } from "../load/send.ts";
+import { entryOf, type Entry } from "../results.ts";
+import type { Bench } from "../scenario.ts";
+import type { Bare } from "../servers/bare.ts";
+import type { Front } from "../servers/front.ts";
+import { expectTold, toldSince } from "../servers/told.ts";
+import { interleaved } from "../trials.ts";
+import { memoryOf, type Watched } from "../usage.ts";
+
+/** One request that is answered in the tick in which it comes, sent again and again to the engine and to a bare server. */
+export interface Repeated {
+  readonly bench: Bench;
+  readonly front: Front;
+  readonly bare: Bare;
+  readonly watched: Watched;
+  /** for the progress line */
+  readonly name: string;
+  readonly what: string;
+  readonly unit: string;
+  readonly method: "GET" | "POST";
+  readonly path: string;
+  /** the gateway's own count must show nothing else; undefined: it does not count these */
+  readonly code: string | undefined;
+  /** the answers have a status above 399 */
+  readonly isRefusal: boolean;
+}
+
+const CONNECTIONS = 64;
+const WARM_UP_S = 1;
+/** The latencies are taken at half of the peak, but not at more than half of what the cannon itself can send. */
+const MOST_ARRIVALS = 15_000;
+/** A few tokens come back to a bucket in the meantime. */
+const MOST_OTHERS = 0.001;
+
+export const BARE = "bare uWebSockets.js, the same bytes, as many processes";
+
+/** @throws Error if more than a few answers were of the other kind */
+export const checked = (sent: Sent, isRefusal: boolean): Sent => {
+  const others = isRefusal ? sent.count - sent.refused : sent.refused;
+  if (others > sent.count * MOST_OTHERS) throw new Error(`${others} of ${sent.count} answers were ${isRefusal ? "no " : ""}refusals`);
+  return sent;
+};
+
+/** @param pipelining requests on their way on each connection */
+export const againstBare = async (repeated: Repeated, pipelining: number): Promise<Entry> => {
+  const { bench, front, bare, watched, name, method, path, code, isRefusal } = repeated;
+  const how = pipelining > 1 ? `${pipelining} on their way on each connection` : "one at a time on each connection";
+  const volley = (port: number, seconds: number): Volley => ({
+    host: front.host,
+    port,
+    requests: { kind: "same", method, path },
+    connections: CONNECTIONS,
+    pipelining,
+    seconds,
+  });
+  const side = async (who: string, port: number, pids: Watched, seconds: number): Promise<Sent> => {
+    bench.step(`${name}, ${how}: ${who}`);
+    return checked(await send(bench, volley(port, seconds), pids, front.run.folder), isRefusal);
+  };
+  await side("warm-up", front.port, watched, WARM_UP_S);
+  await side("warm-up of the reference", bare.port, bare.watched, WARM_UP_S);
+  const before = await front.told();
+  const outcome = await interleaved({
+    runs: bench.runs,
+    ours: () => side("ours", front.port, watched, bench.runSeconds),
+    reference: () => side("bare", bare.port, bare.watched, bench.runSeconds),
+  });
+  if (code !== undefined) expectTold(toldSince(await front.told(), before), [code]);
+  const generator = generatorOf(bench, { connections: CONNECTIONS, pipelining });
+  bench.ceiling(generator, outcome.referencePerSecond ?? 0);
+  const entry = entryOf({
+    ...outcome,
+    what: `${repeated.what}; ${how}`,
+    unit: repeated.unit,
+    reference: BARE,
+    generator,
+    memoryBytes: await memoryOf(watched),
+  });
+  if (pipelining > 1) return entry;
+  const perSecond = Math.min(outcome.perSecond / 2, MOST_ARRIVALS);
+  bench.step(`${name}: latency at ${Math.round(perSecond)} a second`);
+  const mine = await latency(volley(front.port, bench.runSeconds), perSecond, watched);
+  const theirs = await latency(volley(bare.port, bench.runSeconds), perSecond, bare.watched);
+  return {
+    ...entry,
+    latencyPerSecond: perSecond,
+    p50Ms: mine.p50Ms,
+    p99Ms: mine.p99Ms,
+    referenceP50Ms: theirs.p50Ms,
+    referenceP99Ms: theirs.p99Ms,
+    curves: [
+      latencyCurve([
+        { name: "ours", latency: mine },
+        { name: "bare", latency: theirs },
+      ]),
+    ],
+  };
+};
