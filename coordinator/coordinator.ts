@@ -10,7 +10,7 @@ import { StreamConfigError } from "./log/stream.ts";
 import { createMetrics, type CoordinatorMetrics } from "./metrics.ts";
 import type { Config } from "./program/config.ts";
 import { noCrashPoints, type CrashPoints } from "./program/crash-points.ts";
-import { connectNatsUntil, connectRedis } from "./program/connect.ts";
+import { connectNatsUntil, connectShard, connectShards } from "./program/connect.ts";
 import type { Log } from "./program/log.ts";
 import { systemClock, systemRandom } from "./program/system.ts";
 import type { Clock, Random } from "./protocol/ports.ts";
@@ -81,10 +81,16 @@ export const runCoordinator = async (options: CoordinatorOptions): Promise<void>
   });
   let missing = (): readonly string[] => ["broker"];
   let keepers: readonly Keeper[] = [];
-  const messageServers = new Map(unique(config.REDIS_SHARDS).map((url) => [url, connectMessages(url, log)]));
+  // Own connections: a call of the API never waits behind a rebuild's commands.
+  const messageRedis = connectShards(config.REDIS_SHARDS, {
+    name: "coordinator-messages",
+    log,
+    commandTimeoutMs: COMMAND_TIMEOUT_MS,
+    batching: true,
+  });
   const messages = messageService({
     config,
-    redis: config.REDIS_SHARDS.map((url) => messageServers.get(url) as Redis),
+    redis: messageRedis,
     leases: { holds: (shard) => keepers[shard]?.holdsLease === true },
     registry: metrics.registry,
     log,
@@ -107,7 +113,7 @@ export const runCoordinator = async (options: CoordinatorOptions): Promise<void>
     options.stop.removeEventListener("abort", end);
     await delivering;
     await page.close();
-    for (const redis of messageServers.values()) redis.disconnect();
+    for (const redis of unique(messageRedis)) redis.disconnect();
   }
   if (failed.signal.aborted) throw failed.signal.reason;
 };
@@ -155,22 +161,19 @@ const keepAll = async (
   for (const redis of unique(keepers.map(({ shard }) => redisOf(shard)))) redis.disconnect();
 };
 
-/** Own connections: a call of the API never waits behind a rebuild's commands. */
-const connectMessages = (url: string, log: Log): Redis =>
-  connectRedis(url, { name: "coordinator-messages", log, commandTimeoutMs: COMMAND_TIMEOUT_MS, batching: true });
-
 const openShards = (options: CoordinatorOptions, metrics: CoordinatorMetrics, broker: Broker): Shards => {
   const { config, log, clock = systemClock, random = systemRandom, points = noCrashPoints } = options;
   const urls = config.REDIS_SHARDS;
-  const connect = (url: string, name: string, commandTimeoutMs: number): Redis => connectRedis(url, { name, log, commandTimeoutMs });
-  const servers = new Map(unique(urls).map((url) => [url, connect(url, "coordinator", COMMAND_TIMEOUT_MS)]));
+  const servers = connectShards(urls, { name: "coordinator", log, commandTimeoutMs: COMMAND_TIMEOUT_MS });
   const redisOf = (shard: number): Redis => {
-    const redis = servers.get(urls[shard] ?? "");
+    const redis = servers[shard];
     if (redis === undefined) throw new Error(`shard ${shard} is not configured`);
     return redis;
   };
   const keepers = urls.map((url, shard) => {
-    const store = createShardStore(shard, redisOf(shard), () => connect(url, `coordinator-outbox-${shard}`, READ_TIMEOUT_MS));
+    const store = createShardStore(shard, redisOf(shard), () =>
+      connectShard(url, shard, { name: `coordinator-outbox-${shard}`, log, commandTimeoutMs: READ_TIMEOUT_MS }),
+    );
     const keeper = new Keeper({
       shard,
       leaseMs: config.DOORBUSTER_LEASE_MS,

@@ -125,7 +125,7 @@ beforeAll(async () => {
     if (source === "lua") for (const key of keysOf(command)) touched.get(running ?? "")?.add(key);
   });
   const recorder = (name: string): ScriptRedis => ({
-    script: redis.script.bind(redis),
+    eval: redis.eval.bind(redis),
     evalsha: ((sha: string, count: number, ...rest: (string | number)[]) => {
       sent.set(name, { keys: rest.slice(0, count).map(String), args: rest.slice(count).map(String) });
       return redis.evalsha(sha, count, ...rest);

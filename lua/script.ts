@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { Redis } from "ioredis";
 
 /** The part of a connection that the scripts use. */
-export type ScriptRedis = Pick<Redis, "evalsha" | "script">;
+export type ScriptRedis = Pick<Redis, "evalsha" | "eval">;
 
 export interface Script {
   readonly name: string;
@@ -16,7 +16,8 @@ const isMissing = (error: unknown): boolean => error instanceof Error && error.m
 
 /**
  * Loads `lua/<name>.lua` from beside this module. `run` sends EVALSHA and, only if the server says that it does not
- * have the script (so it did nothing), loads it and sends again. A lost answer is an error, never a second sending.
+ * have the script (so it did nothing), sends the script itself, which also leaves it there: EVAL goes where the keys
+ * are, SCRIPT LOAD in a cluster does not. A lost answer is an error, never a second sending.
  */
 export const loadScript = (name: string): Script => {
   const source = readFileSync(new URL(`./${name}.lua`, import.meta.url), "utf8");
@@ -30,8 +31,7 @@ export const loadScript = (name: string): Script => {
         return await redis.evalsha(sha, keys.length, ...keys, ...args);
       } catch (error) {
         if (!isMissing(error)) throw error;
-        await redis.script("LOAD", source);
-        return await redis.evalsha(sha, keys.length, ...keys, ...args);
+        return await redis.eval(source, keys.length, ...keys, ...args);
       }
     },
   };

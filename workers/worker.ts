@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import { Events, type NatsConnection } from "nats";
-import { connectNats, connectRedis, systemClock, type Config, type CrashPoints, type Log } from "../coordinator/program/index.ts";
+import { connectNats, connectShard, systemClock, type Config, type CrashPoints, type Log } from "../coordinator/program/index.ts";
 import { Alarm } from "./alarm.ts";
 import { applyObserver } from "./apply-observer.ts";
 import { postgresApplyStore } from "./apply/postgres.ts";
@@ -82,7 +82,7 @@ export const runWorker = async ({ config, log, stop, points, ready }: WorkerOpti
   const clock = systemClock;
   const faults = faultLog(log, clock);
   const redises: readonly Redis[] = config.REDIS_SHARDS.map((url, shard) =>
-    connectRedis(url, { name: `doorbuster-worker-${shard}`, log, commandTimeoutMs: REDIS_COMMAND_MS }),
+    connectShard(url, shard, { name: `doorbuster-worker-${shard}`, log, commandTimeoutMs: REDIS_COMMAND_MS }),
   );
   const database = await connectDatabase({ url: config.DATABASE_URL, pool: config.DOORBUSTER_DATABASE_POOL, name: "doorbuster-worker" });
   const connection = await connectNats(config, "doorbuster-worker");

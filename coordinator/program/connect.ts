@@ -1,7 +1,10 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { Redis } from "ioredis";
+import { Redis, type RedisOptions as AnyRedisOptions } from "ioredis";
 import { connect, type ConnectionOptions, type NatsConnection } from "nats";
+import { slotKeyOf } from "../protocol/shard-map.ts";
 import type { Log } from "./log.ts";
+import { clusterAddress, withoutCredentials } from "./redis-address.ts";
+import { slotConnection } from "./redis-cluster.ts";
 
 export interface RedisOptions {
   /** shown by CLIENT LIST */
@@ -16,12 +19,11 @@ export interface RedisOptions {
 const RECONNECT_MOST_MS = 500;
 const RECONNECT_WAIT_MS = 250;
 
-/**
- * A connection that fails fast while the server is away and never sends a command twice: a script whose answer was
- * lost may have run (DESIGN 4.3).
- */
-export const connectRedis = (url: string, options: RedisOptions): Redis => {
-  const redis = new Redis(url, {
+/** Without the choice of protocol, which would change the type of every answer. */
+type IoredisOptions = Omit<AnyRedisOptions, "replyMapping">;
+
+const connectTo = (url: string, place: IoredisOptions | undefined, options: RedisOptions): Redis => {
+  const settings: IoredisOptions = {
     connectionName: options.name,
     lazyConnect: false,
     enableOfflineQueue: false,
@@ -33,17 +35,45 @@ export const connectRedis = (url: string, options: RedisOptions): Redis => {
     enableAutoPipelining: options.batching ?? false,
     retryStrategy: (attempt) => Math.min(attempt * 50, RECONNECT_MOST_MS),
     ...(options.commandTimeoutMs > 0 ? { commandTimeout: options.commandTimeoutMs } : {}),
-  });
+  };
+  const redis = place === undefined ? new Redis(url, settings) : new Redis({ ...settings, ...place });
+  const server = withoutCredentials(url);
   let down = false;
   redis.on("error", (error: Error) => {
-    if (!down) options.log.warn({ redis: redis.options.port, err: error.message }, "redis is away");
+    if (!down) options.log.warn({ redis: server, err: error.message }, "redis is away");
     down = true;
   });
   redis.on("ready", () => {
-    if (down) options.log.info({ redis: redis.options.port }, "redis is back");
+    if (down) options.log.info({ redis: server }, "redis is back");
     down = false;
   });
   return redis;
+};
+
+/**
+ * A connection to the server of a shard: the instance that the URL names, or the node of a cluster that holds the shard's
+ * slot. It fails fast while the server is away and never sends a command twice: a script whose answer was lost may have
+ * run (DESIGN 4.3).
+ * @param url an item of REDIS_SHARDS
+ */
+export const connectShard = (url: string, shard: number, options: RedisOptions): Redis => {
+  const cluster = clusterAddress(url);
+  return connectTo(url, cluster && slotConnection(cluster, slotKeyOf(shard)), options);
+};
+
+/**
+ * The connection of each shard, by shard number: shards on the same instance share one; each shard of a cluster has its
+ * own, because its slot can move alone.
+ * @param urls one a shard
+ */
+export const connectShards = (urls: readonly string[], options: RedisOptions): readonly Redis[] => {
+  const instances = new Map<string, Redis>();
+  return urls.map((url, shard) => {
+    const place = clusterAddress(url) === undefined ? url : `${url} ${shard}`;
+    const redis = instances.get(place) ?? connectShard(url, shard, options);
+    instances.set(place, redis);
+    return redis;
+  });
 };
 
 export interface NatsSettings {

@@ -4,5 +4,6 @@ export * from "./connect.ts";
 export * from "./crash-points.ts";
 export * from "./log.ts";
 export * from "./program.ts";
+export * from "./redis-address.ts";
 export * from "./settings.ts";
 export * from "./system.ts";

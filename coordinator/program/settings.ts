@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { parseCrashAt } from "./crash-points.ts";
+import { clusterAddress, isInstanceUrl, shardUrls } from "./redis-address.ts";
 
 /**
  * Every environment variable of every program, with its meaning. A program picks the ones it reads (config.ts);
@@ -12,10 +13,13 @@ const ms = z.coerce.number().int().min(1);
 const rate = z.coerce.number().min(0);
 const flag = z.enum(["true", "false"]).transform((value) => value === "true");
 const redisUrls = text.transform((value, context) => {
-  const urls = value.split(",").map((item) => item.trim());
+  const urls = shardUrls(value);
   for (const [shard, url] of urls.entries()) {
-    if (!URL.canParse(url) || !["redis:", "rediss:"].includes(new URL(url).protocol))
-      context.addIssue({ code: "custom", message: `shard ${shard}: not a redis:// or rediss:// URL` });
+    if (!isInstanceUrl(url) && clusterAddress(url) === undefined)
+      context.addIssue({
+        code: "custom",
+        message: `shard ${shard}: not a redis:// or rediss:// URL, nor redis-cluster://host:port[;host:port]`,
+      });
   }
   return urls;
 });
@@ -54,7 +58,11 @@ const crashAt = text.transform((value, context) => {
 });
 
 export const settings = {
-  /** one URL a shard, comma separated; shard N is the N-th. Name an instance twice to put two shards on it. */
+  /**
+   * One URL a shard, comma separated; shard N is the N-th. The same URL again puts another shard on the same server; `URL*8`
+   * is short for eight times. `redis://` and `rediss://` name an instance, `redis-cluster://host:port;host:port` (any nodes
+   * of it; `rediss-cluster` with TLS) a Redis Cluster, in which each shard is on the node that holds its slot.
+   */
   REDIS_SHARDS: redisUrls,
   NATS_URL: text,
   NATS_USER: text.optional(),

@@ -1,3 +1,5 @@
+import { shardKeys } from "../../lua/keys.ts";
+
 /** 32 bits of FNV-1a over the UTF-16 code units of `text`. */
 const fnv1a = (text: string): number => {
   let hash = 0x811c9dc5;
@@ -30,3 +32,6 @@ export const shardOf = (name: string, count: number): number => {
   }
   return best;
 };
+
+/** A key of the shard: in Redis Cluster its slot is that of all the shard's keys. */
+export const slotKeyOf = (shard: number): string => shardKeys(shard).epoch;

@@ -18,6 +18,7 @@ interface DemoOptions {
   readonly buyers: number;
   readonly sales: number;
   readonly shards: number;
+  readonly redis: number;
   readonly report?: string;
   readonly readyFile?: string;
   readonly keep?: true;
@@ -113,7 +114,14 @@ const demo = async (options: DemoOptions, environment: Environment): Promise<voi
   let stack: Stack | undefined;
   let isShown = false;
   try {
-    stack = await startStack({ environment, say, shards: options.shards, abort: stop, files: file === undefined ? [] : [file] });
+    stack = await startStack({
+      environment,
+      say,
+      shards: options.shards,
+      redis: options.redis,
+      abort: stop,
+      files: file === undefined ? [] : [file],
+    });
     await show(stack, file, options, { screen, palette, stop });
     isShown = true;
   } catch (error) {
@@ -136,7 +144,8 @@ export const demoCommand = (environment: Environment): Command =>
     .option("--stock <n>", "units, over all sales", wholeNumber(1), 10_000)
     .option("--buyers <n>", "buyers, over all sales", wholeNumber(1), 100_000)
     .option("--sales <n>", "sales at the same time", wholeNumber(1), 1)
-    .option("--shards <n>", "Redis servers to start, one a shard (REDIS_SHARDS goes before)", wholeNumber(1), 2)
+    .option("--shards <n>", "shards (REDIS_SHARDS goes before)", wholeNumber(1), 2)
+    .option("--redis <n>", "Redis servers that the shards are dealt to, at most one a shard", wholeNumber(1), 3)
     .option("--report <file>", "write the numbers as JSON")
     .option("--ready-file <file>", "write where everything is, as JSON, when the sale opens; removed at the end")
     .option("--keep", "leave everything running afterwards, until Ctrl-C")

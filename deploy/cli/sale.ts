@@ -1,4 +1,6 @@
-import { Redis } from "ioredis";
+import type { Redis } from "ioredis";
+import { pino } from "pino";
+import { connectShards } from "../../coordinator/program/index.ts";
 import { saleRecordSchema, type OpenSale, type SaleRecord } from "../../coordinator/protocol/index.ts";
 import { Status, stock } from "../../lua/index.ts";
 import { until } from "../local/index.ts";
@@ -94,7 +96,11 @@ const isStocked = async (redises: readonly Redis[], saleId: string, shards: read
  */
 export const openSale = async (host: SaleHost, sale: OpenSale, abort?: AbortSignal): Promise<void> => {
   await post(host, sale, abort);
-  const redises = host.redisShards.split(",").map((url) => new Redis(url.trim()).on("error", () => undefined));
+  const redises = connectShards(host.redisShards.split(","), {
+    name: "sale",
+    log: pino({ level: "silent" }),
+    commandTimeoutMs: ANSWER_WITHIN_MS,
+  });
   try {
     const isServed = async (): Promise<boolean> => {
       abort?.throwIfAborted();

@@ -10,6 +10,7 @@ import { stopSignal } from "./stop-signal.ts";
 
 interface StartOptions {
   readonly shards: number;
+  readonly redis: number;
   readonly stock: number;
   readonly readyFile?: string;
 }
@@ -81,7 +82,14 @@ const start = async (options: StartOptions, environment: Environment): Promise<v
   if (file !== undefined) await rm(file, { force: true });
   let stack: Stack | undefined;
   try {
-    stack = await startStack({ environment, say, shards: options.shards, abort: stop, files: file === undefined ? [] : [file] });
+    stack = await startStack({
+      environment,
+      say,
+      shards: options.shards,
+      redis: options.redis,
+      abort: stop,
+      files: file === undefined ? [] : [file],
+    });
     const ready = await openExample(stack, options.stock, stop);
     announce(ready, file);
     if (file === undefined) await aborted(stop);
@@ -101,7 +109,8 @@ const start = async (options: StartOptions, environment: Environment): Promise<v
 export const startCommand = (environment: Environment): Command =>
   new Command("start")
     .description("run everything on this machine, with an open example sale, until stopped")
-    .option("--shards <n>", "Redis servers to start, one a shard (REDIS_SHARDS goes before)", wholeNumber(1), 2)
+    .option("--shards <n>", "shards (REDIS_SHARDS goes before)", wholeNumber(1), 2)
+    .option("--redis <n>", "Redis servers that the shards are dealt to, at most one a shard", wholeNumber(1), 3)
     .option("--stock <n>", "units of the example sale", wholeNumber(1), 10_000)
     .option("--ready-file <file>", "write where everything is, as JSON, when it is ready; removed at the end")
     .action((options: StartOptions) => start(options, environment));

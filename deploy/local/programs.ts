@@ -77,7 +77,9 @@ export const makePrograms = async (run: Run, dist: string, stores: Stores, route
     DOORBUSTER_EXIT_WITH_PARENT: "true",
   };
   const program = async (name: ProgramName, readyUrl: string, settings: Environment): Promise<Part> => {
-    const redis = await Promise.all(stores.redis.map(({ url }, shard) => route(name, `redis-${shard}`, url)));
+    const servers = [...new Set(stores.redis)];
+    const routed = await Promise.all(servers.map(({ url, part }, server) => route(name, part?.name ?? `redis-${server}`, url)));
+    const redis = stores.redis.map((store) => routed[servers.indexOf(store)]);
     const NATS_URL = await route(name, "nats", stores.nats.url);
     return new Part(run, {
       name,

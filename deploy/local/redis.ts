@@ -1,7 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Part } from "./part.ts";
-import { onPort } from "./port.ts";
+import { freePort, onPort } from "./port.ts";
 import { redisReady } from "./probe.ts";
 import type { Run } from "./run.ts";
 
@@ -12,6 +12,8 @@ export interface RedisOptions {
   readonly appendfsync?: "always" | "everysec";
   readonly dir?: string;
   readonly port?: number;
+  /** a node of a Redis Cluster, not yet in one; its second port is chosen with the first */
+  readonly cluster?: boolean;
 }
 
 export interface RedisPart {
@@ -19,13 +21,18 @@ export interface RedisPart {
   readonly url: string;
   readonly port: number;
   readonly dir: string;
+  /** where the nodes of a cluster talk to each other; undefined outside a cluster */
+  readonly busPort: number | undefined;
 }
 
 const READY_WITHIN_MS = 30_000;
 const STOP_WITHIN_MS = 10_000;
 
+/** Shards whose slots are served go on while another node is away. */
+const CLUSTER_SETTINGS = { "cluster-enabled": "yes", "cluster-node-timeout": 3_000, "cluster-require-full-coverage": "no" } as const;
+
 /** A Redis with the settings that DESIGN 4.3 and 5 ask for. */
-const redisPart = (run: Run, options: RedisOptions, port: number): RedisPart => {
+const redisPart = (run: Run, options: RedisOptions, port: number, busPort: number | undefined): RedisPart => {
   const name = options.name ?? "redis";
   const dir = options.dir ?? join(run.folder, `${name}-${port}`);
   const settings = {
@@ -41,6 +48,8 @@ const redisPart = (run: Run, options: RedisOptions, port: number): RedisPart => 
     daemonize: "no",
     // A process title would overwrite the environment, and with it the run's id.
     "set-proc-title": "no",
+    ...(busPort === undefined ? {} : CLUSTER_SETTINGS),
+    ...(busPort === undefined ? {} : { "cluster-port": busPort }),
   };
   const part = new Part(run, {
     name,
@@ -52,13 +61,13 @@ const redisPart = (run: Run, options: RedisOptions, port: number): RedisPart => 
     stopSignal: "SIGTERM",
     stopWithinMs: STOP_WITHIN_MS,
   });
-  return { part, url: `redis://127.0.0.1:${port}`, port, dir };
+  return { part, url: `redis://127.0.0.1:${port}`, port, dir, busPort };
 };
 
 /** Starts a Redis and waits until it answers. */
 export const startRedis = (run: Run, options: RedisOptions): Promise<RedisPart> =>
   onPort(options.port, async (port) => {
-    const redis = redisPart(run, options, port);
+    const redis = redisPart(run, options, port, options.cluster === true ? await freePort() : undefined);
     await redis.part.start();
     return redis;
   });

@@ -10,8 +10,10 @@ import { Supervisor, type PartEvent } from "./supervisor.ts";
 import { settled, until } from "./wait.ts";
 
 export interface StackOptions extends RunOptions {
-  /** Redis servers to start, one a shard; REDIS_SHARDS in the environment goes before */
+  /** REDIS_SHARDS in the environment goes before */
   readonly shards?: number;
+  /** Redis servers to start; the shards are dealt to them in turn. At most one a shard, three if left out */
+  readonly redis?: number;
   /** folder of the compiled programs */
   readonly dist?: string;
   /** gives up the start */
@@ -37,7 +39,7 @@ export interface StackInfo {
   readonly admin: string;
   readonly adminToken: string;
   readonly coordinator: string;
-  /** by shard */
+  /** by shard; shards may share a server */
   readonly redis: readonly StoreInfo[];
   readonly nats: StoreInfo & { readonly user: string | null; readonly pass: string | null };
   readonly postgres: StoreInfo;
@@ -72,6 +74,8 @@ export interface Stack {
 }
 
 const DEFAULT_SHARDS = 2;
+/** More servers than that only compete for the processors of one machine. */
+const DEFAULT_REDIS = 3;
 const READY_AGAIN_WITHIN_MS = 60_000;
 
 /** `dist/` beside the sources, or the folder that this file was compiled into. */
@@ -110,7 +114,7 @@ const infoOf = async (run: Run, stores: Stores, programs: Programs): Promise<Sta
 });
 
 const serversOf = (stores: Stores): readonly Part[] =>
-  [...stores.redis, stores.nats, stores.postgres].flatMap(({ part }) => (part === undefined ? [] : [part]));
+  [...new Set(stores.redis), stores.nats, stores.postgres].flatMap(({ part }) => (part === undefined ? [] : [part]));
 
 /** Ends the parts in the order of the data flow, so that what is under way is finished by the next one. */
 const stopInOrder = async (programs: Programs, stores: Stores): Promise<void> => {
@@ -121,8 +125,14 @@ const stopInOrder = async (programs: Programs, stores: Stores): Promise<void> =>
 const startParts = async (run: Run, options: StackOptions): Promise<{ readonly stores: Stores; readonly programs: Programs }> => {
   const dist = options.dist ?? ownDist();
   checkBuilt(dist);
-  const stores = await startStores(run, options.shards ?? DEFAULT_SHARDS, (databaseUrl) => migrate(run, dist, databaseUrl));
-  run.say(`servers run: ${stores.redis.length} Redis, NATS, Postgres; data and logs in ${run.folder}`);
+  const stores = await startStores(
+    run,
+    { shards: options.shards ?? DEFAULT_SHARDS, redis: options.redis ?? DEFAULT_REDIS },
+    (databaseUrl) => migrate(run, dist, databaseUrl),
+  );
+  run.say(
+    `servers run: ${new Set(stores.redis.map(({ url }) => url)).size} Redis for ${stores.redis.length} shards, NATS, Postgres; data and logs in ${run.folder}`,
+  );
   const programs = await makePrograms(run, dist, stores, options.route);
   await settled(Object.values(programs.parts).map((part) => part.start()));
   return { stores, programs };

@@ -21,7 +21,7 @@ export interface NatsAddress extends StoreAddress {
 
 /** The three stores, started here or given by REDIS_SHARDS, NATS_URL and DATABASE_URL. */
 export interface Stores {
-  /** by shard */
+  /** by shard; shards on the same instance have the same object */
   readonly redis: readonly StoreAddress[];
   readonly nats: NatsAddress;
   readonly postgres: StoreAddress;
@@ -29,12 +29,29 @@ export interface Stores {
 
 const present = (text: string | undefined): string | undefined => (text === undefined || text.trim() === "" ? undefined : text.trim());
 
+/** REDIS_SHARDS: one URL a shard, `URL*8` for eight times the same. */
+const givenShards = (text: string): StoreAddress[] =>
+  text.split(",").flatMap((item) => {
+    const [, url = "", times = "1"] = /^(.*?)(?:\*(\d+))?$/.exec(item.trim()) ?? [];
+    return Array.from({ length: Number(times) }, () => ({ url }));
+  });
+
+export interface StoresOptions {
+  readonly shards: number;
+  /** Redis servers that the shards are dealt to */
+  readonly redis: number;
+}
+
 /**
  * Starts the servers that the environment does not name, all at once, each on a port and in a folder of its own.
  * @param fill applies the migrations to the database, before it is used and whenever it was made anew
  */
-export const startStores = async (run: Run, shards: number, fill: (databaseUrl: string) => Promise<void>): Promise<Stores> => {
-  const redisUrls = present(run.environment["REDIS_SHARDS"])?.split(",");
+export const startStores = async (
+  run: Run,
+  { shards, redis: servers }: StoresOptions,
+  fill: (databaseUrl: string) => Promise<void>,
+): Promise<Stores> => {
+  const redisUrls = present(run.environment["REDIS_SHARDS"]);
   const natsUrl = present(run.environment["NATS_URL"]);
   const databaseUrl = present(run.environment["DATABASE_URL"]);
 
@@ -45,9 +62,14 @@ export const startStores = async (run: Run, shards: number, fill: (databaseUrl: 
   ];
   const programs = await findOrInstall(needed, { path: run.environment["PATH"] }, run.say);
 
-  const startRedises = async (): Promise<Stores["redis"]> =>
-    redisUrls?.map((url) => ({ url: url.trim() })) ??
-    (await settled(Array.from({ length: shards }, (_, shard) => startRedis(run, { name: `redis-${shard}`, program: programs.redis }))));
+  const startRedises = async (): Promise<Stores["redis"]> => {
+    if (redisUrls !== undefined) return givenShards(redisUrls);
+    const count = Math.min(servers, shards);
+    const started = await settled(
+      Array.from({ length: count }, (_, server) => startRedis(run, { name: `redis-${server}`, program: programs.redis })),
+    );
+    return Array.from({ length: shards }, (_, shard) => started[shard % count] as StoreAddress);
+  };
 
   const startOneNats = async (): Promise<NatsAddress> =>
     natsUrl === undefined

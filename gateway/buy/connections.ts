@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import { connectRedis, type RedisOptions } from "../../coordinator/program/connect.ts";
+import { connectShards, type RedisOptions } from "../../coordinator/program/connect.ts";
 
 /** TCP connects to a server that hangs; its greeting then never comes. */
 const HANDSHAKE_MS = 5_000;
@@ -10,37 +10,31 @@ interface Connection {
   sinceMs: number;
 }
 
-/** One connection to each Redis instance; shards on the same instance share it. */
+/** The connections to the shards' servers; shards on the same instance share one. */
 export class Connections {
-  readonly #byUrl = new Map<string, Connection>();
-  readonly #shards: readonly Connection[];
+  readonly #all: readonly Connection[];
+  readonly #shards: readonly Redis[];
 
   /** @param urls one a shard */
   constructor(urls: readonly string[], options: RedisOptions, nowMs: number) {
-    this.#shards = urls.map((url) => {
-      let connection = this.#byUrl.get(url);
-      if (connection === undefined) {
-        connection = { redis: connectRedis(url, options), sinceMs: nowMs };
-        this.#byUrl.set(url, connection);
-      }
-      return connection;
-    });
+    this.#shards = connectShards(urls, options);
+    this.#all = [...new Set(this.#shards)].map((redis) => ({ redis, sinceMs: nowMs }));
   }
 
   of(shard: number): Redis {
-    const connection = this.#shards[shard];
-    if (connection === undefined) throw new RangeError(`no shard ${shard}`);
-    return connection.redis;
+    const redis = this.#shards[shard];
+    if (redis === undefined) throw new RangeError(`no shard ${shard}`);
+    return redis;
   }
 
-  /** at least one instance can be asked */
+  /** at least one shard's server can be asked */
   get isReady(): boolean {
-    return this.#shards.some(({ redis }) => redis.status === "ready");
+    return this.#shards.some((redis) => redis.status === "ready");
   }
 
   /** Tries a connection anew whose greeting does not come. */
   tick(nowMs: number): void {
-    for (const connection of this.#byUrl.values()) {
+    for (const connection of this.#all) {
       if (connection.redis.status === "ready") connection.sinceMs = nowMs;
       if (connection.redis.status !== "connect" || connection.sinceMs + HANDSHAKE_MS > nowMs) continue;
       connection.sinceMs = nowMs;
@@ -49,6 +43,6 @@ export class Connections {
   }
 
   close(): void {
-    for (const { redis } of this.#byUrl.values()) redis.disconnect();
+    for (const { redis } of this.#all) redis.disconnect();
   }
 }

@@ -2,7 +2,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { connectRedis } from "../../coordinator/program/connect.ts";
+import { connectShard } from "../../coordinator/program/connect.ts";
 import { systemClock } from "../../coordinator/program/system.ts";
 import { until } from "../../test/harness/index.ts";
 import { startShop, type Shop } from "../../test/harness/shop.ts";
@@ -24,7 +24,11 @@ interface Seen {
 
 /** A lane to the real shard that notes what it sends. */
 const laneOf = async (options: { queueLimit?: number; timeoutMs?: number } = {}): Promise<{ lane: Lane<string, Reserved>; seen: Seen }> => {
-  const redis = connectRedis((shop.redis[0] as { url: string }).url, { name: "test", log: pino({ level: "silent" }), commandTimeoutMs: 0 });
+  const redis = connectShard((shop.redis[0] as { url: string }).url, 0, {
+    name: "test",
+    log: pino({ level: "silent" }),
+    commandTimeoutMs: 0,
+  });
   connections.push(redis);
   await until(() => redis.status === "ready", "connected");
   const seen: Seen = { calls: [], resets: 0 };

@@ -71,6 +71,15 @@ export class Fair {
     await until(async () => (await fetch(`${this.#info.gateway}/sales/${id}`)).ok, `sale ${id} to be shown`, 30_000);
   }
 
+  /** The first of the shards that hold the sale's units. */
+  async shardOf(saleId: string): Promise<number> {
+    const response = await fetch(`${this.#info.admin}/sales`, { headers: { authorization: `Bearer ${this.#info.adminToken}` } });
+    const sales = (await response.json()) as readonly { readonly id: string; readonly shards: readonly number[] }[];
+    const shard = sales.find(({ id }) => id === saleId)?.shards[0];
+    if (shard === undefined) throw new Error(`no sale ${saleId}`);
+    return shard;
+  }
+
   urlOf(saleId: string, uid: string): string {
     return `${this.#info.gateway}/buy/${signTicket(this.#keys, { saleId, uid, expiresAtMs: Date.now() + HOUR_MS })}`;
   }

@@ -6,5 +6,6 @@ export * from "./fault-proxy.ts";
 export * from "./fake-programs.ts";
 export * from "./leftovers.ts";
 export { environment } from "./run.ts";
+export * from "./redis-cluster.ts";
 export * from "./servers.ts";
 export * from "./stack.ts";

@@ -21,7 +21,10 @@ export interface TestServer {
   /** ends it for good, in order */
   stop(): Promise<void>;
 }
-export type RedisServer = TestServer;
+export interface RedisServer extends TestServer {
+  /** of a node of a cluster (redis.ts) */
+  readonly busPort: number | undefined;
+}
 export interface NatsServer extends TestServer {
   readonly user: string;
   readonly pass: string;
@@ -62,13 +65,15 @@ export interface TestRedisOptions {
   readonly appendfsync?: "always" | "everysec";
   readonly dir?: string;
   readonly port?: number;
+  readonly cluster?: boolean;
 }
 
 /** A Redis with the settings of production. */
 export const startRedis = (options: TestRedisOptions = {}): Promise<RedisServer> =>
   inRun(async (run) => {
     const { redis } = await binaries();
-    return testServer(await startRedisPart(run, { ...options, program: redis }));
+    const started = await startRedisPart(run, { ...options, program: redis });
+    return Object.defineProperty(testServer(started), "busPort", { value: started.busPort, enumerable: true }) as RedisServer;
   });
 
 export interface TestNatsOptions {

@@ -3,7 +3,7 @@ import type { Redis } from "ioredis";
 import type { NatsConnection } from "nats";
 import { createBroker } from "../../coordinator/log/broker.ts";
 import { createShardLog } from "../../coordinator/log/shard-log.ts";
-import { createLog, connectRedis, systemClock, systemRandom } from "../../coordinator/program/index.ts";
+import { createLog, connectShard, systemClock, systemRandom } from "../../coordinator/program/index.ts";
 import type { Clock } from "../../coordinator/protocol/ports.ts";
 import type { ShardLog } from "../../coordinator/relay/ports.ts";
 import { createRows } from "../../coordinator/rows/rows.ts";
@@ -60,7 +60,9 @@ export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promi
   let onConnect = (): void => undefined;
   const broker = await createBroker(connection, () => onConnect());
   const real = {
-    store: createShardStore(shard, redis, () => connectRedis(options.redisUrl, { name: "outbox", log: silent, commandTimeoutMs: 5_000 })),
+    store: createShardStore(shard, redis, () =>
+      connectShard(options.redisUrl, shard, { name: "outbox", log: silent, commandTimeoutMs: 5_000 }),
+    ),
     rows: createRows(connection, shard),
     log: createShardLog({ shard, shards: 1, maxBytes, broker, random: systemRandom }),
   };

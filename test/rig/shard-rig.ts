@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import type { JetStreamManager, NatsConnection } from "nats";
-import { connectNats, connectRedis } from "../../coordinator/program/index.ts";
+import { connectNats, connectShard } from "../../coordinator/program/index.ts";
 import { decodeMessage, logSubject, LOG_STREAM, type LogMessage } from "../../coordinator/protocol/index.ts";
 import { defineSale, Decision, grant, reserve, shardState, type Reservation, type Reserved, type ShardState } from "../../lua/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../../workers/index.ts";
@@ -48,7 +48,7 @@ export const names = (prefix: string, count: number): string[] => Array.from({ l
 export const startShardRig = async (): Promise<ShardRig> => {
   const shard = 0;
   const [server, nats, testDatabase] = await Promise.all([startRedis(), startNats(), freshDatabase()]);
-  const redis = connectRedis(server.url, { name: "test", log: silent, commandTimeoutMs: 2_000 });
+  const redis = connectShard(server.url, shard, { name: "test", log: silent, commandTimeoutMs: 2_000 });
   const database = await connectDatabase({ url: testDatabase.url, pool: 4, name: "test" });
   await ensureShards(database.sql, 1);
   const connections: NatsConnection[] = [];
@@ -86,7 +86,7 @@ export const startShardRig = async (): Promise<ShardRig> => {
     manager,
     connect,
     coordinator: async (options = {}) => {
-      const own = connectRedis(server.url, { name: "coordinator", log: silent, commandTimeoutMs: 2_000 });
+      const own = connectShard(server.url, shard, { name: "coordinator", log: silent, commandTimeoutMs: 2_000 });
       servers.push(own);
       const coordinator = await startCoordinatorRig({
         shard,

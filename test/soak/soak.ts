@@ -235,6 +235,8 @@ export const runSoak = async (options: SoakOptions, stop: AbortSignal): Promise<
   const fair = await Fair.open({
     environment: { ...options.environment, DOORBUSTER_WORKERS_PORT: String(workersPort), DOORBUSTER_LOG_LEVEL: "info" },
     shards: options.shards,
+    // a fault at a server is a fault at one shard
+    redis: options.shards,
     route: net.route,
     abort: stop,
     onEvent: (event: PartEvent) => troubles?.onEvent(event),

@@ -1,13 +1,13 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { connect, type NatsConnection } from "nats";
-import { connectRedis, systemClock, type Log } from "../../coordinator/program/index.ts";
+import { connectShards, systemClock, type Log } from "../../coordinator/program/index.ts";
 import type { AuditStores } from "./audit.ts";
 import type { ComparisonPlace } from "./comparison-pool.ts";
 import { readLog } from "./log-facts.ts";
 import { openAuditDatabase } from "./postgres-facts.ts";
 
 export interface StoreAddresses {
-  /** one URL a shard */
+  /** one URL a shard, as REDIS_SHARDS has them */
   readonly redisShards: readonly string[];
   readonly natsUrl: string;
   readonly natsUser?: string | undefined;
@@ -36,7 +36,7 @@ export const openStores = async (
   place: ComparisonPlace,
   log: Log,
 ): Promise<AuditStores & { close(): Promise<void> }> => {
-  const redis = addresses.redisShards.map((url) => connectRedis(url, { name: "audit", log, commandTimeoutMs: COMMAND_TIMEOUT_MS }));
+  const redis = connectShards(addresses.redisShards, { name: "audit", log, commandTimeoutMs: COMMAND_TIMEOUT_MS });
   const nats = await connectToLog(addresses);
   const database = await openAuditDatabase(addresses.databaseUrl);
   const ready = redis.map((connection) => new Promise<void>((resolve) => void connection.once("ready", resolve)));

@@ -1,0 +1,83 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { environment, Fair, startRedisCluster, until, type RedisCluster } from "../harness/index.ts";
+import { shardKeys, shardState } from "../../lua/index.ts";
+import { connectShard } from "../../coordinator/program/index.ts";
+import { pino } from "pino";
+import { confirmedOrders, crowd, expectSoldOut, expectStillTheirs, winnersOf } from "./crowd.ts";
+
+/** Whole sales on a Redis Cluster of three real nodes, several shards on each. */
+const SHARDS = 5;
+const UNITS = 300;
+const BUYERS = 450;
+
+let cluster: RedisCluster;
+let fair: Fair;
+beforeAll(async () => {
+  cluster = await startRedisCluster(3);
+  fair = await Fair.open({ environment: { ...environment, REDIS_SHARDS: `${cluster.url}*${SHARDS}`, DOORBUSTER_LEASE_MS: "1500" } });
+}, 180_000);
+afterAll(async () => {
+  await fair?.close();
+  await cluster?.stop();
+});
+
+const stateOf = async (shard: number): Promise<{ epoch: number; isOpen: boolean; replicationId: string }> => {
+  const redis = connectShard(cluster.url, shard, { name: "test", log: pino({ level: "silent" }), commandTimeoutMs: 2_000 });
+  try {
+    await until(() => redis.status === "ready", "a connection to the shard", 10_000);
+    return await shardState(redis, { shard });
+  } finally {
+    redis.disconnect();
+  }
+};
+
+describe("a sale on a Redis Cluster", { timeout: 180_000 }, () => {
+  it("has shards on every node, each with all its keys in one slot", async () => {
+    const owners = await Promise.all(Array.from({ length: SHARDS }, (_, shard) => cluster.ownerOf(shardKeys(shard).epoch)));
+    expect(new Set(owners)).toEqual(new Set([0, 1, 2]));
+    for (let shard = 0; shard < SHARDS; shard++) expect((await stateOf(shard)).isOpen).toBe(true);
+  });
+
+  it("sells out exactly while a node is killed with -9 and comes back", async () => {
+    const sales = ["kill-a", "kill-b", "kill-c", "kill-d", "kill-e"];
+    for (const saleId of sales) await fair.openSale(saleId, UNITS / sales.length);
+    const crowds = sales.map((saleId) => crowd(fair, saleId, 0, BUYERS / sales.length));
+    await Promise.all(crowds.map((each) => each.until(10)));
+    const node = cluster.nodes[1];
+    if (node === undefined) throw new Error("no node");
+    await node.kill();
+    await node.start();
+    for (const [n, { told, done }] of crowds.entries()) {
+      await done;
+      const saleId = sales[n] as string;
+      expect(winnersOf(told)).toHaveLength(UNITS / sales.length);
+      await confirmedOrders(fair, saleId, winnersOf(told));
+      await expectSoldOut(fair, saleId, UNITS / sales.length);
+    }
+    await cluster.settled();
+  });
+
+  it("goes on in a new epoch on the node that a slot was moved to, and loses nothing", async () => {
+    const saleId = "moved";
+    await fair.openSale(saleId, UNITS);
+    const first = crowd(fair, saleId, 0, UNITS / 2);
+    await first.until(50);
+    const shard = await fair.shardOf(saleId);
+    const key = shardKeys(shard).epoch;
+    const before = await stateOf(shard);
+    const to = ((await cluster.ownerOf(key)) + 1) % 3;
+    await cluster.moveSlot(key, to);
+    await first.done;
+    const orders = await confirmedOrders(fair, saleId, winnersOf(first.told));
+    await until(async () => (await stateOf(shard)).isOpen, "the shard to be open on the other node", 30_000);
+    const after = await stateOf(shard);
+    expect(after.epoch).toBe(before.epoch + 1);
+    expect(after.replicationId).not.toBe(before.replicationId);
+    expect(await cluster.ownerOf(key)).toBe(to);
+    const second = crowd(fair, saleId, UNITS / 2, BUYERS);
+    await second.done;
+    expect(winnersOf(first.told).length + winnersOf(second.told).length).toBe(UNITS);
+    await expectStillTheirs(fair, saleId, orders);
+    await expectSoldOut(fair, saleId, UNITS);
+  });
+});

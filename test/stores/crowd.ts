@@ -1,0 +1,52 @@
+import { expect } from "vitest";
+import { until, type Fair, type Told } from "../harness/index.ts";
+
+/** Buyers at a time: enough to keep batches full, few enough for two cores. */
+const AT_ONCE = 32;
+
+export interface Crowd {
+  /** what each buyer was told last */
+  readonly told: ReadonlyMap<string, Told>;
+  /** resolves when so many have an answer */
+  until(answers: number): Promise<void>;
+  /** resolves when everybody has an answer */
+  readonly done: Promise<void>;
+}
+
+/** Buyers `b<from>` to `b<to - 1>` buy until they are told yes or no, however long a store is away. */
+export const crowd = (fair: Fair, saleId: string, from: number, to: number): Crowd => {
+  const told = new Map<string, Told>();
+  let next = from;
+  const one = async (): Promise<void> => {
+    for (let n = next++; n < to; n = next++) told.set(`b${n}`, await fair.buy(saleId, `b${n}`));
+  };
+  return {
+    told,
+    until: (answers) => until(() => told.size >= answers, `${answers} answers`, 60_000),
+    done: Promise.all(Array.from({ length: AT_ONCE }, one)).then(() => undefined),
+  };
+};
+
+export const winnersOf = (told: ReadonlyMap<string, Told>): string[] =>
+  [...told].filter(([, { orderId }]) => orderId !== undefined).map(([uid]) => uid);
+
+/** Resolves when the standing of all these buyers is `confirmed`; @returns each one's order id. */
+export const confirmedOrders = async (fair: Fair, saleId: string, uids: readonly string[]): Promise<Map<string, string>> => {
+  const orders = new Map<string, string>();
+  for (const uid of uids) {
+    const { code, orderId } = await fair.final(saleId, uid);
+    expect(code, uid).toBe("confirmed");
+    orders.set(uid, orderId as string);
+  }
+  return orders;
+};
+
+/** Nobody of `before` has lost the order that was confirmed (P1, P3). */
+export const expectStillTheirs = async (fair: Fair, saleId: string, before: ReadonlyMap<string, string>): Promise<void> => {
+  for (const [uid, orderId] of before) expect(await fair.final(saleId, uid), uid).toMatchObject({ code: "confirmed", orderId });
+};
+
+/** The sale is over: all units are sold, each winner of the last hour has the order, and the books balance. */
+export const expectSoldOut = async (fair: Fair, saleId: string, units: number): Promise<void> => {
+  expect(await fair.auditAtRest(saleId)).toMatchObject({ free: 0, sold: units, rejected: 0, duplicates: 0, orphans: 0 });
+};
