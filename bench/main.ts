@@ -1,10 +1,15 @@
-import { writeFile } from "node:fs/promises";
+import { mkdir, writeFile } from "node:fs/promises";
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Command } from "commander";
 import { paletteOf } from "../deploy/cli/color.ts";
 import { wholeNumber } from "../deploy/cli/option.ts";
 import { stopSignal } from "../deploy/cli/stop-signal.ts";
 import type { Environment } from "../deploy/local/index.ts";
+import { judge, readBaseline, verdictText, writeBaseline } from "./check.ts";
 import { isAsked, planOf } from "./plan.ts";
+import { writeReport } from "./report/page.ts";
+import type { Results } from "./results.ts";
 import { runBench } from "./run.ts";
 import { openScreen } from "./screen.ts";
 import { resultsText } from "./table.ts";
@@ -14,13 +19,34 @@ interface BenchOptions {
   readonly seconds: number;
   readonly runs: number;
   readonly json?: string;
+  readonly report?: string;
+  readonly check?: true;
+  readonly baseline?: true;
 }
 
+/** Beside the sources: it is committed. */
+const BASELINE = fileURLToPath(new URL("../../bench/baseline.json", import.meta.url));
 /** Conventional exit code after SIGINT. */
 const EXIT_STOPPED = 130;
 
 // oxlint-disable-next-line node/no-process-env -- the one place where the bench reads its environment
 const environment: Environment = process.env;
+
+const say = (line: string): void => void process.stdout.write(`${line}\n`);
+
+const keep = async (results: Results, { json, report, check, baseline }: BenchOptions): Promise<void> => {
+  if (json !== undefined) {
+    await mkdir(dirname(json), { recursive: true });
+    await writeFile(json, `${JSON.stringify(results, undefined, 2)}\n`);
+  }
+  if (report !== undefined) say(`report: ${await writeReport(report, results)}`);
+  if (check === true) {
+    const verdicts = judge(results.scenarios, await readBaseline(BASELINE));
+    say(verdicts.length === 0 ? "nothing to compare: the baseline has none of these" : verdictText(verdicts));
+    if (verdicts.some(({ kind }) => kind === "worse")) process.exitCode = 1;
+  }
+  if (baseline === true) await writeBaseline(BASELINE, results);
+};
 
 const bench = async (options: BenchOptions): Promise<void> => {
   const asked = options.scenario.flatMap((names) => names.split(","));
@@ -34,7 +60,7 @@ const bench = async (options: BenchOptions): Promise<void> => {
     const results = await runBench({ ...options, environment, scenarios, asked, command, screen, stop });
     screen.end();
     process.stdout.write(resultsText(results, palette));
-    if (options.json !== undefined) await writeFile(options.json, `${JSON.stringify(results, undefined, 2)}\n`);
+    await keep(results, options);
     if (Object.keys(results.scenarios).length < entries.length) process.exitCode = 1;
   } catch (error) {
     screen.end();
@@ -49,6 +75,9 @@ const program = new Command("bench")
   .option("--seconds <s>", "how long each side of a measurement is loaded, over all its runs", wholeNumber(1), 6)
   .option("--runs <n>", "runs of each side, in turn with the reference's", wholeNumber(1), 3)
   .option("--json <file>", "write everything that was measured")
+  .option("--report <folder>", "write a page with plots and the data behind it")
+  .option("--check", "compare the ratios with bench/baseline.json; exit 1 if one is worse than its stated spread allows")
+  .option("--baseline", "write bench/baseline.json from this run")
   .action(bench);
 
 try {

@@ -1,12 +1,14 @@
 import type { Scenario } from "./scenario.ts";
 import { decide } from "./scenarios/decide.ts";
+import { live } from "./scenarios/live.ts";
 import { orders } from "./scenarios/orders.ts";
 import { reads } from "./scenarios/reads.ts";
 import { refuse } from "./scenarios/refuse.ts";
+import { scale } from "./scenarios/scale.ts";
 import { shard } from "./scenarios/shard.ts";
 
 /** In the order in which they are run and shown. */
-export const SCENARIOS: readonly Scenario[] = [refuse, decide, shard, orders, reads];
+export const SCENARIOS: readonly Scenario[] = [refuse, decide, shard, orders, live, reads, scale];
 
 /** `refuse` asks for all of refuse's entries, `refuse.soldOut` for that one and what is below it. */
 export const isAsked = (asked: readonly string[], entry: string): boolean =>

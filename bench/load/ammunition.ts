@@ -16,7 +16,7 @@ export const keysOf = (text: string): TicketKeys =>
   ticketKeys(text.split(",").map((pair) => ({ id: pair.slice(0, pair.indexOf(":")), secret: pair.slice(pair.indexOf(":") + 1) })));
 
 /** The path behind `/buy/` of each buyer, in order. */
-export const addresses = function* (requests: Omit<TicketRequests, "kind" | "headers">, from = 0): Generator<string> {
+export const addresses = function* (requests: Pick<TicketRequests, "keys" | "saleId" | "prefix" | "count">, from = 0): Generator<string> {
   const { keys, saleId, prefix, count } = requests;
   const expiresAtMs = Date.now() + TICKET_LIFE_MS;
   const signing = keys === "" ? undefined : keysOf(keys);
@@ -41,7 +41,8 @@ const sameAgain = (text: string, pipelining: number): Ammunition => {
 };
 
 const oneEach = (requests: TicketRequests, host: string): Ammunition => {
-  const ends = new Float64Array(requests.count + 1);
+  const all = requests.count * requests.each;
+  const ends = new Float64Array(all + 1);
   const pieces: Buffer[] = [];
   let texts: string[] = [];
   let made = 0;
@@ -49,23 +50,26 @@ const oneEach = (requests: TicketRequests, host: string): Ammunition => {
     pieces.push(Buffer.from(texts.join(""), "latin1"));
     texts = [];
   };
-  for (const address of addresses(requests)) {
-    const text = requestText("POST", `/buy/${address}`, host, requests.headers);
-    texts.push(text);
-    ends[made + 1] = (ends[made] as number) + text.length;
-    made += 1;
-    if (texts.length === PIECE) flush();
+  for (let purchase = 0; purchase < requests.each; purchase += 1) {
+    const key = requests.each === 1 ? "" : `Idempotency-Key: k${purchase}\r\n`;
+    for (const address of addresses(requests)) {
+      const text = requestText("POST", `/buy/${address}`, host, key + requests.headers);
+      texts.push(text);
+      ends[made + 1] = (ends[made] as number) + text.length;
+      made += 1;
+      if (texts.length === PIECE) flush();
+    }
   }
   flush();
-  const all = Buffer.concat(pieces);
+  const bytes = Buffer.concat(pieces);
   let next = 0;
   return {
     take: (most) => {
-      const count = Math.min(most, requests.count - next);
+      const count = Math.min(most, all - next);
       if (count <= 0) return undefined;
-      const bytes = all.subarray(ends[next], ends[next + count]);
+      const volley = bytes.subarray(ends[next], ends[next + count]);
       next += count;
-      return { bytes, count };
+      return { bytes: volley, count };
     },
   };
 };

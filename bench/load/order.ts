@@ -19,7 +19,7 @@ export interface SameRequest {
   readonly text: string;
 }
 
-/** One purchase of each of `count` buyers, `<prefix><number>`; the load ends early when they have all bought. */
+/** Purchases of `count` buyers, `<prefix><number>`; the load ends early when they have all bought. */
 export interface TicketRequests {
   readonly kind: "tickets";
   /** as DOORBUSTER_TICKET_KEYS takes them; empty: `POST /buy/<uid>` without a ticket, for programs that know none */
@@ -27,6 +27,8 @@ export interface TicketRequests {
   readonly saleId: string;
   readonly prefix: string;
   readonly count: number;
+  /** purchases of each buyer: all first ones, then all second ones ... told apart by an Idempotency-Key; 1 = without a key */
+  readonly each: number;
   /** further header lines, each with CR LF at its end */
   readonly headers: string;
 }

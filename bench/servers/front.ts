@@ -45,7 +45,7 @@ export interface Front {
   readonly ticketKeys: string;
   watched(): Promise<Watched>;
   /** Puts a sale on all shards, `units` dealt evenly, and into the bucket; resolves when the gateway shows it. */
-  openSale(id: string, units: number): Promise<SaleRecord>;
+  openSale(id: string, units: number, limitPerBuyer?: number): Promise<SaleRecord>;
   /** From here on whoever asks hears that these sales are sold out. */
   flag(saleIds: readonly string[]): void;
   /** units left of a sale, over all shards */
@@ -140,12 +140,9 @@ const build = async (run: Run, options: FrontOptions): Promise<Front> => {
     url: programs.gatewayUrl,
     ticketKeys: programs.ticketKeys,
     watched: partsOf(redis, nats, programs),
-    openSale: async (id, units) => {
-      const record = saleRecord(
-        id,
-        units,
-        clients.map((_, shard) => shard),
-      );
+    openSale: async (id, units, limitPerBuyer = 1) => {
+      const shards = clients.map((_, shard) => shard);
+      const record = { ...saleRecord(id, units, shards), limitPerBuyer };
       const share = Math.ceil(units / clients.length);
       await settled(clients.map((client, shard) => stockShard(client, shard, record, share)));
       await bucket.put(id, JSON.stringify(record));
