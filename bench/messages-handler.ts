@@ -1,11 +1,11 @@
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { Redis } from "ioredis";
+import uWS from "uWebSockets.js";
 import { Coordinator, Message } from "../coordinator/client/index.ts";
 
 /**
  * The counterpart of dtm's benchmark handler (bench/peers/dtm): one message a request with a new gid and an empty
- * branch, the stock taken by checkAdjustAmount. dtm's has no query URL; ours must, and it is never asked here.
+ * branch, the stock taken by checkAdjustAmount. dtm's has no query URL; ours must, and it is never asked here. It runs
+ * in uWebSockets.js, as the services of our users do; dtm's runs in gin.
  */
 interface Arguments {
   readonly coordinator: string;
@@ -15,34 +15,38 @@ interface Arguments {
 
 const { coordinator, redis, stockKey } = JSON.parse(process.argv[2] ?? "{}") as Arguments;
 const client = new Coordinator({ url: coordinator });
-const store = new Redis(redis, { enableAutoPipelining: true });
+const store = new Redis(redis);
 const PREFIX = `bench-${process.pid}-${Math.random().toString(36).slice(2)}`;
 const DONE = JSON.stringify({ dtm_result: "SUCCESS" });
 const NONE_LEFT = JSON.stringify({ dtm_result: "FAILURE" });
 let next = 0;
 
-const server = createServer((request, response) => {
-  request.resume();
+const app = uWS.App();
+app.post("/buy", (response) => {
+  let isGone = false;
+  response.onAborted(() => {
+    isGone = true;
+  });
+  const answer = (status: string, body: string): void => {
+    if (!isGone) response.cork(() => response.writeStatus(status).writeHeader("content-type", "application/json").end(body));
+  };
   next += 1;
   new Message(`${PREFIX}-${next}`, client)
     .add("", null)
     .set({ timeoutToFailS: 60 })
     .doAndSubmit("http://127.0.0.1:1/query", (barrier) => barrier.checkAdjustAmount(store, stockKey, -1))
     .then(
-      ({ status }) => {
-        const won = status === "submitted";
-        response.writeHead(won ? 200 : 409, { "content-type": "application/json" }).end(won ? DONE : NONE_LEFT);
-      },
-      (error: unknown) => response.writeHead(500).end(String(error)),
+      ({ status }) => (status === "submitted" ? answer("200 OK", DONE) : answer("409 Conflict", NONE_LEFT)),
+      (error: unknown) => answer("500 Internal Server Error", String(error)),
     );
 });
-server.listen(0, "127.0.0.1", () => {
-  process.stdout.write(`http://127.0.0.1:${(server.address() as AddressInfo).port}\n`);
+app.listen("127.0.0.1", 0, (socket) => {
+  if (socket === false) throw new Error("no port is free");
+  process.stdout.write(`http://127.0.0.1:${uWS.us_socket_local_port(socket)}\n`);
 });
 process.stdin
   .on("end", () => {
-    server.close();
-    server.closeAllConnections();
+    app.close();
     store.disconnect();
     void client.close();
   })

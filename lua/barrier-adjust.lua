@@ -1,33 +1,46 @@
 #!lua
 --[[
-  The local step of a two-phase message on a counter in Redis: changes a stock once per barrier, dtm-compatible (RedisCheckAdjustAmount)
-  but with the barrier looked at before the stock: dtm's order calls the repeat of the last unit's winner a failure, and that unit is lost.
+  Local steps of two-phase messages on counters in Redis: changes a stock once per barrier, dtm-compatible (RedisCheckAdjustAmount) but with
+  the barrier looked at before the stock: dtm's order calls the repeat of the last unit's winner a failure, and that unit is lost. One call
+  for what a turn of the event loop brings.
 
-  KEYS[1] the stock: an integer
-  KEYS[2] barrier `<gid>-<branch id>-<op>-<barrier id>`
-  KEYS[3] barrier of the step that this one compensates; KEYS[2] again if it compensates none
-  ARGV[1] amount to add; below zero takes
-  ARGV[2] how long the barriers live, s
-  RETURNS 'OK' | 'DUPLICATE' (done before) | 'ROLLBACK' (was declared not to happen) | 'FAILURE' (stock missing or too low; nothing written)
-          | 'SKIPPED' (the step to compensate never happened and now never will)
-  COST    O(1)
+  For each step
+  KEYS[+1] the stock: an integer
+  KEYS[+2] barrier `<gid>-<branch id>-<op>-<barrier id>`
+  KEYS[+3] barrier of the step that this one compensates; the barrier itself if it compensates none
+  ARGV[+1] amount to add; below zero takes
+  ARGV[+2] how long the barriers live, s
+  ARGV[+3] 1 = a refusal is final: the barrier then says that the step never happens, so that whoever heard FAILURE may abort the message
+           while a rival call of the same gid meets stock that has just come back
+  RETURNS for each step: 'OK' | 'DUPLICATE' (done before) | 'ROLLBACK' (was declared not to happen) | 'FAILURE' (stock missing or too low;
+          nothing written but the barrier of a final one) | 'SKIPPED' (the step to compensate never happened and now never will)
+          | 'NOT_A_NUMBER' (the stock; nothing written)
+  COST    O(1) each, at most 256
   SLOT    the user's: in Redis Cluster gid and stock must carry one hash tag
 ]]
-if #KEYS ~= 3 or #ARGV ~= 2 then return redis.error_reply('ERR barrier-adjust: takes 3 keys and 2 arguments') end
-local done = redis.call('GET', KEYS[2])
-if done == 'rollback' then return 'ROLLBACK' end
-if done then return 'DUPLICATE' end
-local compensates = KEYS[3] ~= KEYS[2]
-if compensates and not redis.call('GET', KEYS[3]) then
-  redis.call('SET', KEYS[3], 'rollback', 'EX', ARGV[2])
-  redis.call('SET', KEYS[2], 'op', 'EX', ARGV[2])
-  return 'SKIPPED'
-end
-local stock = redis.call('GET', KEYS[1])
-if not stock then return 'FAILURE' end
-if not tonumber(stock) then return redis.error_reply('ERR barrier-adjust: the stock is not a number') end
-if stock + ARGV[1] < 0 then return 'FAILURE' end
+local count = #KEYS / 3
+if count < 1 or count > 256 or count % 1 ~= 0 or #ARGV ~= #KEYS then return redis.error_reply('ERR barrier-adjust: takes 3 keys and 3 arguments a step') end
 
-redis.call('SET', KEYS[2], 'op', 'EX', ARGV[2])
-redis.call('INCRBY', KEYS[1], ARGV[1])
-return 'OK'
+local function adjust(stock_key, barrier, compensated, amount, ttl, is_final)
+  local done = redis.call('GET', barrier)
+  if done == 'rollback' then return 'ROLLBACK' end
+  if done then return 'DUPLICATE' end
+  if compensated ~= barrier and not redis.call('GET', compensated) then
+    redis.call('SET', compensated, 'rollback', 'EX', ttl)
+    redis.call('SET', barrier, 'op', 'EX', ttl)
+    return 'SKIPPED'
+  end
+  local stock = redis.call('GET', stock_key)
+  if stock and not tonumber(stock) then return 'NOT_A_NUMBER' end
+  if not stock or stock + amount < 0 then
+    if is_final == '1' then redis.call('SET', barrier, 'rollback', 'EX', ttl) end
+    return 'FAILURE'
+  end
+  redis.call('SET', barrier, 'op', 'EX', ttl)
+  redis.call('INCRBY', stock_key, amount)
+  return 'OK'
+end
+
+local answer = {}
+for i = 1, #KEYS, 3 do answer[#answer + 1] = adjust(KEYS[i], KEYS[i + 1], KEYS[i + 2], ARGV[i], ARGV[i + 1], ARGV[i + 2]) end
+return answer

@@ -19,7 +19,8 @@ beforeEach(async () => {
 });
 
 const barrier = barrierKey("g", "00", "msg", "01");
-const take = (amount = -1): ReturnType<typeof adjustBarrier> => adjustBarrier(redis, { stockKey: "stock", barrier, amount, ttlS: 60 });
+const take = (amount = -1): ReturnType<typeof adjustBarrier> =>
+  adjustBarrier(redis, { stockKey: "stock", barrier, amount, ttlS: 60, isFinal: false });
 
 describe("barrier-adjust", () => {
   it("spells keys and values as dtm does", async () => {
@@ -46,6 +47,35 @@ describe("barrier-adjust", () => {
     expect(await redis.exists(barrier)).toBe(0);
   });
 
+  it("whose failure is final stays refused when stock comes back; one that is not may be made then", async () => {
+    const final = (): ReturnType<typeof adjustBarrier> =>
+      adjustBarrier(redis, { stockKey: "stock", barrier, amount: -1, ttlS: 60, isFinal: true });
+    expect(await final()).toBe("FAILURE");
+    expect([await redis.get(barrier), await redis.ttl(barrier)]).toEqual(["rollback", 60]);
+    await redis.set("stock", 1);
+    expect([await final(), await take()]).toEqual(["ROLLBACK", "ROLLBACK"]);
+    await redis.del(barrier, "stock");
+    expect(await take()).toBe("FAILURE");
+    await redis.set("stock", 1);
+    expect([await final(), await final(), await redis.get("stock")]).toEqual(["OK", "DUPLICATE", "0"]);
+  });
+
+  it("takes many steps at once, each as if it came alone; a bad stock spoils its own step only", async () => {
+    await redis.set("stock", 2);
+    await redis.set("words", "many");
+    const step = (gid: string, stockKey = "stock"): Promise<string> =>
+      adjustBarrier(redis, { stockKey, barrier: barrierKey(gid, "00", "msg", "01"), amount: -1, ttlS: 60, isFinal: true });
+    const answers = await Promise.allSettled([step("a"), step("b", "words"), step("a"), step("c"), step("d"), step("d")]);
+    expect(answers.map((answer) => (answer.status === "fulfilled" ? answer.value : String(answer.reason)))).toEqual([
+      "OK",
+      "Error: the stock at words is not a number",
+      "DUPLICATE",
+      "OK",
+      "FAILURE",
+      "ROLLBACK",
+    ]);
+  });
+
   it("is barred by a query-back that found nothing", async () => {
     await redis.set("stock", 1);
     expect(await queryBarrier(redis, { barrier, ttlS: 60 })).toBe("FAILURE");
@@ -62,13 +92,13 @@ describe("barrier-adjust", () => {
   it("compensates once, and only what happened", async () => {
     const [action, compensate] = [barrierKey("g", "01", "action", "01"), barrierKey("g", "01", "compensate", "01")];
     const undo = (): ReturnType<typeof adjustBarrier> =>
-      adjustBarrier(redis, { stockKey: "stock", barrier: compensate, compensates: action, amount: 1, ttlS: 60 });
+      adjustBarrier(redis, { stockKey: "stock", barrier: compensate, compensates: action, amount: 1, ttlS: 60, isFinal: false });
     await redis.set("stock", 5);
     expect([await undo(), await undo()]).toEqual(["SKIPPED", "DUPLICATE"]);
-    expect(await adjustBarrier(redis, { stockKey: "stock", barrier: action, amount: -1, ttlS: 60 })).toBe("ROLLBACK");
+    expect(await adjustBarrier(redis, { stockKey: "stock", barrier: action, amount: -1, ttlS: 60, isFinal: false })).toBe("ROLLBACK");
     expect(await redis.get("stock")).toBe("5");
     await redis.del(action, compensate);
-    await adjustBarrier(redis, { stockKey: "stock", barrier: action, amount: -1, ttlS: 60 });
+    await adjustBarrier(redis, { stockKey: "stock", barrier: action, amount: -1, ttlS: 60, isFinal: false });
     expect([await undo(), await undo()]).toEqual(["OK", "DUPLICATE"]);
     expect(await redis.get("stock")).toBe("5");
   });

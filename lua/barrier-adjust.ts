@@ -1,3 +1,4 @@
+import { Batches } from "./batches.ts";
 import { loadScript, type ScriptRedis } from "./script.ts";
 
 export const barrierAdjustScript = loadScript("barrier-adjust");
@@ -15,6 +16,8 @@ export const BarrierAnswer = {
   failure: "FAILURE",
   /** the step to compensate never happened: it is barred from happening */
   skipped: "SKIPPED",
+  /** the stock is something else than a whole number: a mistake, nothing was written */
+  notANumber: "NOT_A_NUMBER",
 } as const;
 export type BarrierAnswer = (typeof BarrierAnswer)[keyof typeof BarrierAnswer];
 
@@ -27,15 +30,43 @@ export interface AdjustBarrier {
   /** added to the stock; below zero takes */
   readonly amount: number;
   readonly ttlS: number;
+  /** a `FAILURE` bars the step for good, by its barrier, in the same script */
+  readonly isFinal: boolean;
 }
 
-/** Changes a stock once per barrier. Repeating it after a lost answer is safe: that is what it is for. */
-export const adjustBarrier = async (redis: ScriptRedis, request: AdjustBarrier): Promise<BarrierAnswer> =>
+const MOST_STEPS = 256;
+
+const adjustTogether = async (redis: ScriptRedis, steps: readonly AdjustBarrier[]): Promise<readonly BarrierAnswer[]> =>
   (await barrierAdjustScript.run(
     redis,
-    [request.stockKey, request.barrier, request.compensates ?? request.barrier],
-    [request.amount, request.ttlS],
-  )) as BarrierAnswer;
+    steps.flatMap(({ stockKey, barrier, compensates }) => [stockKey, barrier, compensates ?? barrier]),
+    steps.flatMap(({ amount, ttlS, isFinal }) => [amount, ttlS, isFinal ? 1 : 0]),
+  )) as BarrierAnswer[];
+
+type Steps = Batches<AdjustBarrier, BarrierAnswer>;
+const batchesOf = new WeakMap<ScriptRedis, Steps>();
+
+const stepsOf = (redis: ScriptRedis): Steps => {
+  const known = batchesOf.get(redis);
+  if (known !== undefined) return known;
+  const steps = new Batches<AdjustBarrier, BarrierAnswer>((items) => adjustTogether(redis, items), MOST_STEPS);
+  batchesOf.set(redis, steps);
+  return steps;
+};
+
+/** In Redis Cluster keys of different slots may not share a script: there each step travels alone. */
+const isCluster = (redis: ScriptRedis): boolean => "isCluster" in redis && redis.isCluster === true;
+
+/**
+ * Changes a stock once per barrier. Repeating it after a lost answer is safe: that is what it is for. Steps of one turn
+ * of the event loop, on one connection, go out in one call.
+ */
+export const adjustBarrier = async (redis: ScriptRedis, step: AdjustBarrier): Promise<BarrierAnswer> => {
+  const answer = isCluster(redis) ? (await adjustTogether(redis, [step]))[0] : await stepsOf(redis).add(step);
+  if (answer === undefined) throw new Error("no answer");
+  if (answer === BarrierAnswer.notANumber) throw new Error(`the stock at ${step.stockKey} is not a number`);
+  return answer;
+};
 
 /** Did the step behind the barrier happen? If not, it never will. */
 export const queryBarrier = async (
@@ -45,5 +76,5 @@ export const queryBarrier = async (
   (await barrierQueryScript.run(redis, [barrier], [ttlS])) as typeof BarrierAnswer.ok | typeof BarrierAnswer.failure;
 
 /** Takes a step back whose message has failed. @returns whether there was one to take back */
-export const revertBarrier = async (redis: ScriptRedis, request: Omit<AdjustBarrier, "compensates">): Promise<boolean> =>
+export const revertBarrier = async (redis: ScriptRedis, request: Omit<AdjustBarrier, "compensates" | "isFinal">): Promise<boolean> =>
   (await barrierRevertScript.run(redis, [request.stockKey, request.barrier], [request.amount, request.ttlS])) === BarrierAnswer.ok;

@@ -153,7 +153,7 @@ it("covers every script, and every script has a binding's call", () => {
 });
 
 it.each(all)("%s.lua has every part of a header", (name) => {
-  for (const part of ["KEYS\\[\\d\\]", "RETURNS", "COST", "SLOT"]) expect(read(name).header).toMatch(new RegExp(`^  ${part}`, "m"));
+  for (const part of ["KEYS\\[\\+?\\d\\]", "RETURNS", "COST", "SLOT"]) expect(read(name).header).toMatch(new RegExp(`^  ${part}`, "m"));
 });
 
 describe.each(names)("%s.lua", (name) => {

@@ -1,4 +1,5 @@
 export * from "./barrier-adjust.ts";
+export * from "./batches.ts";
 export * from "./close.ts";
 export * from "./codes.ts";
 export * from "./entry.ts";
@@ -9,6 +10,7 @@ export * from "./keys.ts";
 export * from "./lease.ts";
 export * from "./message-change.ts";
 export * from "./message-create.ts";
+export * from "./message-fields.ts";
 export * from "./message-read.ts";
 export * from "./message-sweep.ts";
 export * from "./message-topic.ts";

@@ -1,21 +1,23 @@
 import { messageKey, messageKeys } from "./keys.ts";
-import { messageFields, type MessageFields } from "./message-create.ts";
+import { messageFields, type MessageFields } from "./message-fields.ts";
 import { loadScript, type ScriptRedis } from "./script.ts";
 
 export const messageChangeScript = loadScript("message-change");
 
-export interface ChangeMessage {
-  readonly shard: number;
+export interface MessageChange {
   readonly gid: string;
-  /** the version that was read */
+  /** the version that was read; the change stores the next one */
   readonly version: number;
   /** all times in ms of Redis's clock */
   readonly dueAtMs: number | "keep" | "none";
   readonly deadAtMs: number | "keep" | "none";
   /** when the finished record goes; `never` while it is not finished */
   readonly expiresAtMs: number | "never";
-  /** to be set; must hold `v`, the new version */
-  readonly fields: MessageFields;
+  readonly state: string;
+  /** empty: as it was */
+  readonly definition: string;
+  /** of the last failure; empty: there is none */
+  readonly reason: string;
 }
 
 export type ChangeMessageAnswer =
@@ -23,13 +25,27 @@ export type ChangeMessageAnswer =
   /** what is there instead of `version`; undefined if there is no such message */
   | { readonly status: "changed"; readonly fields: MessageFields | undefined };
 
-/** Changes a message if it still has the version that was read. Repeating it after a lost answer is safe. */
-export const changeMessage = async (redis: ScriptRedis, request: ChangeMessage): Promise<ChangeMessageAnswer> => {
-  const keys = messageKeys(request.shard);
-  const reply = await messageChangeScript.run(
+const ok = { status: "ok" } as const;
+
+/** Changes each message if it still has the version that was read. At most 256 a call; repeating it after a lost answer is safe. */
+export const changeMessages = async (
+  redis: ScriptRedis,
+  { shard, changes }: { readonly shard: number; readonly changes: readonly MessageChange[] },
+): Promise<readonly ChangeMessageAnswer[]> => {
+  const keys = messageKeys(shard);
+  const replies = await messageChangeScript.run(
     redis,
-    [messageKey(request.shard, request.gid), keys.due, keys.finished, keys.dead],
-    [request.gid, request.version, request.dueAtMs, request.deadAtMs, request.expiresAtMs, ...Object.entries(request.fields).flat()],
+    [keys.due, keys.finished, keys.dead, ...changes.map(({ gid }) => messageKey(shard, gid))],
+    changes.flatMap((change) => [
+      change.gid,
+      change.version,
+      change.dueAtMs,
+      change.deadAtMs,
+      change.expiresAtMs,
+      change.state,
+      change.definition,
+      change.reason,
+    ]),
   );
-  return reply === "ok" ? { status: "ok" } : { status: "changed", fields: messageFields(reply as string[]) };
+  return (replies as (0 | string[])[]).map((reply) => (reply === 0 ? ok : { status: "changed", fields: messageFields(reply) }));
 };

@@ -1,28 +1,42 @@
 #!lua
 --[[
-  Stores a two-phase message that did not exist. No allow-oom: at maxmemory a new message is refused, an old one can still end.
+  Stores two-phase messages that did not exist: one call for what a turn of the event loop brings. No allow-oom: at maxmemory new messages
+  are refused, old ones can still end.
 
-  KEYS[1] {sN}:message:<gid>
-  KEYS[2] {sN}:due
-  KEYS[3] {sN}:messages
-  KEYS[4] {sN}:messages:finished
-  ARGV[1] gid
-  ARGV[2] time of creation, ms of Redis's clock
-  ARGV[3] when it is due, ms of Redis's clock
-  ARGV[4..] fields and values of the record
-  RETURNS 'ok' | the fields and values of the message that is there
-  COST    O(log messages)
+  KEYS[1] {sN}:due
+  KEYS[2] {sN}:messages
+  KEYS[3] {sN}:messages:finished
+  then, for each message
+  KEYS[+1] {sN}:message:<gid>
+  ARGV[+1] gid
+  ARGV[+2] time of creation, ms of Redis's clock
+  ARGV[+3] when it is due, ms of Redis's clock
+  ARGV[+4] its state, as coordinator/messages/record.ts writes it
+  ARGV[+5] its definition
+  RETURNS for each message: 0 = stored | the fields and values of the message that is there
+  COST    O(log messages) each, at most 256
   SLOT    {sN}
 ]]
-if #KEYS ~= 4 or #ARGV < 5 or #ARGV > 100 then return redis.error_reply('ERR message-create: takes 4 keys and 5 to 100 arguments') end
-local before = redis.call('HGETALL', KEYS[1])
-if #before > 0 then return before end
-
-local fields = {}
-for i = 4, #ARGV do fields[i - 3] = ARGV[i] end
-redis.call('HSET', KEYS[1], unpack(fields))
-redis.call('ZADD', KEYS[2], ARGV[3], ARGV[1])
-redis.call('ZADD', KEYS[3], ARGV[2], ARGV[1])
--- an expired record of the same gid may still wait for its purge, which would take the new one out of the list
-redis.call('ZREM', KEYS[4], ARGV[1])
-return 'ok'
+local count = #KEYS - 3
+if count < 1 or count > 256 or #ARGV ~= 5 * count then return redis.error_reply('ERR message-create: takes 4 to 259 keys and 5 arguments a message') end
+local answer, due, created, gids = {}, {}, {}, {}
+for i = 1, count do
+  local at = 5 * i - 4
+  local before = redis.call('HGETALL', KEYS[3 + i])
+  if #before > 0 then
+    answer[i] = before
+  else
+    redis.call('HSET', KEYS[3 + i], 'v', 1, 's', ARGV[at + 3], 'd', ARGV[at + 4])
+    gids[#gids + 1] = ARGV[at]
+    created[#created + 1], created[#created + 2] = ARGV[at + 1], ARGV[at]
+    due[#due + 1], due[#due + 2] = ARGV[at + 2], ARGV[at]
+    answer[i] = 0
+  end
+end
+if #gids > 0 then
+  redis.call('ZADD', KEYS[1], unpack(due))
+  redis.call('ZADD', KEYS[2], unpack(created))
+  -- an expired record of the same gid may still wait for its purge, which would take the new one out of the list
+  redis.call('ZREM', KEYS[3], unpack(gids))
+end
+return answer

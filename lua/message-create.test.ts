@@ -2,8 +2,9 @@ import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { startRedis, type RedisServer } from "../test/harness/index.ts";
 import { messageKey, messageKeys } from "./keys.ts";
-import { changeMessage } from "./message-change.ts";
-import { createMessage } from "./message-create.ts";
+import { changeMessages, type ChangeMessageAnswer, type MessageChange } from "./message-change.ts";
+import { createMessages, type CreateMessageAnswer } from "./message-create.ts";
+import { MOST_MESSAGES } from "./message-fields.ts";
 import { countMessages, listMessages, MessageList, readMessages } from "./message-read.ts";
 import { claimMessages, notePlacement, pullMessages, purgeMessages } from "./message-sweep.ts";
 import { changeTopic, readTopic } from "./message-topic.ts";
@@ -23,39 +24,79 @@ beforeEach(async () => {
 });
 
 const shard = 3;
-const create = (gid: string, dueAtMs: number): ReturnType<typeof createMessage> =>
-  createMessage(redis, { shard, gid, createdAtMs: 1_000, dueAtMs, fields: { v: "1", s: "prepared" } });
-const change = (gid: string, version: number, more: Partial<Parameters<typeof changeMessage>[1]> = {}): ReturnType<typeof changeMessage> =>
-  changeMessage(redis, {
-    shard,
-    gid,
-    version,
-    dueAtMs: "keep",
-    deadAtMs: "keep",
-    expiresAtMs: "never",
-    fields: { v: String(version + 1), s: "submitted" },
-    ...more,
-  });
+const STORED = { v: "1", s: "prepared", d: "{}" };
+const created = (gid: string, dueAtMs: number): Parameters<typeof createMessages>[1]["messages"][number] => ({
+  gid,
+  createdAtMs: 1_000,
+  dueAtMs,
+  state: "prepared",
+  definition: "{}",
+});
+const create = async (gid: string, dueAtMs: number): Promise<CreateMessageAnswer | undefined> =>
+  (await createMessages(redis, { shard, messages: [created(gid, dueAtMs)] }))[0];
+const changed = (gid: string, version: number, more: Partial<MessageChange> = {}): MessageChange => ({
+  gid,
+  version,
+  dueAtMs: "keep",
+  deadAtMs: "keep",
+  expiresAtMs: "never",
+  state: "submitted",
+  definition: "",
+  reason: "",
+  ...more,
+});
+const change = async (gid: string, version: number, more: Partial<MessageChange> = {}): Promise<ChangeMessageAnswer | undefined> =>
+  (await changeMessages(redis, { shard, changes: [changed(gid, version, more)] }))[0];
 
 describe("message-create", () => {
   it("stores a message once; a second time it answers what is there", async () => {
     expect(await create("a", 5_000)).toEqual({ status: "ok" });
-    expect(await create("a", 9_000)).toEqual({ status: "exists", fields: { v: "1", s: "prepared" } });
-    expect(await readMessages(redis, { shard, gids: ["a", "b"] })).toEqual([
-      { fields: { v: "1", s: "prepared" }, dueAtMs: 5_000 },
-      undefined,
-    ]);
+    expect(await create("a", 9_000)).toEqual({ status: "exists", fields: STORED });
+    expect(await readMessages(redis, { shard, gids: ["a", "b"] })).toEqual([{ fields: STORED, dueAtMs: 5_000 }, undefined]);
     expect(await redis.ttl(messageKey(shard, "a"))).toBe(-1);
+  });
+
+  it("takes many, also one gid twice, and as many as it may", async () => {
+    const answers = await createMessages(redis, { shard, messages: [created("a", 1), created("b", 2), created("a", 3)] });
+    expect(answers).toEqual([{ status: "ok" }, { status: "ok" }, { status: "exists", fields: STORED }]);
+    expect(await redis.zrange(messageKeys(shard).due, "0", "-1", "WITHSCORES")).toEqual(["a", "1", "b", "2"]);
+    const many = (count: number): ReturnType<typeof createMessages> =>
+      createMessages(redis, { shard, messages: Array.from({ length: count }, (_, i) => created(`many-${i}`, i)) });
+    expect(await many(MOST_MESSAGES)).toHaveLength(MOST_MESSAGES);
+    await expect(many(MOST_MESSAGES + 1)).rejects.toThrow("takes 4 to 259 keys");
   });
 });
 
 describe("message-change", () => {
   it("changes the version that was read and no other", async () => {
     await create("a", 5_000);
-    expect(await change("a", 1, { dueAtMs: 7_000 })).toEqual({ status: "ok" });
-    expect(await change("a", 1, { dueAtMs: 9_000 })).toEqual({ status: "changed", fields: { v: "2", s: "submitted" } });
-    expect(await readMessages(redis, { shard, gids: ["a"] })).toMatchObject([{ dueAtMs: 7_000 }]);
+    expect(await change("a", 1, { dueAtMs: 7_000, reason: "why" })).toEqual({ status: "ok" });
+    const fields = { v: "2", s: "submitted", d: "{}", e: "why" };
+    expect(await change("a", 1, { dueAtMs: 9_000 })).toEqual({ status: "changed", fields });
+    expect(await readMessages(redis, { shard, gids: ["a"] })).toEqual([{ fields, dueAtMs: 7_000 }]);
     expect(await change("gone", 1)).toEqual({ status: "changed", fields: undefined });
+  });
+
+  it("takes many, also one message twice: the second finds what the first stored", async () => {
+    await create("a", 5_000);
+    await create("b", 5_000);
+    const changes = [
+      changed("a", 1, { dueAtMs: "none" }),
+      changed("b", 1),
+      changed("a", 2, { dueAtMs: 6_000, definition: "{2}" }),
+      changed("a", 2),
+    ];
+    const now = { v: "3", s: "submitted", d: "{2}", e: "" };
+    expect(await changeMessages(redis, { shard, changes })).toEqual([
+      { status: "ok" },
+      { status: "ok" },
+      { status: "ok" },
+      { status: "changed", fields: now },
+    ]);
+    expect(await readMessages(redis, { shard, gids: ["a", "b"] })).toMatchObject([
+      { fields: now, dueAtMs: 6_000 },
+      { fields: { v: "2", d: "{}" }, dueAtMs: 5_000 },
+    ]);
   });
 
   it("a finished message expires, waits for nothing and is no dead letter", async () => {
@@ -114,7 +155,7 @@ describe("message-placement", () => {
     const note = async (count: number, marginMs = 60_000): Promise<readonly number[]> =>
       [...(await notePlacement(redis, { shard, count, marginMs })).counts].toSorted((a, b) => a - b);
     expect(await note(2)).toEqual([2]);
-    await createMessage(redis, { shard, gid: "old", createdAtMs: Date.now(), dueAtMs: 1, fields: { v: "1" } });
+    await createMessages(redis, { shard, messages: [{ ...created("old", 1), createdAtMs: Date.now() }] });
     expect(await note(4)).toEqual([2, 4]);
     expect(await note(0)).toEqual([2, 4]);
     // the message of the old list is gone, a newer one is the oldest

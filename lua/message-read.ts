@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import { messageKey, messageKeys } from "./keys.ts";
-import type { MessageFields } from "./message-create.ts";
+import type { MessageFields } from "./message-fields.ts";
 
 /** One message with the time it is due, ms of Redis's clock; undefined while it waits for nothing. */
 export interface ReadMessage {

@@ -85,14 +85,21 @@ export const messageRoutes = (app: FastifyInstance, api: MessageApi): void => {
     return { status: 425, body: { dtm_result: DtmResult.ongoing, message: "a branch has not succeeded yet; it is tried again" } };
   };
   const abort = (body: unknown): Promise<ApiAnswer> => named(body, (reason) => ({ type: "abort", reason: reason || "aborted" }));
-  const CALLS = { prepare, submit, abort } as const;
+  // our client's short form: what it prepared is stored, so it need not be sent, parsed and checked again
+  const submitPrepared = async (body: unknown): Promise<ApiAnswer> => {
+    const { gid } = readNamed(body);
+    const { reply, record } = await messages.handle(gid, { type: "submit", definition: undefined });
+    return answerTo(reply, record);
+  };
+  const CALLS = { prepare, submit, submitPrepared, abort } as const;
 
   const bulk = async (body: unknown): Promise<ApiAnswer> => {
     if (!Array.isArray(body)) throw new BadMessage("the body must be an array of calls");
     if (body.length > BULK_MOST) throw new BadMessage(`the body must have at most ${BULK_MOST} calls`);
     const one = async (item: unknown): Promise<ApiAnswer> => {
       const { call, body } = readFields(item);
-      if (typeof call !== "string" || !Object.hasOwn(CALLS, call)) throw new BadMessage("call must be 'prepare', 'submit' or 'abort'");
+      if (typeof call !== "string" || !Object.hasOwn(CALLS, call))
+        throw new BadMessage(`call must be one of ${Object.keys(CALLS).join(", ")}`);
       return CALLS[call as keyof typeof CALLS](body);
     };
     const answers = await Promise.all(body.map((item) => one(item).catch((error: unknown) => faultAnswer(error))));

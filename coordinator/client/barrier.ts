@@ -31,6 +31,7 @@ export class Barrier implements Caller {
   readonly branchId: string;
   readonly op: string;
   #calls = 0;
+  #isBarred = false;
   readonly #made: { readonly redis: ScriptRedis; readonly step: AdjustBarrier }[] = [];
 
   constructor(caller: Caller) {
@@ -68,16 +69,38 @@ export class Barrier implements Caller {
     return UNDONE[this.op];
   }
 
-  /** `01`, `02`, ...: of the next step under this barrier */
+  /** The barrier says that the step never happens: a failure that no rival call of the same gid can contradict any more. */
+  get isBarred(): boolean {
+    return this.#isBarred;
+  }
+
+  /** Told by the step that wrote it. */
+  bar(): void {
+    this.#isBarred = true;
+  }
+
+  /** It is the caller's own step of a message, which is made once, and not a call that the coordinator repeats. */
+  get isOfMessage(): boolean {
+    return this.branchId === MESSAGE.branchId && this.op === MESSAGE.op;
+  }
+
+  /**
+   * `01`, `02`, ...: of the next step under this barrier.
+   * @throws at the second step of a message's caller: a query-back asks about one, and would take the first for both
+   */
   nextId(): string {
     this.#calls += 1;
+    if (this.isOfMessage && this.#calls > 1)
+      throw new Error(`message ${this.gid}: its local step must be one operation behind the barrier, not several`);
     return String(this.#calls).padStart(2, "0");
   }
 
   /**
    * Adds `amount` (below zero: takes) to the counter at `stockKey`, once. The barrier is looked at before the stock:
    * whoever took the last unit is told `duplicate` when asking again, not `failure`.
-   * @returns failure: the stock is missing or too low (nothing was written), or the step was declared not to happen
+   * @returns failure: the stock is missing or too low (nothing was taken), or the step was declared not to happen. In a
+   *   message's own step that is final: the barrier bars a rival call that meets stock which has just come back, so that
+   *   the message can be aborted. As a branch of somebody's message it is not: the coordinator calls again
    */
   async checkAdjustAmount(redis: ScriptRedis, stockKey: string, amount: number, ttlS = TTL_S): Promise<Step> {
     if (!Number.isSafeInteger(amount)) throw new RangeError(`not a whole amount: ${amount}`);
@@ -89,16 +112,19 @@ export class Barrier implements Caller {
       compensates: undone === undefined ? undefined : barrierKey(this.gid, this.branchId, undone, id),
       amount,
       ttlS,
+      isFinal: this.isOfMessage,
     };
     const answer = await adjustBarrier(redis, step);
+    if (this.isOfMessage && (answer === BarrierAnswer.failure || answer === BarrierAnswer.rollback)) this.bar();
     if (answer === BarrierAnswer.ok || answer === BarrierAnswer.duplicate) this.#made.push({ redis, step });
     if (answer === BarrierAnswer.ok || answer === BarrierAnswer.skipped) return Step.done;
     return answer === BarrierAnswer.duplicate ? Step.duplicate : Step.failure;
   }
 
   /**
-   * Takes back what `checkAdjustAmount` did under this barrier, because the message has failed in the meantime: a rival
-   * call with the same gid found no stock and aborted it just before stock came back. @returns whether all of it could be
+   * Takes back what `checkAdjustAmount` did under this barrier, because the message has failed in the meantime: an
+   * operator stopped it by force, or a client that does not bar the step (dtm's own) aborted it. @returns whether all of
+   * it could be
    */
   async revert(): Promise<boolean> {
     for (const { redis, step } of this.#made) await revertBarrier(redis, step);

@@ -44,6 +44,9 @@ type CallName = "prepare" | "submit" | "abort";
 interface Queued {
   readonly call: CallName;
   readonly body: unknown;
+  /** it is the submit of a message that this caller has prepared: our coordinator needs its gid only */
+  readonly isPrepared: boolean;
+  readonly gid: string;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -52,7 +55,7 @@ const BULK_MOST = 128;
 /** Calls that wait for their turn; a coordinator that hangs must not take the caller's memory. */
 const QUEUE_MOST = 20_000;
 /** Few large requests cost less than many small ones; a hung one, bounded by its time-outs, does not stop the others. */
-const ON_WIRE_MOST = 4;
+const ON_WIRE_MOST = 2;
 const BODY_BYTES_MOST = 8 << 20;
 const PREFIX = "/api/dtmsvr";
 
@@ -87,16 +90,22 @@ export class Coordinator {
 
   /**
    * prepare, submit or abort: 200, 409 or 425 as the coordinator said. @throws OutcomeUnknown, CallRefused
-   * @param isSlow it may be answered late (wait_result): it must not hold up the calls it would travel with
+   * @param how.isSlow it may be answered late (wait_result): it must not hold up the calls it would travel with
+   * @param how.isPrepared a submit of what this caller has prepared
    */
-  call(call: CallName, body: unknown, isSlow = false): Promise<Answer> {
+  call(
+    call: CallName,
+    body: Readonly<Record<string, unknown>> & { readonly gid: string },
+    how: { readonly isSlow?: boolean; readonly isPrepared?: boolean } = {},
+  ): Promise<Answer> {
+    const { isSlow = false, isPrepared = false } = how;
     if (!this.#bulk || isSlow) return this.#settled("POST", `/${call}`, body);
     return new Promise((resolve, reject) => {
       if (this.#queue.length >= QUEUE_MOST) {
         reject(new OutcomeUnknown(`/${call}: ${QUEUE_MOST} calls wait already`));
         return;
       }
-      this.#queue.push({ call, body, resolve, reject });
+      this.#queue.push({ call, body, isPrepared, gid: body.gid, resolve, reject });
       this.#schedule();
     });
   }
@@ -155,14 +164,15 @@ export class Coordinator {
       const { status, body } = await this.#try(
         "POST",
         "/bulk",
-        batch.map(({ call, body }) => ({ call, body })),
+        batch.map(({ call, body, gid, isPrepared }) => (isPrepared ? { call: "submitPrepared", body: { gid } } : { call, body })),
       );
       const answers = status === 200 ? (body["answers"] as readonly Answer[]) : [];
       if (status === 404) this.#bulk = false;
       await Promise.all(
         batch.map(async (one, i) => {
           const answer = answers[i];
-          if (answer === undefined || answer.status >= 500) return single(one);
+          // 404: what was prepared is not there any more; the long form holds all of it
+          if (answer === undefined || answer.status >= 500 || (one.isPrepared && answer.status === 404)) return single(one);
           return judge(answer, one.resolve, one.reject);
         }),
       );

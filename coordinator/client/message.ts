@@ -40,6 +40,8 @@ export class Message {
   readonly #payloads: string[] = [];
   #options: MessageOptions = {};
   #delayS = 0;
+  /** the coordinator has said so, of what this object holds now */
+  #isPrepared = false;
 
   constructor(gid: string, coordinator: Coordinator = chosenCoordinator()) {
     this.gid = gid;
@@ -48,6 +50,7 @@ export class Message {
 
   /** One more branch: POST of `payload` as JSON to `url`. */
   add(url: string, payload: unknown): this {
+    this.#isPrepared = false;
     this.#steps.push({ action: url });
     this.#payloads.push(JSON.stringify(payload ?? null));
     return this;
@@ -60,23 +63,30 @@ export class Message {
 
   /** Seconds from submit to delivery. */
   delay(seconds: number): this {
+    this.#isPrepared = false;
     this.#delayS = seconds;
     return this;
   }
 
   set(options: MessageOptions): this {
+    this.#isPrepared = false;
     this.#options = { ...this.#options, ...options };
     return this;
   }
 
   /** @throws OutcomeUnknown, CallRefused */
-  prepare(queryUrl: string): Promise<Answer> {
-    return this.#coordinator.call("prepare", this.#body(queryUrl));
+  async prepare(queryUrl: string): Promise<Answer> {
+    const answer = await this.#coordinator.call("prepare", this.#body(queryUrl));
+    this.#isPrepared = answer.status === 200;
+    return answer;
   }
 
   /** Prepared before or not. @throws OutcomeUnknown, CallRefused */
   submit(): Promise<Answer> {
-    return this.#coordinator.call("submit", this.#body(""), this.#options.waitResult === true);
+    return this.#coordinator.call("submit", this.#body(""), {
+      isSlow: this.#options.waitResult === true,
+      isPrepared: this.#isPrepared,
+    });
   }
 
   /** @throws OutcomeUnknown, CallRefused */
@@ -86,7 +96,7 @@ export class Message {
 
   /**
    * Prepares, makes the local step, submits or aborts. The step runs behind the barrier that it is given, and says
-   * what came of it; if it throws, what happened is unknown and the query URL is asked.
+   * what came of it. If it throws, or fails without having asked the barrier, the query URL is asked what happened.
    * @throws OutcomeUnknown: the message stays prepared, the coordinator will ask; call again, or ask the query URL.
    *   CallRefused: nothing happened
    */
@@ -94,23 +104,31 @@ export class Message {
     const prepared = await this.prepare(queryUrl);
     if (prepared.status !== 200) return this.#ended(prepared);
     const barrier = Barrier.ofMessage(this.gid);
-    let result: Step;
-    let duplicate = false;
-    try {
-      result = await step(barrier);
-      duplicate = result === Step.duplicate;
-    } catch (error) {
-      result = await this.#ask(queryUrl, error);
-    }
+    const result = await this.#make(queryUrl, barrier, step);
     if (result === Step.failure) {
       await this.abort("the local step failed").catch(left);
       return { status: "failed", reason: "the local step failed" };
     }
     const submitted = await this.submit();
-    if (submitted.status !== 409) return { status: "submitted", duplicate };
+    if (submitted.status !== 409) return { status: "submitted", duplicate: result === Step.duplicate };
     const ended = await this.#ended(submitted);
     if (ended.status !== "failed" || (await barrier.revert())) return ended;
     return { ...ended, compensate: true };
+  }
+
+  /**
+   * Makes the local step. A failure is told only when it is final: until then a rival call with the same gid could still
+   * make the step, and an abort would leave what it did to nobody.
+   */
+  async #make(queryUrl: string, barrier: Barrier, step: (barrier: Barrier) => Promise<Step>): Promise<Step> {
+    let thrown: unknown;
+    try {
+      const result = await step(barrier);
+      if (result !== Step.failure || barrier.isBarred) return result;
+    } catch (error) {
+      thrown = error;
+    }
+    return this.#ask(queryUrl, thrown);
   }
 
   /** The message is past being prepared: what it came to is the answer, as it was the first time. */
@@ -133,10 +151,10 @@ export class Message {
     } catch {
       // no answer either: it stays unknown
     }
-    throw new OutcomeUnknown(`message ${this.gid}: the local step threw, and its query URL does not say what happened`, { cause });
+    throw new OutcomeUnknown(`message ${this.gid}: its query URL does not say whether the local step happened`, { cause });
   }
 
-  #body(queryUrl: string): Record<string, unknown> {
+  #body(queryUrl: string): Record<string, unknown> & { readonly gid: string } {
     const { timeoutToFailS, requestTimeoutS, retryIntervalS, branchHeaders, concurrent, waitResult } = this.#options;
     return {
       gid: this.gid,

@@ -4,6 +4,8 @@ import { Barrier, Step } from "./barrier.ts";
 import { Message, type Sent } from "./message.ts";
 
 const TABLE = "barriers";
+/** dtm's word for a step that never happens */
+const ROLLBACK = "rollback";
 const COLUMNS = ["trans_type", "gid", "branch_id", "op", "barrier_id", "reason"] as const;
 
 /**
@@ -64,7 +66,8 @@ const reasonOf = async (em: EntityManager, gid: string, branchId: string, op: st
 
 /**
  * Makes a local step in Postgres once: the barrier's row and the step commit together, or neither does. A step that
- * returns `failure` or throws is rolled back with its barrier.
+ * returns `failure` or throws is rolled back with its barrier; a message's own step that failed is then barred by a row
+ * that says so, unless a rival call with the same gid made it meanwhile: then it is done.
  */
 export const callDb = async (barrier: Barrier, em: EntityManager, step: (em: EntityManager) => Promise<Step | void>): Promise<Step> => {
   const id = barrier.nextId();
@@ -74,17 +77,27 @@ export const callDb = async (barrier: Barrier, em: EntityManager, step: (em: Ent
     return await em.transactional(async (inner) => {
       const compensatesNothing = undone !== undefined && (await insert(inner, [transType, gid, branchId, undone, id, op]));
       if (!(await insert(inner, [transType, gid, branchId, op, id, op])))
-        // `rollback`: a query-back, or a compensation, came first and declared that this never happened
-        return (await reasonOf(inner, gid, branchId, op, id)) === op ? Step.duplicate : Step.failure;
+        return before(barrier, await reasonOf(inner, gid, branchId, op, id));
       if (compensatesNothing) return Step.done;
       const result = (await step(inner)) ?? Step.done;
       if (result === Step.failure) throw failed;
       return result;
     });
   } catch (error) {
-    if (error === failed) return Step.failure;
-    throw error;
+    if (error !== failed) throw error;
+    if (!barrier.isOfMessage) return Step.failure;
+    return em.transactional(async (inner) => {
+      await insert(inner, [transType, gid, branchId, op, id, ROLLBACK]);
+      return before(barrier, await reasonOf(inner, gid, branchId, op, id));
+    });
   }
+};
+
+/** What a barrier that is there already says: done before, or declared not to happen by a query-back, a failure, a compensation. */
+const before = (barrier: Barrier, reason: string | undefined): Step => {
+  if (reason === barrier.op) return Step.duplicate;
+  barrier.bar();
+  return Step.failure;
 };
 
 /** `Message.doAndSubmit` with the local step in a Postgres transaction behind the SQL barrier. */
@@ -102,6 +115,6 @@ export const doAndSubmitDb = (
 export const queryPreparedDb = (barrier: Barrier, em: EntityManager): Promise<Step> =>
   em.transactional(async (inner) => {
     const { gid } = barrier;
-    await insert(inner, [barrier.transType, gid, "00", "msg", "01", "rollback"]);
-    return (await reasonOf(inner, gid, "00", "msg", "01")) === "rollback" ? Step.failure : Step.done;
+    await insert(inner, [barrier.transType, gid, "00", "msg", "01", ROLLBACK]);
+    return (await reasonOf(inner, gid, "00", "msg", "01")) === ROLLBACK ? Step.failure : Step.done;
   });

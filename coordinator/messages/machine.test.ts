@@ -60,6 +60,7 @@ const answered = (type: "queryAnswered" | "roundFailed", verdict: Verdict): Mess
 const EVENTS = {
   prepare: { type: "prepare", definition },
   submit: { type: "submit", definition },
+  "submit what is prepared": { type: "submit", definition: undefined },
   abort: { type: "abort", reason: "why" },
   forceStop: { type: "forceStop", reason: "why" },
   pull: { type: "pull" },
@@ -107,6 +108,7 @@ const TABLE: Readonly<Record<StateName, Readonly<Record<EventName, string>>>> = 
     ...undelivered,
     prepare: "prepared @3000",
     submit: "submitted @0 +deliver",
+    "submit what is prepared": "?=",
     abort: "?=",
     forceStop: "?=",
     pull: "?=",
@@ -119,6 +121,7 @@ const TABLE: Readonly<Record<StateName, Readonly<Record<EventName, string>>>> = 
     ...undelivered,
     prepare: "=",
     submit: "submitted @0 +deliver",
+    "submit what is prepared": "submitted @0 +deliver",
     abort: "failed @-",
     forceStop: "failed @-",
     pull: "prepared @0",
@@ -134,6 +137,7 @@ const TABLE: Readonly<Record<StateName, Readonly<Record<EventName, string>>>> = 
     ...idle,
     prepare: "!=",
     submit: "=",
+    "submit what is prepared": "=",
     abort: "!=",
     forceStop: "failed @-",
     pull: "submitted @0",
@@ -177,8 +181,16 @@ const TABLE: Readonly<Record<StateName, Readonly<Record<EventName, string>>>> = 
       // a call that was still on the wire came back: it happened
       "delivered 1": "dead submitted @=",
     },
-    succeed: { ...idle, ...undelivered, ...over, submit: "=", abort: "!=" },
-    failed: { ...idle, ...over, submit: "!=", abort: "=", "delivered 1": "failed @=", "delivered all": "failed @=" },
+    succeed: { ...idle, ...undelivered, ...over, submit: "=", "submit what is prepared": "=", abort: "!=" },
+    failed: {
+      ...idle,
+      ...over,
+      submit: "!=",
+      "submit what is prepared": "!=",
+      abort: "=",
+      "delivered 1": "failed @=",
+      "delivered all": "failed @=",
+    },
   };
 })();
 
@@ -221,6 +233,19 @@ describe("decide", () => {
     expect(change?.dueAtMs).toBe(NOW + 2_000);
     expect(change?.record.definition.branches).toEqual(definition.branches);
     expect(effects).toEqual([]);
+  });
+
+  it("ends a message that has nothing to call with its submit, or with the query-back's yes; not if it is delayed", () => {
+    const branches = [{ branchId: "01", url: "", payload: "1" }];
+    const empty = record({ definition: { ...definition, branches }, branchDoneAtMs: [0] });
+    for (const event of [EVENTS.submit, EVENTS["query: yes"]]) {
+      const { change, effects } = decide(policy, empty, event, NOW);
+      expect(change).toMatchObject({ dueAtMs: "none", expiresAtMs: NOW + policy.retentionMs });
+      expect(change?.record).toMatchObject({ state: "succeed", branchDoneAtMs: [NOW], finishedAtMs: NOW });
+      expect(effects).toEqual([]);
+    }
+    const delayed = { ...empty, definition: { ...empty.definition, delayMs: 5 } };
+    expect(decide(policy, delayed, EVENTS["query: yes"], NOW).change?.record.state).toBe("submitted");
   });
 
   it("has a message without branches succeed by an empty round", () => {

@@ -6,7 +6,8 @@ export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 
 export type MessageEvent =
   | { readonly type: "prepare"; readonly definition: Definition }
-  | { readonly type: "submit"; readonly definition: Definition }
+  /** without a definition: of a message that its caller has prepared */
+  | { readonly type: "submit"; readonly definition: Definition | undefined }
   | { readonly type: "abort"; readonly reason: string }
   /** an operator: it ends here, whatever it is */
   | { readonly type: "forceStop"; readonly reason: string }
@@ -92,12 +93,14 @@ export const decide = (policy: MessagePolicy, before: MessageRecord | undefined,
   };
   const finish = (state: "succeed" | "failed", patch: Partial<MessageRecord> = {}): Decided =>
     change({ ...patch, state, dead: false, finishedAtMs: nowMs }, "none");
-  const submit = (definition: Definition): Decided =>
-    change(
-      { definition, state: MessageState.submitted, failures: 0, dead: false, reason: "" },
-      nowMs + definition.delayMs,
-      definition.delayMs > 0 ? [] : [Effect.deliver],
-    );
+  const submit = (definition: Definition): Decided => {
+    const patch = { definition, failures: 0, dead: false, reason: "" };
+    // nothing to call, which is a success: it ends here, and is written once instead of twice
+    if (definition.delayMs === 0 && definition.branches.every(({ url }) => url === ""))
+      return finish(MessageState.succeed, { ...patch, branchDoneAtMs: definition.branches.map(() => nowMs) });
+    const effects = definition.delayMs > 0 ? [] : [Effect.deliver];
+    return change({ ...patch, state: MessageState.submitted }, nowMs + definition.delayMs, effects);
+  };
   const again = (verdict: Verdict, reason: string, fraction: number): Decided => {
     const rounds = before.rounds + 1;
     // "ongoing" is an answer: same interval, and it never makes a dead letter
@@ -116,7 +119,7 @@ export const decide = (policy: MessagePolicy, before: MessageRecord | undefined,
       if (state !== MessageState.prepared) return nothing(ok);
       // dtm's client says the delay only now; the branches are those of prepare
       return submit(
-        event.definition.customData === ""
+        event.definition === undefined || event.definition.customData === ""
           ? before.definition
           : { ...before.definition, customData: event.definition.customData, delayMs: event.definition.delayMs },
       );
@@ -162,6 +165,7 @@ export const decide = (policy: MessagePolicy, before: MessageRecord | undefined,
 const decideNew = (policy: MessagePolicy, event: MessageEvent, nowMs: number): Decided => {
   if (event.type === "prepare" || event.type === "submit") {
     const { definition } = event;
+    if (definition === undefined) return unknown;
     const prepared = event.type === "prepare";
     const record: MessageRecord = {
       version: 1,

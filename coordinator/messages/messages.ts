@@ -77,7 +77,7 @@ export class Messages {
 
   /** Decides about an event, wherever the message is. */
   async handle(gid: string, event: MessageEvent): Promise<{ readonly reply: Reply; readonly record: MessageRecord | undefined }> {
-    const creates = event.type === "prepare" || event.type === "submit";
+    const creates = event.type === "prepare" || (event.type === "submit" && event.definition !== undefined);
     // only for events that change a prepared message: the store then notices what is old; a refusal would not be checked
     const changes = event.type === "submit" || event.type === "abort";
     let place: { readonly shard: number; readonly record: MessageRecord | undefined } | undefined = changes

@@ -4,6 +4,8 @@ import { shardOf } from "../protocol/shard-map.ts";
 /** How often a placing process says so, and how much older than the oldest message the last note of a list must be to forget it. */
 const NOTE_EVERY_MS = 5_000;
 const MARGIN_MS = 60_000;
+/** A shard that never answered makes every new message be looked for everywhere: asked again soon. */
+const ASK_AGAIN_MS = 100;
 
 export interface PlacementStore {
   /** notes that gids are placed on `shard` by `count` shards (0: none are), answers by which counts they may have been */
@@ -57,7 +59,7 @@ export class Placement {
   async run(clock: Clock, stop: AbortSignal): Promise<void> {
     while (!stop.aborted) {
       await this.refresh();
-      await clock.sleep(NOTE_EVERY_MS, stop);
+      await clock.sleep(this.#noted.size < this.shards.length ? ASK_AGAIN_MS : NOTE_EVERY_MS, stop);
     }
   }
 }

@@ -1,6 +1,8 @@
 import type { Redis } from "ioredis";
-import { changeMessage } from "../../lua/message-change.ts";
-import { createMessage } from "../../lua/message-create.ts";
+import { Batches } from "../../lua/batches.ts";
+import { changeMessages, type ChangeMessageAnswer, type MessageChange } from "../../lua/message-change.ts";
+import { createMessages, type CreateMessageAnswer, type NewMessage } from "../../lua/message-create.ts";
+import { MOST_MESSAGES } from "../../lua/message-fields.ts";
 import { countMessages, listMessages, readMessages, type MessageCounts, type MessageList } from "../../lua/message-read.ts";
 import { claimMessages, notePlacement, pullMessages, purgeMessages } from "../../lua/message-sweep.ts";
 import { changeTopic, readTopic, type ChangeTopicAnswer } from "../../lua/message-topic.ts";
@@ -9,11 +11,17 @@ import type { Change } from "./machine.ts";
 import type { ListedMessages, TopicStore } from "./messages.ts";
 import type { PlacementStore } from "./placement.ts";
 import type { MessageStore, StoredMessage } from "./ports.ts";
-import { decodeRecord, encodeChange, encodeRecord, type MessageRecord } from "./record.ts";
+import { decodeRecord, encodeDefinition, encodeState, type MessageRecord } from "./record.ts";
+
+interface Writes {
+  readonly create: Batches<NewMessage, CreateMessageAnswer>;
+  readonly change: Batches<MessageChange, ChangeMessageAnswer>;
+}
 
 /** Messages, their placement and topics on the shards' Redis servers. */
 export class RedisMessageStore implements MessageStore, PlacementStore, ListedMessages, TopicStore {
   readonly #redis: readonly Redis[];
+  readonly #writes: readonly Writes[];
   readonly #clock: Clock;
   /** Redis's clock minus ours, by shard: set by every answer that carries the time */
   readonly #aheadMs = new Map<number, number>();
@@ -21,6 +29,10 @@ export class RedisMessageStore implements MessageStore, PlacementStore, ListedMe
   /** @param redis the connection of shard N is the N-th */
   constructor(redis: readonly Redis[], clock: Clock) {
     this.#redis = redis;
+    this.#writes = redis.map((connection, shard) => ({
+      create: new Batches((messages) => createMessages(connection, { shard, messages }), MOST_MESSAGES),
+      change: new Batches((changes) => changeMessages(connection, { shard, changes }), MOST_MESSAGES),
+    }));
     this.#clock = clock;
   }
 
@@ -28,6 +40,12 @@ export class RedisMessageStore implements MessageStore, PlacementStore, ListedMe
     const redis = this.#redis[shard];
     if (redis === undefined) throw new Error(`there is no shard ${shard}`);
     return redis;
+  }
+
+  #writesTo(shard: number): Writes {
+    const writes = this.#writes[shard];
+    if (writes === undefined) throw new Error(`there is no shard ${shard}`);
+    return writes;
   }
 
   #heard(shard: number, nowMs: number): void {
@@ -49,12 +67,12 @@ export class RedisMessageStore implements MessageStore, PlacementStore, ListedMe
   ): Promise<{ readonly status: "ok" } | { readonly status: "exists"; readonly record: MessageRecord }> {
     const { record, dueAtMs } = change;
     if (typeof dueAtMs !== "number") throw new Error(`message ${gid}: a new one must be due`);
-    const answer = await createMessage(this.#of(shard), {
-      shard,
+    const answer = await this.#writesTo(shard).create.add({
       gid,
       createdAtMs: record.createdAtMs,
       dueAtMs,
-      fields: encodeRecord(record),
+      state: encodeState(record),
+      definition: encodeDefinition(record.definition),
     });
     return answer.status === "ok" ? answer : { status: "exists", record: decodeRecord(gid, answer.fields) };
   }
@@ -65,14 +83,16 @@ export class RedisMessageStore implements MessageStore, PlacementStore, ListedMe
     before: MessageRecord,
     change: Change,
   ): Promise<{ readonly status: "ok" } | { readonly status: "changed"; readonly record: MessageRecord | undefined }> {
-    const answer = await changeMessage(this.#of(shard), {
-      shard,
+    const { record } = change;
+    const answer = await this.#writesTo(shard).change.add({
       gid,
       version: before.version,
       dueAtMs: change.dueAtMs,
       deadAtMs: change.deadAtMs,
       expiresAtMs: change.expiresAtMs,
-      fields: encodeChange(before, change.record),
+      state: encodeState(record),
+      definition: record.definition === before.definition ? "" : encodeDefinition(record.definition),
+      reason: record.reason,
     });
     if (answer.status === "ok") return answer;
     return { status: "changed", record: answer.fields === undefined ? undefined : decodeRecord(gid, answer.fields) };

@@ -132,6 +132,7 @@ describe("openapi.json", () => {
     expect(await call("delete", `${P}/topic/{name}`, `${P}/topic/t`)).toBe(409);
     const bulk = [
       { call: "prepare", body: message(newGid("d"), [], query) },
+      { call: "submitPrepared", body: { gid: none } },
       { call: "abort", body: { gid: none } },
       { call: "submit", body: {} },
     ];

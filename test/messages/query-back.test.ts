@@ -1,11 +1,9 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
-import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Barrier, Coordinator, Message, OutcomeUnknown, statusOf, Step } from "../../coordinator/client/index.ts";
 import { until } from "../harness/index.ts";
 import { Api, message, newGid } from "./api.ts";
+import { crashBuying } from "./crash.ts";
 import { startCoordinator, startStores, type RunningCoordinator, type Stores } from "./coordinator.ts";
 import { answer, inTurn, Services } from "./services.ts";
 
@@ -80,32 +78,22 @@ describe("the query-back", () => {
   });
 });
 
-/** Prepares, makes the step or not, then kills itself with -9 before it can submit. */
-const crash = async (gid: string, step: boolean): Promise<void> => {
-  const child = spawn(
-    process.execPath,
-    [
-      fileURLToPath(new URL("crashing-buyer.mjs", import.meta.url)),
-      JSON.stringify({
-        coordinator: coordinator.url,
-        redis: stores.redis[0]?.url,
-        gid,
-        step,
-        query: `${services.url}/query`,
-        branch: `${services.url}/order`,
-      }),
-    ],
-    { stdio: ["ignore", "inherit", "inherit"] },
-  );
-  const [code, signal] = (await once(child, "exit")) as [number | null, string | null];
-  expect([code, signal]).toEqual([null, "SIGKILL"]);
-};
+const crash = (gid: string, dieAt: "prepared" | "stepped"): Promise<void> =>
+  crashBuying({
+    coordinator: coordinator.url,
+    redis: stores.redis[0]?.url ?? "",
+    gid,
+    stockKey: `stock:${gid}`,
+    dieAt,
+    query: `${services.url}/query`,
+    branch: `${services.url}/order`,
+  });
 
 describe("a caller killed between prepare and submit", () => {
   it("after its step: the query-back submits the message", async () => {
     const gid = newGid("killed-after");
     await redis.set(`stock:${gid}`, 1);
-    await crash(gid, true);
+    await crash(gid, "stepped");
     await api.until(gid, "succeed");
     expect(services.at("/order", gid)).toHaveLength(1);
     expect(await redis.get(`stock:${gid}`)).toBe("0");
@@ -114,7 +102,7 @@ describe("a caller killed between prepare and submit", () => {
   it("before its step: the query-back fails the message", async () => {
     const gid = newGid("killed-before");
     await redis.set(`stock:${gid}`, 1);
-    await crash(gid, false);
+    await crash(gid, "prepared");
     await api.until(gid, "failed");
     expect(services.at("/order", gid)).toHaveLength(0);
     expect(await redis.get(`stock:${gid}`)).toBe("1");

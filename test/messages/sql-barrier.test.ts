@@ -72,13 +72,38 @@ describe("the SQL barrier", () => {
     expect(services.at("/order", gid)).toHaveLength(1);
   });
 
-  it("a step that fails leaves no barrier, and the message fails", async () => {
+  it("a step that fails is rolled back and barred, also when stock comes back, and the message fails", async () => {
     const gid = newGid("sql-none");
     await put(gid, 0);
     expect(await doAndSubmitDb(message(gid), `${services.url}/query`, orm.em.fork(), take(gid))).toMatchObject({ status: "failed" });
-    const rows = await orm.em.fork().transactional((em) => sql(em, "SELECT 1 FROM barriers WHERE gid = ?", [gid]));
-    expect(rows.rowCount).toBe(0);
+    const rows = await orm.em.fork().transactional((em) => sql(em, "SELECT reason FROM barriers WHERE gid = ?", [gid]));
+    expect(rows.rows).toEqual([{ reason: "rollback" }]);
     expect(await api.status(gid)).toBe("failed");
+    await orm.em.fork().transactional((em) => sql(em, "UPDATE stock SET units = 1 WHERE id = ?", [gid]));
+    expect(await callDb(Barrier.ofMessage(gid), orm.em.fork(), take(gid))).toBe(Step.failure);
+    expect(await left(gid)).toBe(1);
+  });
+
+  it("a step that fails while a rival call of the same gid makes it is done, not aborted", async () => {
+    const gid = newGid("sql-rival");
+    await put(gid, 1);
+    const waits = async (): Promise<boolean> =>
+      (
+        await orm.em
+          .fork()
+          .transactional((em) =>
+            sql(em, "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'INSERT INTO barriers%'", []),
+          )
+      ).rowCount === 1;
+    let rival: Promise<Step> | undefined;
+    const quiet = message(gid).set({ timeoutToFailS: 60 });
+    const sent = await doAndSubmitDb(quiet, `${services.url}/query`, orm.em.fork(), async () => {
+      rival = callDb(Barrier.ofMessage(gid), orm.em.fork(), take(gid));
+      await until(waits, "the rival to wait for this transaction");
+      return Step.failure;
+    });
+    expect(await rival).toBe(Step.done);
+    expect([sent, await left(gid)]).toEqual([{ status: "submitted", duplicate: true }, 0]);
   });
 
   it("a query-back before the step bars it", async () => {
