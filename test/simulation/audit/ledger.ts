@@ -1,0 +1,154 @@
+import type { Entry } from "../../../lua/entry.ts";
+import type { Outcome } from "../../../gateway/buy/outcome.ts";
+import type { World } from "../world.ts";
+
+/** A broken promise, or something that may never be seen. */
+export interface Violation {
+  readonly kind: string;
+  readonly detail: string;
+  readonly atMs: number;
+}
+
+/** What a buyer was told about one purchase. */
+export interface Told {
+  readonly saleId: string;
+  readonly uid: string;
+  readonly key: string;
+  /** the order id told last, and how */
+  orderId: string | undefined;
+  readonly reserved: Set<string>;
+  readonly confirmed: Set<string>;
+  /** ids that the buyer was told do not exist */
+  readonly denied: Set<string>;
+}
+
+/** Where an order id says that its purchase was made: spelled here once more, apart from the engine's own code. */
+export const placeOf = (orderId: string): { shard: number; epoch: number; seq: number; index: number } => {
+  const [shard = 0, epoch = 0, seq = 0, index = 0] = orderId.split("-").map((digits) => Number.parseInt(digits, 36));
+  return { shard, epoch, seq, index };
+};
+
+/**
+ * The memory of everything that buyers were told and that was ever appended, and what is checked while a schedule runs.
+ * Shares no code with the engine: it looks into the stores by itself.
+ */
+export class Ledger {
+  readonly violations: Violation[] = [];
+  readonly told = new Map<string, Told>();
+  readonly #world: World;
+  readonly #appended = new Map<string, string>();
+  #ordersSeen = 0;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  violate(kind: string, detail: string): void {
+    this.#world.say(() => `VIOLATION ${kind} ${detail}`);
+    this.violations.push({ kind, detail, atMs: this.#world.kernel.nowMs });
+  }
+
+  of(saleId: string, uid: string, key: string): Told {
+    const name = `${saleId} ${uid} ${key}`;
+    let told = this.told.get(name);
+    if (told === undefined) {
+      told = { saleId, uid, key, orderId: undefined, reserved: new Set(), confirmed: new Set(), denied: new Set() };
+      this.told.set(name, told);
+    }
+    return told;
+  }
+
+  /** No two entries may have the same position, on whatever server. */
+  appended(shard: number, epoch: number, entry: Entry): void {
+    const position = `${shard} ${epoch} ${entry.seq}`;
+    const content = `${entry.kind} ${entry.saleId} ${entry.kind === "o" ? entry.purchases : entry.kind}`;
+    const before = this.#appended.get(position);
+    if (before !== undefined && before !== content) this.violate("TWO_WRITERS", `${position}: ${before} / ${content}`);
+    this.#appended.set(position, content);
+  }
+
+  /** Looks at what a commit has brought. */
+  committed(): void {
+    const { postgres } = this.#world;
+    if (postgres.orders.length === this.#ordersSeen) return;
+    for (; this.#ordersSeen < postgres.orders.length; this.#ordersSeen += 1) {
+      const order = postgres.orders[this.#ordersSeen];
+      if (order?.state === "rejected") this.violate("WALL_TOUCHED", `${order.uid} ${order.epoch}-${order.seq}: ${order.reason}`);
+    }
+    for (const [saleId, sale] of postgres.sales) {
+      let units = 0;
+      const buyers = new Set<string>();
+      for (const order of postgres.orders) {
+        if (order.saleId !== saleId || order.state === "rejected") continue;
+        units += order.units;
+        const buyer = `${order.uid}:${order.key}`;
+        if (buyers.has(buyer)) this.violate("P3_TWO_ORDERS", `${saleId} ${buyer}`);
+        buyers.add(buyer);
+      }
+      if (units > sale.totalUnits) this.violate("P2_OVERSELL", `${saleId}: ${units} of ${sale.totalUnits}`);
+    }
+    for (const { saleId, shard, sold, quota } of postgres.saleShards)
+      if (sold > quota) this.violate("P2_SHARD", `${saleId} on ${shard}: ${sold} of ${quota}`);
+  }
+
+  /**
+   * A buyer hears an answer.
+   * @param heldBefore the order id that the buyer knew when it asked: an answer about an earlier moment may overtake
+   */
+  hear(told: Told, outcome: Outcome, heldBefore: string | undefined): void {
+    const { code, orderId } = outcome;
+    if ((code === "reserved" || code === "confirmed") && orderId !== undefined) this.#hearOrder(told, orderId, code);
+    else if (code === "rejected" && orderId !== undefined && told.confirmed.has(orderId))
+      this.violate("P1_CONFIRMED_THEN_REJECTED", `${told.uid} ${orderId}`);
+    else if ((code === "none" || code === "sold_out") && heldBefore !== undefined) this.#hearDenial(told, heldBefore, code);
+  }
+
+  /** A gateway says `sold_out` without asking Redis: no open shard may have a unit of the sale (P5). */
+  believedSoldOut(saleId: string): void {
+    for (const { current, shard } of this.#world.nodes) {
+      const { open, epoch, sales } = current.data;
+      const isOpen = current.isUp && open !== undefined && open.epoch === epoch && open.untilMs > current.nowMs();
+      const left = sales.get(saleId)?.left ?? 0;
+      if (isOpen && open.replicationId === current.replicationId && left > 0)
+        this.violate("P5_FALSE_SOLD_OUT", `${saleId}: ${left} on shard ${shard}`);
+    }
+  }
+
+  /** The order that Postgres holds under this id. */
+  order(orderId: string) {
+    const { shard, epoch, seq, index } = placeOf(orderId);
+    return this.#world.postgres.orders.find(
+      (order) => order.shard === shard && order.epoch === epoch && order.seq === seq && order.index === index,
+    );
+  }
+
+  #isLossy(orderId: string): boolean {
+    return this.#world.lossy.has(placeOf(orderId).shard);
+  }
+
+  #hearOrder(told: Told, orderId: string, code: "reserved" | "confirmed"): void {
+    const before = told.orderId;
+    if (before !== undefined && before !== orderId) {
+      const order = this.order(before);
+      if (order !== undefined && order.state !== "rejected") this.violate("P3_TWO_IDS_COMMITTED", `${told.uid}: ${before}, ${orderId}`);
+      else if (!this.#isLossy(before)) this.violate("P3_TWO_IDS", `${told.uid}: ${before}, ${orderId}`);
+    }
+    told.orderId = orderId;
+    if (code === "reserved") {
+      told.reserved.add(orderId);
+      return;
+    }
+    const order = this.order(orderId);
+    if (order === undefined || order.state === "rejected" || order.uid !== told.uid)
+      this.violate("P1_FALSE_CONFIRMED", `${told.uid} ${orderId}`);
+    told.confirmed.add(orderId);
+  }
+
+  /** `none` or `sold_out` to a buyer who knew an order id when asking. */
+  #hearDenial(told: Told, held: string, code: "none" | "sold_out"): void {
+    const order = this.order(held);
+    if (order !== undefined && order.state !== "rejected") this.violate(`P3_${code.toUpperCase()}_TO_HOLDER`, `${told.uid} ${held}`);
+    else if (!this.#isLossy(held)) this.violate(`P1_${code.toUpperCase()}_WITHOUT_LOSS`, `${told.uid} ${held}`);
+    told.denied.add(held);
+  }
+}

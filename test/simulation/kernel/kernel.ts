@@ -1,0 +1,81 @@
+import { Draw } from "./draw.ts";
+import { Queue, Step } from "./queue.ts";
+
+/** Told what happens, a line each, while a schedule is traced. */
+export type Say = (atMs: number, line: string) => void;
+
+/** Runs a function at a moment, whatever happens to the processes: stores and faults. */
+class Plain extends Step {
+  readonly #work: () => void;
+
+  constructor(work: () => void) {
+    super();
+    this.#work = work;
+  }
+
+  override run(): boolean {
+    this.#work();
+    return true;
+  }
+}
+
+/**
+ * One simulated world's time. Everything that happens in it is a step of the queue; between two steps the promises that
+ * the first one settled have run to their next wait. So a seed decides everything.
+ */
+export class Kernel {
+  readonly draw: Draw;
+  readonly #queue = new Queue();
+  #nowUs = 0;
+  /** steps done: a request arrives, an answer arrives, a time is up, a fault strikes */
+  steps = 0;
+  /** of everything that happened, in order: two runs of a seed are the same if theirs are */
+  hash = 0x811c9dc5;
+  readonly say: Say | undefined;
+
+  constructor(seed: number, say?: Say) {
+    this.draw = new Draw(seed);
+    this.say = say;
+  }
+
+  get nowMs(): number {
+    return this.#nowUs / 1_000;
+  }
+
+  /** Plans a step; what should have been before is now. */
+  plan(step: Step, atMs: number): void {
+    this.#queue.push(step, Math.max(this.#nowUs, Math.ceil(atMs * 1_000)));
+  }
+
+  /** Puts a step back that cannot happen yet; it keeps its place among those of the same moment. */
+  defer(step: Step, atMs: number): void {
+    this.#queue.defer(step, Math.ceil(atMs * 1_000));
+  }
+
+  /** Plans a step that belongs to no process. */
+  at(atMs: number, work: () => void): void {
+    this.plan(new Plain(work), atMs);
+  }
+
+  after(ms: number, work: () => void): void {
+    this.at(this.nowMs + ms, work);
+  }
+
+  mix(value: number): void {
+    this.hash = Math.imul(this.hash ^ value, 0x01000193);
+  }
+
+  /** @returns false if nothing is left to happen */
+  step(): boolean {
+    for (;;) {
+      const step = this.#queue.pop();
+      if (step === undefined) return false;
+      this.#nowUs = step.atUs;
+      if (!step.run()) continue;
+      this.mix(step.order);
+      this.mix(step.atUs);
+      this.steps += 1;
+      return true;
+    }
+  }
+}

@@ -1,0 +1,179 @@
+import type { SoldOutFacts } from "../../../coordinator/protocol/requests.ts";
+import type { SaleRecord, SoldOutFlag } from "../../../coordinator/protocol/sale.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import type { Life } from "../kernel/process.ts";
+import type { Target } from "../kernel/wire.ts";
+import {
+  grantKey,
+  purchaseKey,
+  type GrantRow,
+  type OrderRow,
+  type PostgresRules,
+  type SaleRow,
+  type SaleShardRow,
+  type ShardTableRow,
+} from "./tables.ts";
+import { Locks, Transaction, type TransactionServer } from "./transaction.ts";
+
+/** The one store that loses nothing (DESIGN 1). It may be away, roll back, or commit and not say so. */
+export class Postgres implements Target, TransactionServer {
+  readonly name = "postgres";
+  run = 1;
+  isUp = true;
+  readonly rules: PostgresRules;
+  readonly shards: ShardTableRow[];
+  readonly sales = new Map<string, SaleRow>();
+  readonly saleShards: SaleShardRow[] = [];
+  readonly orders: OrderRow[] = [];
+  /** orders that bind, by sale, buyer and purchase key */
+  readonly binding = new Map<string, OrderRow>();
+  readonly grants = new Map<string, GrantRow>();
+  /** told after every commit */
+  onCommit: () => void = () => undefined;
+  readonly #kernel: Kernel;
+  readonly #locks = new Locks(this);
+  /** open transactions, and whose they are */
+  readonly #open = new Map<Transaction, Life | undefined>();
+
+  constructor(kernel: Kernel, shards: number, rules: PostgresRules) {
+    this.#kernel = kernel;
+    this.rules = rules;
+    this.shards = Array.from({ length: shards }, (_, shard) => ({
+      shard,
+      epoch: 0,
+      applied: 0,
+      attempt: "",
+      mode: "rebuild",
+      gap: null,
+      wall: false,
+      halted: null,
+    }));
+  }
+
+  get nowMs(): number {
+    return this.#kernel.nowMs;
+  }
+
+  after(ms: number, work: () => void): void {
+    this.#kernel.after(ms, work);
+  }
+
+  shardRow(shard: number): ShardTableRow {
+    return this.shards[shard] as ShardTableRow;
+  }
+
+  saleShard(saleId: string, shard: number): SaleShardRow | undefined {
+    return this.saleShards.find((row) => row.saleId === saleId && row.shard === shard);
+  }
+
+  begin(client?: Life): Transaction {
+    const transaction = new Transaction(this, this.#locks);
+    this.#open.set(transaction, client);
+    return transaction;
+  }
+
+  /** A client died: its connections end. */
+  disconnect(client: Life): void {
+    for (const [transaction, owner] of this.#open) {
+      if (owner !== client) continue;
+      this.#open.delete(transaction);
+      transaction.rollBack();
+    }
+  }
+
+  committed(transaction: Transaction): void {
+    this.#open.delete(transaction);
+    this.onCommit();
+  }
+
+  /** kill -9 and a start: open transactions are rolled back, what was committed stands. */
+  restart(downMs: number): void {
+    this.isUp = false;
+    this.run += 1;
+    for (const transaction of this.#open.keys()) transaction.rollBack();
+    this.#open.clear();
+    this.#kernel.after(downMs, () => {
+      this.isUp = true;
+    });
+  }
+
+  bind(order: OrderRow): void {
+    this.binding.set(purchaseKey(order.saleId, order.uid, order.key), order);
+  }
+
+  /** A sale and its opening stock, as `openSale` records them. */
+  openSale(record: SaleRecord, units: readonly number[]): void {
+    this.sales.set(record.id, {
+      record: { ...record },
+      totalUnits: record.totalUnits,
+      returnsSeq: 0,
+      soldOutVersion: null,
+      everSoldOut: false,
+    });
+    record.shards.forEach((shard, i) => {
+      this.saleShards.push({ saleId: record.id, shard, quota: 0, sold: 0, delivered: { version: 0, epoch: 0 } });
+      const grant: GrantRow = {
+        saleId: record.id,
+        id: `opening${i}`,
+        shard,
+        units: units[i] ?? 0,
+        kind: "opening",
+        state: "sent",
+        flagged: false,
+      };
+      if (grant.units > 0) this.grants.set(grantKey(record.id, grant.id), grant);
+    });
+  }
+
+  /** `addUnits` of workers/sales: a grant, and the flag withdrawn, in one transaction. */
+  addUnits(saleId: string, grantId: string, units: number, shard: number): void {
+    const sale = this.sales.get(saleId);
+    if (sale === undefined || this.grants.has(grantKey(saleId, grantId))) return;
+    const transaction = this.begin();
+    transaction.lock(sale, () => {
+      const flagged = sale.everSoldOut;
+      const grant: GrantRow = { saleId, id: grantId, shard, units, kind: "added", state: "sent", flagged };
+      transaction.atCommit(() => {
+        this.grants.set(grantKey(saleId, grantId), grant);
+        sale.totalUnits += units;
+        if (this.rules.stockWithdraws) this.#withdrawFlag(sale);
+      });
+      transaction.commit();
+    });
+  }
+
+  facts(saleId: string): SoldOutFacts {
+    const sale = this.sales.get(saleId);
+    if (sale === undefined) throw new Error(`no sale ${saleId}`);
+    let sentGrants = 0;
+    for (const grant of this.grants.values()) if (grant.saleId === saleId && grant.state === "sent") sentGrants += 1;
+    return { returnsSeq: sale.returnsSeq, sentGrants, soldOut: sale.soldOutVersion !== null };
+  }
+
+  setSoldOut(saleId: string, returnsSeq: number, done: (isSet: boolean) => void): void {
+    const sale = this.sales.get(saleId);
+    if (sale === undefined) throw new Error(`no sale ${saleId}`);
+    const transaction = this.begin();
+    transaction.lock(sale, () => {
+      const isSet = !this.rules.flagConditional || sale.returnsSeq === returnsSeq;
+      if (isSet)
+        transaction.atCommit(() => {
+          sale.soldOutVersion = sale.returnsSeq;
+          sale.everSoldOut = true;
+        });
+      transaction.commit();
+      done(isSet);
+    });
+  }
+
+  flags(): readonly SoldOutFlag[] {
+    const flags: SoldOutFlag[] = [];
+    for (const [saleId, sale] of this.sales) if (sale.soldOutVersion !== null) flags.push({ saleId, version: sale.soldOutVersion });
+    return flags;
+  }
+
+  #withdrawFlag(sale: SaleRow): void {
+    sale.returnsSeq += 1;
+    sale.soldOutVersion = null;
+  }
+}

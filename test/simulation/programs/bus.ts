@@ -1,0 +1,73 @@
+import type { RestoreRequest } from "../../../coordinator/protocol/requests.ts";
+import type { StatusEvent } from "../../../coordinator/protocol/status.ts";
+import type { Restored } from "../../../coordinator/shards/ports.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import type { Life } from "../kernel/process.ts";
+import { Step } from "../kernel/queue.ts";
+import type { World } from "../world.ts";
+
+/** Runs something in a life of a process, if it still lives then and when it is not paused. */
+export class Arrival extends Step {
+  readonly #life: Life;
+  readonly #work: () => void;
+
+  constructor(life: Life, work: () => void) {
+    super();
+    this.#life = life;
+    this.#work = work;
+  }
+
+  override run(): boolean {
+    if (this.#life.isDead || this.#life.isDeferred(this)) return false;
+    this.#work();
+    return true;
+  }
+}
+
+export const arrive = (kernel: Kernel, life: Life, ms: number, work: () => void): void =>
+  kernel.plan(new Arrival(life, work), kernel.nowMs + ms);
+
+type RestoreServer = (request: RestoreRequest, progress: () => void) => Promise<Restored>;
+
+/** Core NATS: status events, and requests that one of the workers answers. What is sent may get lost without a word. */
+export class Bus {
+  readonly #world: World;
+  readonly #hearers = new Map<Life, (event: StatusEvent) => void>();
+  readonly #workers = new Map<Life, RestoreServer>();
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  hear(life: Life, onStatus: (event: StatusEvent) => void): void {
+    this.#hearers.set(life, onStatus);
+  }
+
+  serve(life: Life, restore: RestoreServer): void {
+    this.#workers.set(life, restore);
+  }
+
+  forget(life: Life): void {
+    this.#hearers.delete(life);
+    this.#workers.delete(life);
+  }
+
+  publish(event: StatusEvent): void {
+    const { kernel, weather, broker } = this.#world;
+    if (!broker.isUp) return;
+    for (const [life, onStatus] of this.#hearers) {
+      if (kernel.draw.chance(weather.lost * 4) || this.#world.isCut(life.process, "broker")) continue;
+      const ms = kernel.draw.chance(weather.late * 4) ? kernel.draw.logarithmic(10, 5_000) : 0.3 + kernel.draw.fraction() * 3;
+      arrive(kernel, life, ms, () => onStatus(event));
+    }
+  }
+
+  /** A worker that would answer a request now; the broker asks one that is paused, too, and then nobody answers. */
+  worker(): { readonly life: Life; readonly restore: RestoreServer } | undefined {
+    const lives = [...this.#workers.keys()];
+    if (lives.length === 0 || !this.#world.broker.isUp) return undefined;
+    const life = this.#world.kernel.draw.pick(lives);
+    const restore = this.#workers.get(life);
+    return life.process.isPaused || restore === undefined ? undefined : { life, restore };
+  }
+}

@@ -1,0 +1,91 @@
+import type { Outcome } from "../../../gateway/buy/outcome.ts";
+import type { Told } from "../audit/ledger.ts";
+import type { Process } from "../kernel/process.ts";
+import type { SalePlan } from "../options.ts";
+import type { World } from "../world.ts";
+import { arrive } from "./bus.ts";
+import type { Counter } from "./gateway.ts";
+
+const KEYS = ["a", "b"];
+
+/** The crowd. A buyer who is not answered asks again, somewhere else, and remembers what it was told. */
+export class Buyers {
+  readonly #world: World;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  /** Plans what they do until `untilMs`. */
+  plan(acts: number, untilMs: number): void {
+    const { kernel } = this.#world;
+    for (let i = 0; i < acts; i += 1) kernel.at(kernel.nowMs + kernel.draw.fraction() * (untilMs - kernel.nowMs), () => this.act());
+  }
+
+  /** One of them does something somewhere. */
+  act(): void {
+    const { draw } = this.#world.kernel;
+    const { sales, buyers } = this.#world.options;
+    const sale = draw.pick(sales);
+    const uid = `u${draw.below(buyers)}`;
+    const key = sale.limit > 1 ? draw.pick(KEYS) : "";
+    const told = this.#world.ledger.of(sale.id, uid, key);
+    this.#visit((counter) => {
+      if (draw.chance(0.2)) this.#ask(counter, told, () => undefined);
+      else this.#buy(counter, sale, told);
+    });
+  }
+
+  /** Asks what a buyer's standing is until a gateway says. */
+  askFinally(told: Told, done: (outcome: Outcome) => void): void {
+    this.#visit((counter) =>
+      this.#ask(counter, told, (outcome) => {
+        if (["none", "confirmed", "rejected", "reserved"].includes(outcome.code)) done(outcome);
+        else this.#world.kernel.after(300, () => this.askFinally(told, done));
+      }),
+    );
+  }
+
+  #ask(counter: Counter, told: Told, then: (outcome: Outcome) => void): void {
+    const before = told.orderId;
+    counter.standing(told.saleId, told, (outcome) => {
+      this.#hear(told, outcome, before);
+      then(outcome);
+    });
+  }
+
+  #buy(counter: Counter, sale: SalePlan, told: Told): void {
+    const { draw } = this.#world.kernel;
+    const { saleId, uid, key } = told;
+    const units = sale.limit > 1 && draw.chance(0.3) ? 2 : 1;
+    const before = told.orderId;
+    const waits = draw.chance(0.25);
+    let isNow = true;
+    counter.buy({ saleId, uid, key, units }, (outcome) => {
+      // said without asking Redis: believed of the whole sale
+      if (isNow && outcome.code === "sold_out") this.#world.ledger.believedSoldOut(saleId);
+      this.#hear(told, outcome, before);
+      if (waits && outcome.code === "reserved" && outcome.orderId !== undefined)
+        counter.wait(saleId, told, outcome.orderId, (final) => this.#hear(told, final, undefined));
+    });
+    isNow = false;
+  }
+
+  #hear(told: Told, outcome: Outcome, before: string | undefined): void {
+    this.#world.say(() => `${told.uid} of ${told.saleId} hears ${outcome.code} ${outcome.orderId ?? ""}`);
+    this.#world.count(`told ${outcome.code}`);
+    this.#world.ledger.hear(told, outcome, before);
+  }
+
+  #visit(visit: (counter: Counter) => void): void {
+    const { kernel, counters } = this.#world;
+    const up = [...counters.keys()].filter((process: Process) => process.isUp);
+    if (up.length === 0) return;
+    const { life } = kernel.draw.pick(up);
+    if (life === undefined) return;
+    arrive(kernel, life, kernel.draw.fraction() * 3, () => {
+      const counter = counters.get(life.process);
+      if (counter !== undefined) visit(counter);
+    });
+  }
+}

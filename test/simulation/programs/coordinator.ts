@@ -1,0 +1,157 @@
+import { RequestError } from "../../../coordinator/protocol/requests.ts";
+import type { SaleRecord } from "../../../coordinator/protocol/sale.ts";
+import { Keeper, type KeeperObserver } from "../../../coordinator/shards/keeper.ts";
+import type { Restored, Rows } from "../../../coordinator/shards/ports.ts";
+import type { SoldOutPorts } from "../../../coordinator/sold-out/ports.ts";
+import { watchSoldOut } from "../../../coordinator/sold-out/watch.ts";
+import type { Life, Program } from "../kernel/process.ts";
+import { op, Unanswered, Wire } from "../kernel/wire.ts";
+import { stock } from "../redis/index.ts";
+import type { World } from "../world.ts";
+import { arrive } from "./bus.ts";
+import { shardLogOf } from "./log-ports.ts";
+import { RedisWire, shardStoreOf } from "./redis-ports.ts";
+
+const REQUEST_MS = 2_000;
+const PROGRESS_MS = 5_000;
+
+const ROW = op("rows row");
+const RESTORE = op("rows restore");
+const FACTS = op("sold-out facts");
+const SET = op("sold-out set");
+const STOCK = op("redis stock");
+
+/** A restore as its asker sees it: progress keeps it alive, silence ends it. */
+const restoreBy = (world: World, life: Life, wire: Wire, shard: number, request: Parameters<Rows["restore"]>[0], stop: AbortSignal) =>
+  new Promise<Restored>((resolve, reject) => {
+    let heardAtMs = world.kernel.nowMs;
+    let isOver = false;
+    const over = (): void => {
+      isOver = true;
+      stop.removeEventListener("abort", giveUp);
+    };
+    const giveUp = (): void => {
+      over();
+      reject(new Unanswered("no progress of the restore"));
+    };
+    const watch = (): void =>
+      arrive(world.kernel, life, Math.max(1, heardAtMs + PROGRESS_MS - world.kernel.nowMs), () => {
+        if (isOver) return;
+        if (world.kernel.nowMs - heardAtMs >= PROGRESS_MS) giveUp();
+        else watch();
+      });
+    const hear = (end?: Restored): void => {
+      if (world.kernel.draw.chance(world.weather.lost)) return;
+      arrive(world.kernel, life, 0.3 + world.kernel.draw.fraction() * 3, () => {
+        heardAtMs = world.kernel.nowMs;
+        if (end === undefined || isOver) return;
+        over();
+        resolve(end);
+      });
+    };
+    stop.addEventListener("abort", giveUp, { once: true });
+    watch();
+    wire.post(RESTORE, () => {
+      const worker = world.bus.worker();
+      if (worker === undefined) return;
+      arrive(world.kernel, worker.life, 0.3, () => {
+        void worker.restore({ shard, ...request }, () => hear()).then(hear, () => hear(RequestError.unavailable));
+      });
+    });
+  });
+
+const rowsOf = (world: World, life: Life, shard: number): Rows => {
+  const wire = new Wire(life, world, () => world.broker, REQUEST_MS);
+  return {
+    row: () =>
+      wire.call(ROW, () => {
+        if (world.bus.worker() === undefined || !world.postgres.isUp) throw new Unanswered("no worker answers");
+        return { ...world.postgres.shardRow(shard) };
+      }),
+    restore: (request, stop) => restoreBy(world, life, wire, shard, request, stop),
+  };
+};
+
+const soldOutPortsOf = (world: World, life: Life): SoldOutPorts => {
+  const wire = new Wire(life, world, () => world.broker, REQUEST_MS);
+  const redis = world.nodes.map((_, shard) => new RedisWire(world, life, shard));
+  return {
+    stock: (shard, saleId) => (redis[shard] as RedisWire).run(STOCK, (server) => stock(server, saleId)),
+    facts: (saleId) =>
+      wire.call(FACTS, () => {
+        if (world.bus.worker() === undefined || !world.postgres.isUp) throw new Unanswered("no worker answers");
+        return world.postgres.facts(saleId);
+      }),
+    setSoldOut: (saleId, returnsSeq) =>
+      wire.hold(SET, (exchange) => {
+        if (world.bus.worker() === undefined || !world.postgres.isUp) throw new Unanswered("no worker answers");
+        world.postgres.setSoldOut(saleId, returnsSeq, (isSet) => {
+          world.say(() => `${life.process.name} sold out: ${isSet}`);
+          exchange.answer(isSet);
+        });
+      }),
+  };
+};
+
+const observerOf = (world: World, life: Life, shard: number): KeeperObserver => {
+  const name = `${life.process.name} shard ${shard}`;
+  return {
+    lease: (isHeld) => world.say(() => `${name} lease ${isHeld}`),
+    attempted: (result, epoch) => {
+      world.count(`attempt ${result}`);
+      world.say(() => `${name} attempt ${result} ${epoch}`);
+    },
+    open: () => undefined,
+    halted: (reason) => world.ledger.violate("HALTED", reason),
+    lag: () => undefined,
+    appended: () => undefined,
+    appendedAgain: (cause, from) => {
+      world.count(`appended again: ${cause}`);
+      world.say(() => `${name} again from ${from}: ${cause}`);
+    },
+    purged: (before) => {
+      world.count("purge");
+      world.say(() => `${name} purged below ${before}`);
+    },
+    fault: (error) => world.fault(name, error),
+  };
+};
+
+/** coordinator/coordinator.ts, over the simulated stores. */
+export const coordinatorProgram = (world: World, name: string, sales: readonly SaleRecord[]): Program => ({
+  name,
+  start: (life) => {
+    const { options, twins } = world;
+    const keepers = world.nodes.map((_, shard) => {
+      const store = shardStoreOf(world, life, shard);
+      const rows = rowsOf(world, life, shard);
+      const log = shardLogOf(world, life, shard);
+      return new Keeper({
+        shard,
+        leaseMs: options.leaseMs,
+        openMs: options.openMs,
+        store: twins.shardStore?.(store, shard, world) ?? store,
+        rows: twins.rows?.(rows, shard, world) ?? rows,
+        log: twins.shardLog?.(log, shard, world) ?? log,
+        clock: life.clock,
+        random: twins.random?.(life.random, name) ?? life.random,
+        observer: observerOf(world, life, shard),
+      });
+    });
+    world.bus.hear(life, ({ shard, epoch, applied }) => keepers[shard]?.heardApplied(epoch, applied));
+    for (const keeper of keepers) void keeper.run(life.stop);
+    if (!options.soldOut) return;
+    const ports = soldOutPortsOf(world, life);
+    void watchSoldOut(
+      {
+        ports: twins.soldOutPorts?.(ports) ?? ports,
+        clock: life.clock,
+        sales: () => sales,
+        isOurs: (shard) => keepers[shard]?.isOpen === true,
+        decided: () => world.count("sold out"),
+        fault: (error) => world.fault(`${name} sold-out`, error),
+      },
+      life.stop,
+    );
+  },
+});

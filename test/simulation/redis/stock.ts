@@ -1,0 +1,90 @@
+import { Status } from "../../../lua/codes.ts";
+import { EntryKind } from "../../../lua/entry.ts";
+import type { Grant, GrantAnswer } from "../../../lua/grant.ts";
+import type { DefineSale, DefineSaleAnswer } from "../../../lua/sale.ts";
+import type { Settle, SettleAnswer } from "../../../lua/settle.ts";
+import type { Stock } from "../../../lua/stock.ts";
+import { NO_POSITION, type Shard } from "./data.ts";
+import { isSettled, latch, nextId, settledUpTo, stockLatch } from "./latch.ts";
+
+type Of<T> = Omit<T, "shard">;
+
+/** `sale.lua`: a definition, never stock. */
+export const defineSale = (shard: Shard, request: Of<DefineSale>): DefineSaleAnswer => {
+  const { data, journal } = shard;
+  const epoch = stockLatch(shard);
+  if (epoch === 0) return { status: Status.recovering };
+  if (epoch !== request.epoch) return { status: Status.foreign };
+  const { saleId, version, state, limit, opensAtMs, closesAtMs } = request;
+  const held = data.sales.get(saleId);
+  if (held !== undefined && held.version >= version) return { status: Status.stale };
+  if (held !== undefined && held.limit !== limit) throw new Error("ERR sale: the limit of a sale cannot change");
+  journal.begin();
+  if (held === undefined) {
+    const stock = { left: 0, moves: 0, movedAt: NO_POSITION, buyers: new Map(), totals: new Map(), grants: new Set<string>() };
+    journal.put(data.sales, saleId, { version, state, limit, opensAtMs, closesAtMs, ...stock });
+    return { status: Status.ok };
+  }
+  journal.set(held, "version", version);
+  journal.set(held, "state", state);
+  journal.set(held, "opensAtMs", opensAtMs);
+  journal.set(held, "closesAtMs", closesAtMs);
+  return { status: Status.ok };
+};
+
+/** `grant.lua`: units that Postgres has recorded for this shard, once per grant id. */
+export const grant = (shard: Shard, request: Of<Grant>): GrantAnswer => {
+  const { data, journal, rules, server } = shard;
+  const epoch = stockLatch(shard);
+  if (epoch === 0) return { status: Status.recovering };
+  if (rules.grantEpoch && epoch !== request.epoch) return { status: Status.foreign };
+  const { saleId, grantId, units } = request;
+  const sale = data.sales.get(saleId);
+  if (sale === undefined) return { status: Status.unknown };
+  if (rules.grantOnce && sale.grants.has(grantId)) return { status: Status.duplicate };
+  const position = nextId(shard);
+  if (position === undefined) return { status: Status.recovering };
+  journal.begin();
+  const atMs = Math.floor(server.nowMs());
+  journal.append(data.outbox, { epoch, entry: { kind: EntryKind.granted, seq: position.seq, saleId, atMs, grantId, units } });
+  journal.set(data, "last", position);
+  journal.set(sale, "left", sale.left + units);
+  journal.set(sale, "moves", sale.moves + 1);
+  journal.set(sale, "movedAt", position);
+  journal.add(sale.grants, grantId);
+  return { status: Status.ok, position };
+};
+
+/** `settle.lua`: Postgres has applied up to here. */
+export const settle = (shard: Shard, { epoch, applied }: Of<Settle>): SettleAnswer => {
+  const { data, journal, rules } = shard;
+  if (rules.settleEpoch ? data.epoch !== epoch : data.epoch === 0) return { status: Status.foreign };
+  if (applied <= settledUpTo(shard)) return { status: Status.stale };
+  journal.begin();
+  journal.set(data, "applied", { epoch: data.epoch, seq: applied });
+  const kept = data.outbox.filter((item) => item.epoch > data.epoch || (item.epoch === data.epoch && item.entry.seq > applied));
+  if (kept.length < data.outbox.length) journal.set(data, "outbox", kept);
+  return { status: Status.ok };
+};
+
+/** `stock.lua` */
+export const stock = (shard: Shard, saleId: string): Stock => {
+  const epoch = latch(shard);
+  if (epoch === 0) return { status: Status.recovering };
+  const sale = shard.data.sales.get(saleId);
+  if (sale === undefined) return { status: Status.unknown };
+  const { left, moves, movedAt, state, version, limit, opensAtMs, closesAtMs, buyers, totals } = sale;
+  return {
+    status: Status.ok,
+    epoch,
+    left,
+    moves,
+    movesApplied: isSettled(shard, movedAt.epoch, movedAt.seq),
+    state,
+    version,
+    limit,
+    opensAtMs,
+    closesAtMs,
+    buyers: buyers.size + totals.size,
+  };
+};
