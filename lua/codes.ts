@@ -36,6 +36,8 @@ export const Status = {
   unknown: "unknown",
   /** done before with the same identity; nothing changed */
   duplicate: "duplicate",
+  /** no unit left to take; nothing changed */
+  dry: "dry",
   /** older than what is there; nothing changed */
   stale: "stale",
   /** the epoch is not the caller's */

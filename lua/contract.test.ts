@@ -46,6 +46,7 @@ const life = (replicationId: string): Record<string, (redis: ScriptRedis) => Pro
     reserve: (redis) => scripts.reserve(redis, { shard, saleId, outboxLimit: 9, purchases: ["ann", "bob:k:2", "ann"] }),
     standing: (redis) => scripts.standing(redis, { shard, saleId, purchases: [{ uid: "ann", key: "" }] }),
     stock: (redis) => scripts.stock(redis, { shard, saleId }),
+    withdraw: (redis) => scripts.withdraw(redis, { shard, epoch: 3, saleId, units: 1, receiver: 2, moves: 1 }),
     settle: (redis) => scripts.settle(redis, { shard, epoch: 3, applied: 2 }),
     release: (redis) => scripts.releaseLease(redis, lease),
   };
@@ -209,7 +210,7 @@ describe("common parts", () => {
 
   it("the latch is in every script that appends, defines a sale, renews or tells a buyer's standing, and is used", () => {
     const latched = names.filter((name) => part(name, "latch") !== undefined);
-    expect(latched).toEqual(["grant", "renew", "reserve", "sale", "shard-state", "standing", "stock"]);
+    expect(latched).toEqual(["grant", "renew", "reserve", "sale", "shard-state", "standing", "stock", "withdraw"]);
     for (const name of latched) expect(read(name).body.replace(part(name, "latch") as string, "")).toMatch(/\blatch\(KEYS\[/);
     for (const name of names) {
       const own = PARTS.reduce((text, tag) => text.replace(part(name, tag) ?? "", ""), read(name).body);

@@ -1,9 +1,10 @@
 /**
  * One change of a shard's state, as the script that made the change appended it to the outbox.
  * Stream fields: `k` kind, `s` sale, `t` Redis's clock in ms, then by kind:
- * order: `n` number of purchases, `b` the packed purchases joined by a space; granted: `g` grant id, `u` units.
+ * order: `n` number of purchases, `b` the packed purchases joined by a space; granted: `g` grant id, `u` units;
+ * withdrawn: `r` shard that receives them, `u` units.
  */
-export const EntryKind = { order: "o", granted: "g" } as const;
+export const EntryKind = { order: "o", granted: "g", withdrawn: "w" } as const;
 export type EntryKind = (typeof EntryKind)[keyof typeof EntryKind];
 
 export interface OrderEntry {
@@ -26,4 +27,15 @@ export interface GrantedEntry {
   readonly units: number;
 }
 
-export type Entry = OrderEntry | GrantedEntry;
+/** Units that left this shard's stock for another's: until it is applied they are nowhere else. */
+export interface WithdrawnEntry {
+  readonly kind: "w";
+  readonly seq: number;
+  readonly saleId: string;
+  readonly atMs: number;
+  /** shard that receives the units */
+  readonly receiver: number;
+  readonly units: number;
+}
+
+export type Entry = OrderEntry | GrantedEntry | WithdrawnEntry;

@@ -26,3 +26,4 @@ export * from "./shard-state.ts";
 export * from "./standing.ts";
 export * from "./stock.ts";
 export * from "./swap.ts";
+export * from "./withdraw.ts";

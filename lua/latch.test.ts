@@ -10,6 +10,7 @@ import { defineSale } from "./sale.ts";
 import { shardState } from "./shard-state.ts";
 import { standing } from "./standing.ts";
 import { stock } from "./stock.ts";
+import { withdraw } from "./withdraw.ts";
 
 const saleId = "sale-1";
 
@@ -33,12 +34,15 @@ const given = async (openMs?: number): Promise<OpenedShard> => {
   return opened;
 };
 
+const movesOf = async (client: Redis, shard: number): Promise<number> => Number(await client.hget(saleKeys(shard, saleId).sale, "moves"));
+
 /** What every script that has the latch answers. */
 const answers = async (client: Redis, { shard, token, attempt }: OpenedShard): Promise<Record<string, string>> => {
   const change = { version: 2, state: "paused", limit: 1, opensAtMs: 0, closesAtMs: 1 } as const;
   return {
     reserve: (await reserve(client, { shard, saleId, outboxLimit: 100, purchases: ["ann", "bob"] })).status,
     grant: (await grant(client, { shard, epoch: 7, saleId, grantId: "more", units: 1 })).status,
+    withdraw: (await withdraw(client, { shard, epoch: 7, saleId, units: 1, receiver: 2, moves: await movesOf(client, shard) })).status,
     sale: (await defineSale(client, { shard, epoch: 7, saleId, ...change })).status,
     renew: (await renewShard(client, { shard, token, leaseMs: LONG_MS, openMs: LONG_MS, epoch: 7, attempt })).status,
     stock: (await stock(client, { shard, saleId })).status,
@@ -50,6 +54,7 @@ const answers = async (client: Redis, { shard, token, attempt }: OpenedShard): P
 const all = (status: string): Record<string, string> => ({
   reserve: status,
   grant: status,
+  withdraw: status,
   sale: status,
   renew: status,
   stock: status,
@@ -123,6 +128,7 @@ describe("the latch", () => {
     const definition = { version: 2, state: "open", limit: 1, opensAtMs: 0, closesAtMs: 1 } as const;
     for (const epoch of [6, 8]) {
       expect(await grant(redis, { shard, epoch, saleId, grantId: "more", units: 1 })).toEqual({ status: "foreign" });
+      expect(await withdraw(redis, { shard, epoch, saleId, units: 1, receiver: 2, moves: 1 })).toEqual({ status: "foreign" });
       expect(await defineSale(redis, { shard, epoch, saleId, ...definition })).toEqual({ status: "foreign" });
       expect(await renewShard(redis, { shard, token, leaseMs: LONG_MS, openMs: LONG_MS, epoch, attempt })).toEqual({ status: "foreign" });
     }
@@ -188,6 +194,7 @@ it("lets a missing sale be told only where the shard is open", async () => {
   const query = { shard, saleId, purchases: [{ uid: "ann", key: "" }] };
   expect(await standing(redis, query)).toEqual({ status: "unknown" });
   expect(await grant(redis, { shard, epoch: 7, saleId, grantId: "more", units: 1 })).toEqual({ status: "unknown" });
+  expect(await withdraw(redis, { shard, epoch: 7, saleId, units: 1, receiver: 2, moves: 1 })).toEqual({ status: "unknown" });
   expect(await redis.exists(saleKeys(shard, saleId).sale)).toBe(0);
   await redis.del(shardKeys(shard).open);
   expect(await standing(redis, query)).toEqual({ status: "recovering" });

@@ -14,6 +14,7 @@ import { reserve } from "./reserve.ts";
 import { defineSale } from "./sale.ts";
 import { settle } from "./settle.ts";
 import { shardState } from "./shard-state.ts";
+import { withdraw } from "./withdraw.ts";
 
 /** The scripts against a model of one sale on one shard, in lock step: every answer and, at each step, the whole state. */
 const saleId = "sale-1";
@@ -21,6 +22,7 @@ const saleId = "sale-1";
 type Step =
   | { readonly do: "reserve"; readonly purchases: readonly Purchase[]; readonly outboxLimit: number }
   | { readonly do: "grant"; readonly grantId: string; readonly units: number }
+  | { readonly do: "withdraw"; readonly units: number; readonly receiver: number; readonly movesBehind: number }
   | { readonly do: "settle"; readonly behind: number; readonly epochBehind: number }
   | { readonly do: "state"; readonly state: "open" | "paused" | "closed" }
   | { readonly do: "epoch" };
@@ -85,6 +87,16 @@ class Model {
     return "ok";
   }
 
+  withdraw(units: number, moves: number): { status: string; units?: number } {
+    if (moves !== this.moves) return { status: "stale" };
+    if (this.left === 0) return { status: "dry" };
+    const taken = Math.min(units, this.left);
+    this.left -= taken;
+    this.moves++;
+    this.seq++;
+    return { status: "ok", units: taken };
+  }
+
   settle(epoch: number, applied: number): string {
     if (epoch !== this.epoch) return "foreign";
     if (applied <= this.applied) return "stale";
@@ -120,6 +132,15 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       do: fc.constant("grant" as const),
       grantId: fc.constantFrom("g1", "g2", "g3", "g4"),
       units: fc.integer({ min: 1, max: 5 }),
+    }),
+  },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      do: fc.constant("withdraw" as const),
+      units: fc.integer({ min: 1, max: 7 }),
+      receiver: fc.integer({ min: 0, max: 9 }),
+      movesBehind: fc.constantFrom(0, 0, 0, 1),
     }),
   },
   {
@@ -183,6 +204,18 @@ const take = async (opened: OpenedShard, model: Model, step: Step): Promise<void
     case "grant":
       expect((await grant(redis, { shard, epoch, saleId, ...step })).status).toBe(model.grant(step.grantId, step.units));
       break;
+    case "withdraw": {
+      const moves = Math.max(0, model.moves - step.movesBehind);
+      const answer = await withdraw(redis, { shard, epoch, saleId, units: step.units, receiver: step.receiver, moves });
+      const expected = model.withdraw(step.units, moves);
+      expect(answer).toEqual(expected.status === "ok" ? { ...expected, position: { epoch, seq: model.seq } } : expected);
+      if (expected.status !== "ok") break;
+      const entries = await readOutbox(redis, { shard, after: { epoch, seq: model.seq - 1 }, count: 1 });
+      expect(entries).toMatchObject([
+        { epoch, entry: { kind: "w", seq: model.seq, saleId, receiver: step.receiver, units: expected.units } },
+      ]);
+      break;
+    }
     case "settle": {
       const at = { epoch: epoch - step.epochBehind, applied: Math.max(0, model.seq - step.behind) };
       expect((await settle(redis, { shard, ...at })).status).toBe(model.settle(at.epoch, at.applied));
@@ -215,7 +248,7 @@ const compare = async (shard: number, model: Model): Promise<void> => {
   });
 };
 
-it("answers and keeps what the model does, for any schedule of reserve, grant, settle, pause and new epochs", async () => {
+it("answers and keeps what the model does, for any schedule of reserve, grant, withdraw, settle, pause and new epochs", async () => {
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 1, max: 3 }), fc.array(step, { minLength: 1, maxLength: 25 }), async (limit, steps) => {
       const opened = await openEmptyShard(redis, ++shards);

@@ -45,14 +45,22 @@ const readEntry = (outbox: string, id: string, fields: readonly string[]): Outbo
     if (!COUNT.test(value)) throw new CorruptEntry(outbox, id, fields);
     return Number(value);
   };
+  if (position === undefined) throw new CorruptEntry(outbox, id, fields);
   const kind = text("k");
-  if (position === undefined || (kind !== EntryKind.order && kind !== EntryKind.granted)) throw new CorruptEntry(outbox, id, fields);
   const common = { seq: position.seq, saleId: text("s"), atMs: number("t") };
-  const entry: Entry =
-    kind === EntryKind.order
-      ? { kind, ...common, count: number("n"), purchases: text("b") }
-      : { kind, ...common, grantId: text("g"), units: number("u") };
-  return { epoch: position.epoch, entry };
+  const entryOf = (): Entry => {
+    switch (kind) {
+      case EntryKind.order:
+        return { kind, ...common, count: number("n"), purchases: text("b") };
+      case EntryKind.granted:
+        return { kind, ...common, grantId: text("g"), units: number("u") };
+      case EntryKind.withdrawn:
+        return { kind, ...common, receiver: number("r"), units: number("u") };
+      default:
+        throw new CorruptEntry(outbox, id, fields);
+    }
+  };
+  return { epoch: position.epoch, entry: entryOf() };
 };
 
 /** Reads entries in order. @throws CorruptEntry for an entry that is not ours */

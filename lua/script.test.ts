@@ -118,12 +118,13 @@ describe("a server at maxmemory", () => {
       expect(await scripts.renewShard(full, { ...lease, openMs: 60_000, epoch: 1, attempt })).toEqual(ok);
       expect(await scripts.standing(full, { ...shard, saleId, purchases: [{ uid: "ann", key: "" }] })).toMatchObject(ok);
       expect(await scripts.stock(full, { ...shard, saleId })).toMatchObject(ok);
-      expect(await scripts.settle(full, { ...shard, epoch: 1, applied: 1 })).toEqual(ok);
+      expect(await scripts.withdraw(full, { ...shard, epoch: 1, saleId, units: 1, receiver: 2, moves: 1 })).toMatchObject(ok);
+      expect(await scripts.settle(full, { ...shard, epoch: 1, applied: 2 })).toEqual(ok);
       const paused = { version: 2, state: "paused", limit: 1, opensAtMs: 0, closesAtMs: 1 } as const;
       expect(await scripts.defineSale(full, { ...shard, epoch: 1, saleId, ...paused })).toEqual(ok);
       expect(await scripts.closeShard(full, { ...shard, token, attempt: "next" })).toMatchObject(ok);
       const next = { ...shard, attempt: "next", replicationId };
-      expect(await scripts.keepShard(full, { ...next, fromEpoch: 1, upto: "1-1", toEpoch: 2 })).toEqual(ok);
+      expect(await scripts.keepShard(full, { ...next, fromEpoch: 1, upto: "1-2", toEpoch: 2 })).toEqual(ok);
       expect(await scripts.openShard(full, { ...next, token, epoch: 2, openMs: 60_000 })).toEqual(ok);
       expect(await scripts.shardState(full, shard)).toMatchObject({ epoch: 2, isOpen: true });
       expect(await scripts.closeShard(full, { ...shard, token, attempt: "third" })).toMatchObject(ok);

@@ -10,7 +10,7 @@ export type Stock =
       readonly epoch: number;
       /** units not reserved */
       readonly left: number;
-      /** grants taken in since the sale came to this shard or the shard was rebuilt; 0 = the opening stock has not arrived */
+      /** grants taken in and withdrawals since the sale came to this shard or the shard was rebuilt; 0 = no unit ever arrived */
       readonly moves: number;
       /** the entry of the last stock move is in Postgres (true if there was none) */
       readonly movesApplied: boolean;

@@ -18,7 +18,7 @@ const count = (shard: string, applied: Applied): void => {
 const say = (log: Log, { shard, streamSeq }: LogDelivery, applied: Applied): void => {
   switch (applied.kind) {
     case "applied":
-      if (!applied.wallNow.length && !applied.grantTwice) return;
+      if (!applied.wallNow.length && !applied.grantTwice && !applied.overdrawn) return;
       wallsTotal.inc({ shard });
       rejectedTotal.inc({ shard }, applied.wallNow.length);
       log.error(
@@ -29,6 +29,7 @@ const say = (log: Log, { shard, streamSeq }: LogDelivery, applied: Applied): voi
           epoch: applied.epoch,
           refused: applied.wallNow.length,
           grantTwice: applied.grantTwice,
+          overdrawn: applied.overdrawn,
           orders: applied.wallNow
             .slice(0, NAMED)
             .map(({ seq, index, reason }) => [formatOrderId({ shard, epoch: applied.epoch, seq, index }), reason]),

@@ -94,10 +94,11 @@ export const runWorker = async ({ config, log, stop, points, ready }: WorkerOpti
   );
   const delivery = { store: pointsInApply(points, postgresApplyStore(database)), clock, observer: applyObserver(log, faults) };
   const shards = redisSweepShards((shard) => redises[shard]);
+  const sweepAlarm = new Alarm(clock);
   const lanes = redises.map((_, shard) => {
     const settler = new Settler({ shards: points("settler", shards), shard, fault: faults(`settle of shard ${shard}`) });
     const consumer = pointsInConsumer(points, consumers[shard] as ShardConsumer);
-    return runLane({ shard, connection, consumer, settler, delivery }, stop);
+    return runLane({ shard, connection, consumer, settler, delivery, onMoved: () => sweepAlarm.ring() }, stop);
   });
   const sweep = new Sweep({
     store: points("sweep", postgresSweepStore(database.sql)),
@@ -106,7 +107,6 @@ export const runWorker = async ({ config, log, stop, points, ready }: WorkerOpti
     fault: faults("sweep of a shard"),
   });
   const bucket = new SalesBucket(database, connection);
-  const sweepAlarm = new Alarm(clock);
   const bucketAlarm = new Alarm(clock);
   void watchConnection(connection, log, () => {
     for (const consumer of consumers) consumer.reconnected();

@@ -39,10 +39,11 @@ const VERSION = 1;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
-const entryToWire = (entry: Entry): unknown[] =>
-  entry.kind === EntryKind.order
-    ? [entry.seq, entry.kind, entry.saleId, entry.atMs, entry.count, entry.purchases]
-    : [entry.seq, entry.kind, entry.saleId, entry.atMs, entry.grantId, entry.units];
+const entryToWire = (entry: Entry): unknown[] => {
+  const { seq, kind, saleId, atMs } = entry;
+  if (kind === EntryKind.order) return [seq, kind, saleId, atMs, entry.count, entry.purchases];
+  return [seq, kind, saleId, atMs, kind === EntryKind.granted ? entry.grantId : entry.receiver, entry.units];
+};
 
 export const encodeMessage = (message: LogMessage): Uint8Array => {
   const wire =
@@ -70,6 +71,8 @@ const entryFromWire = (wire: unknown): Entry | undefined => {
     return { kind, seq, saleId, atMs, count: fifth, purchases: sixth };
   if (kind === EntryKind.granted && typeof fifth === "string" && isId(fifth) && isCount(sixth, 1))
     return { kind, seq, saleId, atMs, grantId: fifth, units: sixth };
+  if (kind === EntryKind.withdrawn && isCount(fifth) && isCount(sixth, 1))
+    return { kind, seq, saleId, atMs, receiver: fifth, units: sixth };
   return undefined;
 };
 

@@ -45,6 +45,7 @@ export const shardRowSchema: z.ZodType<ShardRow> = z.strictObject({
   gap: z.strictObject({ at: z.int().min(0), streamSeq: z.int().min(0) }).nullable(),
   wall: z.boolean(),
   halted: z.string().nullable(),
+  draining: z.boolean(),
 });
 
 /**

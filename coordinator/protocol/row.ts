@@ -25,4 +25,6 @@ export interface ShardRow {
   readonly wall: boolean;
   /** why the shard must not sell until an operator looked at it; null normally */
   readonly halted: string | null;
+  /** its units move to other shards and it gets none, so that its server can be stopped */
+  readonly draining: boolean;
 }

@@ -1,7 +1,7 @@
 import { EntryKind, type Entry } from "../../lua/entry.ts";
 import { MESSAGE_ORDERS, type EntriesMessage } from "../protocol/message.ts";
 
-/** Orders that an entry puts into its message; a granted unit costs the worker about as much as one order. */
+/** Orders that an entry puts into its message; a move of units costs the worker about as much as one order. */
 export const entryOrders = (entry: Entry): number => (entry.kind === EntryKind.order ? entry.count : 1);
 
 /**

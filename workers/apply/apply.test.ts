@@ -59,6 +59,15 @@ const granted = (seq: number, grantId = "more", units = 3): Entry => ({
   units,
 });
 
+const withdrawn = (seq: number, units: number, receiver: number): Entry => ({
+  kind: "w",
+  seq,
+  saleId: sale(),
+  atMs: 1_000 + seq,
+  receiver,
+  units,
+});
+
 const deliver = (body: Uint8Array, through: ApplyStore = store): Promise<Applied> =>
   applyMessage(through, { shard, streamSeq: (streamSeq += 1), body });
 const apply = (entries: readonly Entry[], epoch = 1, through: ApplyStore = store): Promise<Applied> =>
@@ -129,6 +138,63 @@ describe("entries", () => {
     await database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES (?, 'back', ?, 1, 'returned')", [sale(), shard]);
     await apply([order(1, "ann", "bob"), granted(2, "back", 1)]);
     expect(await stock()).toEqual({ quota: 5, sold: 1 });
+  });
+});
+
+describe("a withdrawal", () => {
+  const sent = async () =>
+    (
+      await database.sql("SELECT id, shard, units, kind, state, flagged, from_shard FROM grants WHERE sale_id = ? AND kind = 'transfer'", [
+        sale(),
+      ])
+    ).rows;
+  const other = 99;
+  beforeEach(async () => {
+    await database.sql("INSERT INTO sale_shards (sale_id, shard) VALUES (?, ?)", [sale(), other]);
+  });
+
+  it("leaves the donor's quota and becomes the receiver's grant, in one transaction", async () => {
+    expect(await apply([order(1, "ann"), withdrawn(2, 3, other), order(3, "bob")])).toMatchObject({ kind: "applied", wall: false });
+    expect(await stock()).toEqual({ quota: 2, sold: 2 });
+    expect(await sent()).toEqual([
+      { id: `t${shard}-1-2`, shard: other, units: "3", kind: "transfer", state: "sent", flagged: false, from_shard: shard },
+    ]);
+  });
+
+  it("happens once, however often its entry comes", async () => {
+    await apply([withdrawn(1, 2, other)]);
+    expect(await apply([withdrawn(1, 2, other)])).toMatchObject({ kind: "repeated" });
+    await apply([withdrawn(1, 2, other), withdrawn(2, 1, other)]);
+    expect(await stock()).toEqual({ quota: 2, sold: 0 });
+    expect((await sent()).map((grant) => grant["units"])).toEqual(["2", "1"]);
+  });
+
+  it("raises the receiver's quota when the receiver tells that it took the units in", async () => {
+    await apply([withdrawn(1, 2, other)]);
+    await database.sql("UPDATE shards SET epoch = 1 WHERE shard = ?", [other]);
+    const arrival = { ...granted(1, `t${shard}-1-1`, 2) };
+    const body = encodeMessage({ type: "entries", shard: other, epoch: 1, entries: [arrival] });
+    expect(await applyMessage(store, { shard: other, streamSeq: 1, body })).toMatchObject({ kind: "applied", wall: false });
+    const { rows } = await database.sql("SELECT quota FROM sale_shards WHERE sale_id = ? AND shard = ?", [sale(), other]);
+    expect(rows).toEqual([{ quota: "2" }]);
+    expect((await sent()).map((grant) => grant["state"])).toEqual(["done"]);
+    await database.sql("UPDATE shards SET epoch = 0, applied = 0 WHERE shard = ?", [other]);
+  });
+
+  it("of units that are sold touches a wall and changes nothing else: the units stay where they are", async () => {
+    expect(await apply([order(1, "ann", "bob"), withdrawn(2, 4, other)])).toMatchObject({ kind: "applied", wall: true, overdrawn: true });
+    expect(await stock()).toEqual({ quota: 5, sold: 2 });
+    expect(await sent()).toEqual([]);
+    expect((await row()).wall).toBe(true);
+  });
+
+  it("for a shard that does not have the sale goes back to the donor", async () => {
+    expect(await apply([withdrawn(1, 2, 98)])).toMatchObject({ kind: "applied", wall: false });
+    expect(await sent()).toMatchObject([{ shard, units: "2", from_shard: shard }]);
+  });
+
+  it("of a sale that the shard does not have halts it", async () => {
+    expect(await apply([{ ...withdrawn(1, 1, other), saleId: "unheard-of" }])).toMatchObject({ kind: "halted" });
   });
 });
 

@@ -5,11 +5,13 @@ import { planEntries, planMarker, type EntriesPlan, type PlannedStep } from "./p
 import {
   GrantFate,
   Unappliable,
+  WithdrawFate,
   type ApplyStore,
   type ApplyTransaction,
   type LogDelivery,
   type PlannedGrant,
   type PlannedOrder,
+  type PlannedWithdrawal,
   type RejectedOrder,
 } from "./ports.ts";
 
@@ -29,6 +31,8 @@ export type Applied =
       readonly wallNow: readonly RejectedOrder[];
       /** this transaction met a grant that was done before: a wall, too */
       readonly grantTwice: boolean;
+      /** this transaction met units withdrawn that the quota does not have: a wall, too */
+      readonly overdrawn: boolean;
       /** all that were refused in this epoch */
       readonly rejected: readonly RejectedOrder[];
     }
@@ -52,6 +56,8 @@ interface Walls {
   readonly rejected: RejectedOrder[];
   /** a grant was told a second time */
   grantTwice: boolean;
+  /** more units were withdrawn than the quota had unsold */
+  overdrawn: boolean;
 }
 
 const unitsOf = (orders: readonly PlannedOrder[]): Map<string, number> => {
@@ -102,8 +108,15 @@ const takeGrants = async (transaction: ApplyTransaction, grants: readonly Planne
   }
 };
 
+/** A refused withdrawal changes nothing: its units stay in the donor's quota, and the rebuild gives them back to its Redis. */
+const withdrawUnits = async (transaction: ApplyTransaction, epoch: number, withdrawal: PlannedWithdrawal, walls: Walls): Promise<void> => {
+  const fate = await transaction.withdraw(epoch, withdrawal);
+  if (fate === WithdrawFate.unknown) throw new Unappliable(`sale ${withdrawal.saleId} is not on this shard`);
+  if (fate === WithdrawFate.overdrawn) walls.overdrawn = true;
+};
+
 const applySteps = async (transaction: ApplyTransaction, epoch: number, steps: readonly PlannedStep[]): Promise<Walls> => {
-  const walls: Walls = { rejected: [], grantTwice: false };
+  const walls: Walls = { rejected: [], grantTwice: false, overdrawn: false };
   const orders = steps.flatMap((step) => (step.kind === "sell" ? step.orders : []));
   const refused = orders.length === 0 ? [] : await transaction.insertOrders(epoch, orders);
   if (refused.length > 0) {
@@ -113,6 +126,7 @@ const applySteps = async (transaction: ApplyTransaction, epoch: number, steps: r
   const out = new Set(refused);
   for (const step of steps) {
     if (step.kind === "grant") await takeGrants(transaction, step.grants, walls);
+    else if (step.kind === "withdraw") await withdrawUnits(transaction, epoch, step.withdrawal, walls);
     else await sell(transaction, epoch, out.size === 0 ? step.orders : step.orders.filter((order) => !out.has(order)), walls);
   }
   return walls;
@@ -145,11 +159,12 @@ const applyEntries = async (
       wall: row.wall,
       wallNow: [],
       grantTwice: false,
+      overdrawn: false,
       rejected,
     };
   }
   const walls = await applySteps(transaction, epoch, plan.steps);
-  const wall = row.wall || walls.grantTwice || walls.rejected.length > 0;
+  const wall = row.wall || walls.grantTwice || walls.overdrawn || walls.rejected.length > 0;
   await transaction.advance(plan.applied, wall);
   return {
     kind: "applied",
@@ -160,6 +175,7 @@ const applyEntries = async (
     wall,
     wallNow: walls.rejected,
     grantTwice: walls.grantTwice,
+    overdrawn: walls.overdrawn,
     rejected: wall ? await transaction.rejectedOf(epoch) : [],
   };
 };

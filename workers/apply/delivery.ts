@@ -31,6 +31,8 @@ export interface Aftermath {
   /** undefined while a wall is touched: Redis would call refused orders confirmed */
   readonly settle: { readonly epoch: number; readonly applied: number } | undefined;
   readonly status: StatusEvent;
+  /** units are on their way to another shard now: the sweep can bring them at once */
+  readonly moved: boolean;
 }
 
 const RETRY_FIRST_MS = 50;
@@ -57,6 +59,7 @@ const aftermathOf = (shard: number, applied: Applied): Aftermath | undefined => 
   return {
     settle: applied.wall ? undefined : { epoch: applied.epoch, applied: applied.applied },
     status: statusOf(shard, applied),
+    moved: applied.entries.some((entry) => entry.kind === EntryKind.withdrawn),
   };
 };
 

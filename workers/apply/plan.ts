@@ -3,11 +3,12 @@ import { RestoreMode, type ShardRow } from "../../coordinator/protocol/row.ts";
 import { EntryKind, type Entry, type OrderEntry } from "../../lua/entry.ts";
 import { unpackPurchase } from "../../lua/fields.ts";
 import { parsePosition } from "../../lua/position.ts";
-import { Unappliable, type PlannedGrant, type PlannedOrder } from "./ports.ts";
+import { Unappliable, type PlannedGrant, type PlannedOrder, type PlannedWithdrawal } from "./ports.ts";
 
-/** Grants and sales in the order of their entries: a unit must not be sold before the grant that brought it. */
+/** Stock moves and sales in the order of their entries: a unit must not be sold before the grant that brought it. */
 export type PlannedStep =
   | { readonly kind: "grant"; readonly grants: PlannedGrant[] }
+  | { readonly kind: "withdraw"; readonly withdrawal: PlannedWithdrawal }
   | { readonly kind: "sell"; readonly orders: PlannedOrder[] };
 
 export type EntriesPlan =
@@ -48,10 +49,13 @@ export const planEntries = (row: ShardRow, message: EntriesMessage): EntriesPlan
       const orders = ordersOf(entry);
       if (last?.kind === "sell") last.orders.push(...orders);
       else steps.push({ kind: "sell", orders });
-    } else {
+    } else if (entry.kind === EntryKind.granted) {
       const grant = { saleId: entry.saleId, grantId: entry.grantId, units: entry.units };
       if (last?.kind === "grant") last.grants.push(grant);
       else steps.push({ kind: "grant", grants: [grant] });
+    } else {
+      const { saleId, seq, receiver, units } = entry;
+      steps.push({ kind: "withdraw", withdrawal: { saleId, seq, receiver, units } });
     }
   }
   return { kind: "apply", entries, steps, applied: row.applied + entries.length };

@@ -18,6 +18,14 @@ export interface PlannedGrant {
   readonly units: number;
 }
 
+/** Units that the donor's Redis has given up for another shard (DESIGN 7.3). */
+export interface PlannedWithdrawal {
+  readonly saleId: string;
+  readonly seq: number;
+  readonly receiver: number;
+  readonly units: number;
+}
+
 /** A message of the log as it arrived. */
 export interface LogDelivery {
   readonly shard: number;
@@ -35,6 +43,17 @@ export interface RejectedOrder {
 /** What became of a grant that an entry says was taken in. */
 export const GrantFate = { taken: "taken", doneBefore: "done_before", unknown: "unknown" } as const;
 export type GrantFate = (typeof GrantFate)[keyof typeof GrantFate];
+
+/** What became of units that an entry says were withdrawn. */
+export const WithdrawFate = {
+  /** they are a grant for the receiver now */
+  sent: "sent",
+  /** the quota has not so many unsold units: nothing has changed, history is wrong */
+  overdrawn: "overdrawn",
+  /** the shard does not have the sale */
+  unknown: "unknown",
+} as const;
+export type WithdrawFate = (typeof WithdrawFate)[keyof typeof WithdrawFate];
 
 /** Everything that one transaction does to one shard, whose row it has locked. */
 export interface ApplyTransaction {
@@ -59,6 +78,12 @@ export interface ApplyTransaction {
    * @returns one fate for each grant
    */
   takeGrants(grants: readonly PlannedGrant[]): Promise<readonly GrantFate[]>;
+  /**
+   * Lowers the shard's quota, where what is sold stays within it, and records the receiver's grant: by one statement, so
+   * that the units are in exactly one place. A receiver that does not have the sale gets nothing: the grant is the
+   * donor's own then.
+   */
+  withdraw(epoch: number, withdrawal: PlannedWithdrawal): Promise<WithdrawFate>;
   /** Sets the position, clears gap and halt. */
   advance(applied: number, wall: boolean): Promise<void>;
   recordGap(at: number, streamSeq: number): Promise<void>;

@@ -1,7 +1,17 @@
 import type { Database, Sql } from "../db/database.ts";
 import { GrantKind, GrantState, OrderState } from "../db/states.ts";
 import { readShardRow } from "../db/shard-row.ts";
-import { GrantFate, Unappliable, type ApplyStore, type ApplyTransaction, type PlannedGrant, type PlannedOrder } from "./ports.ts";
+import {
+  GrantFate,
+  Unappliable,
+  WithdrawFate,
+  type ApplyStore,
+  type ApplyTransaction,
+  type PlannedGrant,
+  type PlannedOrder,
+  type PlannedWithdrawal,
+} from "./ports.ts";
+import { transferGrantId } from "./transfer-grant.ts";
 
 /**
  * Postgres's array text. pg would build the same from a JS array by looking at each element, which costs 2 ms for a
@@ -104,6 +114,25 @@ const takeGrants = async (sql: Sql, shard: number, grants: readonly PlannedGrant
   });
 };
 
+/** The receiver's row is only referred to: a foreign key's share lock does not wait for the updates of its lane. */
+const WITHDRAW = `
+  WITH lowered AS (
+    UPDATE sale_shards SET quota = quota - ?::bigint WHERE sale_id = ? AND shard = ? AND sold <= quota - ?::bigint
+    RETURNING sale_id, shard
+  )
+  INSERT INTO grants (sale_id, id, shard, units, kind, from_shard)
+  SELECT l.sale_id, ?, coalesce(r.shard, l.shard), ?::bigint, '${GrantKind.transfer}', l.shard
+  FROM lowered l LEFT JOIN sale_shards r ON r.sale_id = l.sale_id AND r.shard = ?`;
+
+const withdraw = async (sql: Sql, shard: number, epoch: number, withdrawal: PlannedWithdrawal): Promise<WithdrawFate> => {
+  const { saleId, seq, receiver, units } = withdrawal;
+  const id = transferGrantId(shard, { epoch, seq });
+  const { rowCount } = await sql(WITHDRAW, [units, saleId, shard, units, id, units, receiver]);
+  if (rowCount === 1) return WithdrawFate.sent;
+  const { rows } = await sql("SELECT FROM sale_shards WHERE sale_id = ? AND shard = ?", [saleId, shard]);
+  return rows.length === 1 ? WithdrawFate.overdrawn : WithdrawFate.unknown;
+};
+
 const BEGIN_EPOCH = `
   WITH begun AS (
     UPDATE shards SET epoch = epoch + 1, applied = 0, attempt = ?, mode = ?, gap_at = NULL, gap_stream_seq = NULL, wall = false
@@ -155,6 +184,7 @@ const transactionOn = (sql: Sql, shard: number): ApplyTransaction => ({
     return rows[0] === undefined ? undefined : Number(rows[0]["room"]);
   },
   takeGrants: (grants) => takeGrants(sql, shard, grants),
+  withdraw: (epoch, withdrawal) => withdraw(sql, shard, epoch, withdrawal),
   advance: async (applied, wall) => {
     await sql(`UPDATE shards SET applied = ?, wall = ?, gap_at = NULL, gap_stream_seq = NULL, halted = NULL WHERE shard = ?`, [
       applied,

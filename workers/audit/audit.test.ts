@@ -85,7 +85,7 @@ const apply = async (most = Number.POSITIVE_INFINITY): Promise<void> => {
     if (entry.kind === "g") {
       await sql.query("UPDATE grants SET state = 'done' WHERE id = $1", [entry.grantId]);
       await sql.query("UPDATE sale_shards SET quota = quota + $1", [entry.units]);
-    } else {
+    } else if (entry.kind === "o") {
       for (const [index, text] of entry.purchases.split(" ").entries()) {
         const purchase = unpackPurchase(text);
         await sql.query(

@@ -10,7 +10,7 @@ export interface ComparisonTask {
 
 export type Chunk =
   | { readonly kind: "fields"; readonly shard: number; readonly saleId: string; readonly lines: Uint8Array }
-  /** one line an entry: epoch, seq, sale, purchases, tab separated */
+  /** one line an entry: epoch, seq, sale, purchases, units withdrawn, tab separated */
   | { readonly kind: "entries"; readonly shard: number; readonly lines: Uint8Array }
   | { readonly kind: "orders"; readonly lines: Uint8Array }
   | { readonly kind: "finish"; readonly settled: Settled };
@@ -21,10 +21,11 @@ const decoder = new TextDecoder();
 export const toLines = (lines: readonly string[]): Uint8Array => encoder.encode(lines.join("\n"));
 const fromLines = (bytes: Uint8Array): string[] => (bytes.length === 0 ? [] : decoder.decode(bytes).split("\n"));
 
-export const entryToLine = (entry: OutboxEntry): string => `${entry.epoch}\t${entry.seq}\t${entry.saleId}\t${entry.purchases}`;
+export const entryToLine = (entry: OutboxEntry): string =>
+  `${entry.epoch}\t${entry.seq}\t${entry.saleId}\t${entry.purchases}\t${entry.withdrawnUnits}`;
 const entryFromLine = (line: string): OutboxEntry => {
-  const [epoch, seq, saleId = "", purchases = ""] = line.split("\t");
-  return { epoch: Number(epoch), seq: Number(seq), saleId, purchases };
+  const [epoch, seq, saleId = "", purchases = "", withdrawnUnits = "0"] = line.split("\t");
+  return { epoch: Number(epoch), seq: Number(seq), saleId, purchases, withdrawnUnits: Number(withdrawnUnits) };
 };
 
 /** Takes one chunk in; @returns the result of the last */

@@ -82,6 +82,7 @@ export class Comparison {
       const row = applied.get(entry.shard);
       if (row === undefined || entry.epoch !== row.epoch || entry.seq <= row.applied) continue;
       pending.set(entry.shard, (pending.get(entry.shard) ?? new Set()).add(entry.seq));
+      if (entry.withdrawnUnits > 0) this.#set(entry.saleId).addWithdrawn(entry.shard, entry.withdrawnUnits);
       for (const [index, text] of entry.purchases === "" ? [] : entry.purchases.split(" ").entries()) {
         const purchase = unpackPurchase(text);
         const set = this.#set(entry.saleId);

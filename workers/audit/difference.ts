@@ -36,7 +36,7 @@ export const DifferenceKind = {
   grantUnknown: "grant_unknown",
   /** a wall was touched: Postgres refused what Redis had promised */
   rejected: "rejected",
-  /** P5: the sale is flagged sold out while a shard has a unit */
+  /** P5: the sale is flagged sold out while a shard has a unit, or one is on its way */
   falseSoldOut: "false_sold_out",
   /** Redis has a sale that Postgres does not know */
   unknownSale: "unknown_sale",

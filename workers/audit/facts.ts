@@ -42,6 +42,13 @@ export interface GrantRow {
   /** `returned`: a unit of an order that is no longer live; lowers `sold` when it arrives, the others raise `quota` */
   readonly returned: boolean;
   readonly done: boolean;
+  /** undefined unless it brings units from another shard */
+  readonly from: TransferSource | undefined;
+}
+
+/** Where a transfer's units were taken out. */
+export interface TransferSource extends Position {
+  readonly shard: number;
 }
 
 export interface ShardPositionRow {

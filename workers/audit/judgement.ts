@@ -20,7 +20,7 @@ export interface Balance {
   free: number;
   /** taken in Redis, in an entry that Postgres has not applied */
   reserved: number;
-  /** granted by Postgres, not yet taken in by Redis */
+  /** granted by Postgres, not yet taken in by Redis; or taken out of a shard for another, not yet granted by Postgres */
   inFlight: number;
   /** units of live orders */
   sold: number;
@@ -88,12 +88,33 @@ const judgeShard = (before: ShardInRedis, after: ShardInRedis, postgres: Postgre
   return differences;
 };
 
+/**
+ * Whether a transfer's units had left the donor at its cutoff. The shards' cutoffs are not one instant, so a receiver may
+ * have taken units in that its donor, read a moment earlier, still had: those count where they arrived.
+ */
+const hadLeft = (grant: GrantRow, shards: readonly ShardInRedis[]): boolean => {
+  const { from } = grant;
+  const donor = from === undefined ? undefined : shards.find(({ shard }) => shard === from.shard);
+  if (from === undefined || donor === undefined) return true;
+  if (from.epoch !== donor.epoch) return from.epoch < donor.epoch;
+  return donor.last.epoch === donor.epoch && from.seq <= donor.last.seq;
+};
+
+/** Units that another shard had taken in although this one, read earlier, still had them. */
+const alreadyArrived = (grants: readonly GrantRow[], donor: number, shards: readonly ShardInRedis[]): number =>
+  sum(grants, (grant) => {
+    if (grant.from?.shard !== donor || hadLeft(grant, shards)) return 0;
+    const receiver = shards.find(({ shard }) => shard === grant.shard);
+    return receiver?.sales.get(grant.saleId)?.grants.has(grant.id) === true ? grant.units : 0;
+  });
+
 const judgeGrants = (
   sale: SaleRow,
   shard: number,
   grants: readonly GrantRow[],
   before: ShardInRedis,
   after: ShardInRedis,
+  shards: readonly ShardInRedis[],
 ): { readonly inFlight: number; readonly differences: Difference[] } => {
   const differences: Difference[] = [];
   const taken = before.sales.get(sale.id)?.grants ?? new Set<string>();
@@ -105,7 +126,7 @@ const judgeGrants = (
       differences.push(
         difference(DifferenceKind.grantLost, sale.id, shard, `grant ${grant.id} (${grant.units} units) is done, Redis does not know it`),
       );
-    else inFlight += grant.units;
+    else if (hadLeft(grant, shards)) inFlight += grant.units;
   }
   const known = new Set(grants.map((grant) => grant.id));
   for (const id of taken)
@@ -114,15 +135,29 @@ const judgeGrants = (
   return { inFlight, differences };
 };
 
-const NO_TALLY = { soldUnits: 0, liveUnits: 0, reservedUnits: 0, rejected: 0 };
+const NO_TALLY = { soldUnits: 0, liveUnits: 0, reservedUnits: 0, withdrawnUnits: 0, rejected: 0 };
 
 /** Counters of one sale on one shard against the rows that they count, all from one snapshot. */
-const judgeCounters = (sale: SaleRow, shard: number, row: { quota: number; sold: number }, grants: readonly GrantRow[], live: number) => {
+const judgeCounters = (
+  sale: SaleRow,
+  shard: number,
+  row: { quota: number; sold: number },
+  grants: readonly GrantRow[],
+  sent: number,
+  live: number,
+) => {
   const differences: Difference[] = [];
-  const arrived = sum(grants, (grant) => (grant.done && !grant.returned ? grant.units : 0));
+  const arrived = sum(grants, (grant) => (grant.done && !grant.returned ? grant.units : 0)) - sent;
   const returning = sum(grants, (grant) => (!grant.done && grant.returned ? grant.units : 0));
   if (row.quota !== arrived)
-    differences.push(difference(DifferenceKind.quota, sale.id, shard, `quota is ${row.quota}, its grants that arrived are ${arrived}`));
+    differences.push(
+      difference(
+        DifferenceKind.quota,
+        sale.id,
+        shard,
+        `quota is ${row.quota}, its grants that arrived, less ${sent} units sent away, are ${arrived}`,
+      ),
+    );
   if (row.sold !== live + returning)
     differences.push(
       difference(
@@ -155,18 +190,19 @@ const judgeSale = (
     const grants = grantsOfSale.filter((grant) => grant.shard === shard);
     const inRedis = before.sales.get(sale.id);
     if (row === undefined && grants.length === 0 && inRedis === undefined && tally === NO_TALLY) continue;
-    const granted = judgeGrants(sale, shard, grants, before, after);
+    const granted = judgeGrants(sale, shard, grants, before, after, reading.before);
+    const sent = sum(grantsOfSale, (grant) => (grant.from?.shard === shard ? grant.units : 0));
     balances.push({
       saleId: sale.id,
       shard,
-      total: sum(grants, (grant) => (grant.returned ? 0 : grant.units)),
-      free: inRedis?.leftUnits ?? 0,
+      total: sum(grants, (grant) => (grant.returned ? 0 : grant.units)) - sent,
+      free: (inRedis?.leftUnits ?? 0) - alreadyArrived(grantsOfSale, shard, reading.before),
       reserved: tally.reservedUnits,
-      inFlight: granted.inFlight,
+      inFlight: granted.inFlight + tally.withdrawnUnits,
       sold: tally.soldUnits,
       rejected: tally.rejected,
     });
-    differences.push(...granted.differences, ...judgeCounters(sale, shard, row ?? { quota: 0, sold: 0 }, grants, tally.liveUnits));
+    differences.push(...granted.differences, ...judgeCounters(sale, shard, row ?? { quota: 0, sold: 0 }, grants, sent, tally.liveUnits));
     const left = after.sales.get(sale.id)?.leftUnits ?? 0;
     if (sale.soldOut && left > 0)
       differences.push(difference(DifferenceKind.falseSoldOut, sale.id, shard, `flagged sold out, the shard has ${left} units`));
@@ -177,6 +213,11 @@ const judgeSale = (
     const parts = `free ${part("free")} + reserved ${part("reserved")} + in flight ${part("inFlight")} + sold ${part("sold")}`;
     differences.push(difference(DifferenceKind.units, sale.id, null, `total is ${sale.totalUnits}, ${parts} = ${whole}`));
   }
+  const moving =
+    sum(grantsOfSale, (grant) => (grant.done ? 0 : grant.units)) +
+    sum(tallies.values(), (tally) => (tally.saleId === sale.id ? tally.withdrawnUnits : 0));
+  if (sale.soldOut && moving > 0)
+    differences.push(difference(DifferenceKind.falseSoldOut, sale.id, null, `flagged sold out, ${moving} units are on their way`));
   const quota = sum(rows, (row) => row.quota);
   const sent = sum(grantsOfSale, (grant) => (grant.done || grant.returned ? 0 : grant.units));
   if (quota + sent !== sale.totalUnits && !differences.some((found) => found.kind === DifferenceKind.quota))

@@ -1,5 +1,6 @@
 import { MikroORM, type Knex } from "@mikro-orm/postgresql";
-import type { PostgresFacts } from "./facts.ts";
+import { parsePosition } from "../../lua/position.ts";
+import type { PostgresFacts, TransferSource } from "./facts.ts";
 import { ORDER_LINE } from "./order-line.ts";
 
 const ORDERS_A_PAGE = 20_000;
@@ -20,6 +21,14 @@ export interface Snapshot {
 type Row = Readonly<Record<string, unknown>>;
 const rows = async (sql: Knex, text: string): Promise<readonly Row[]> => (await sql.raw<{ rows: Row[] }>(text)).rows;
 
+/** A transfer's grant is called after the entry that took its units out. */
+const sourceOf = (row: Row): TransferSource | undefined => {
+  if (row["from_shard"] === null) return undefined;
+  const position = parsePosition(/^t\d+-(.*)$/.exec(String(row["id"]))?.[1] ?? "");
+  if (position === undefined) throw new Error(`grant ${String(row["id"])}: not a transfer's id`);
+  return { shard: Number(row["from_shard"]), ...position };
+};
+
 const readFacts = async (sql: Knex): Promise<PostgresFacts> => {
   const shards = await rows(sql, "SELECT shard, epoch, applied FROM shards");
   const sales = await rows(
@@ -27,7 +36,7 @@ const readFacts = async (sql: Knex): Promise<PostgresFacts> => {
     "SELECT id, total_units, limit_per_buyer, coalesce(sold_out_version = returns_seq, false) AS sold_out FROM sales ORDER BY id",
   );
   const saleShards = await rows(sql, "SELECT sale_id, shard, quota, sold FROM sale_shards ORDER BY sale_id, shard");
-  const grants = await rows(sql, "SELECT id, sale_id, shard, units, kind, state FROM grants");
+  const grants = await rows(sql, "SELECT id, sale_id, shard, units, kind, state, from_shard FROM grants");
   return {
     shards: new Map(
       shards.map((row) => [
@@ -59,6 +68,7 @@ const readFacts = async (sql: Knex): Promise<PostgresFacts> => {
       units: Number(row["units"]),
       returned: row["kind"] === "returned",
       done: row["state"] === "done",
+      from: sourceOf(row),
     })),
   };
 };

@@ -60,6 +60,8 @@ export interface OutboxEntry {
   readonly saleId: string;
   /** packed purchases joined by a space; empty for an entry that sells nothing */
   readonly purchases: string;
+  /** units that it took out for another shard; 0 for every other entry */
+  readonly withdrawnUnits: number;
 }
 
 /** Pages of the outbox, up to and with `last`. Entries do not change; what is trimmed meanwhile is in Postgres. */
@@ -74,7 +76,13 @@ export async function* scanOutbox(redis: Redis, shard: number, last: Position): 
         const at = pairs.findIndex((item, index) => index % 2 === 0 && item === name);
         return at < 0 ? "" : (pairs[at + 1] as string);
       };
-      return { ...position, saleId: value("s"), purchases: value("k") === EntryKind.order ? value("b") : "" };
+      const kind = value("k");
+      return {
+        ...position,
+        saleId: value("s"),
+        purchases: kind === EntryKind.order ? value("b") : "",
+        withdrawnUnits: kind === EntryKind.withdrawn ? Number(value("u")) : 0,
+      };
     });
     from = `(${page.at(-1)?.[0]}`;
   }

@@ -21,6 +21,8 @@ export interface Tally {
   liveOrders: number;
   /** units of entries that Postgres has not applied */
   reservedUnits: number;
+  /** units taken out for other shards, of entries that Postgres has not applied */
+  withdrawnUnits: number;
   /** rows that Postgres refused */
   rejected: number;
 }
@@ -126,6 +128,11 @@ export class SaleSet {
     this.#flags[at] = flags | (isAt ? PENDING : PENDING_ELSEWHERE);
   }
 
+  /** Units in a withdrawal that Postgres has not applied. */
+  addWithdrawn(shard: number, units: number): void {
+    this.#tally(shard).withdrawnUnits += units;
+  }
+
   /** After all sides were added. */
   finish(limitPerBuyer: number): void {
     const held = new Map<string, number>();
@@ -209,7 +216,7 @@ export class SaleSet {
   #tally(shard: number): Tally {
     let tally = this.#tallies.get(shard);
     if (tally === undefined) {
-      tally = { saleId: this.#saleId, shard, soldUnits: 0, liveUnits: 0, liveOrders: 0, reservedUnits: 0, rejected: 0 };
+      tally = { saleId: this.#saleId, shard, soldUnits: 0, liveUnits: 0, liveOrders: 0, reservedUnits: 0, withdrawnUnits: 0, rejected: 0 };
       this.#tallies.set(shard, tally);
     }
     return tally;

@@ -50,6 +50,8 @@ export interface LaneOptions {
   readonly consumer: Pick<ShardConsumer, "next" | "close">;
   readonly settler: Settler;
   readonly delivery: DeliveryPorts;
+  /** called when a message sent units to another shard */
+  readonly onMoved?: () => void;
 }
 
 /** Applies one shard's messages, one after the other, until stopped. */
@@ -63,6 +65,7 @@ export const runLane = async (options: LaneOptions, stop: AbortSignal): Promise<
     if (delivery === undefined) continue;
     const aftermath = await applyDelivery(options.delivery, delivery, stop);
     if (aftermath === undefined) continue;
+    if (aftermath.moved) options.onMoved?.();
     if (aftermath.settle !== undefined) settler.settle(aftermath.settle);
     if (!connection.isClosed()) connection.publish(statusSubject(shard), JSON.stringify(aftermath.status));
   }

@@ -15,6 +15,8 @@ export const Shard = defineEntity({
     gapStreamSeq: p.bigint("number").nullable(),
     wall: p.boolean(),
     halted: p.text().nullable(),
+    /** its units move to other shards, and it gets none */
+    draining: p.boolean(),
   }),
 });
 
@@ -81,15 +83,18 @@ export const Order = defineEntity({
   }),
 });
 
+/** Units for one shard. Stock that is dealt to several shards has the same id on each. */
 export const Grant = defineEntity({
   name: "Grant",
   tableName: "grants",
   properties: (p) => ({
     saleId: p.text().primary(),
     id: p.text().primary(),
-    shard: p.integer(),
+    shard: p.integer().primary(),
     units: p.bigint("number"),
     kind: p.text(),
+    /** of a transfer: the shard that the units came from */
+    fromShard: p.integer().nullable(),
     state: p.text(),
     /** the sale had been flagged sold out before this grant: gateways may still believe the flag for a moment */
     flagged: p.boolean(),

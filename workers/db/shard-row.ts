@@ -11,6 +11,7 @@ export const readShardRow = (row: Row): ShardRow => ({
   gap: row["gap_at"] === null ? null : { at: Number(row["gap_at"]), streamSeq: Number(row["gap_stream_seq"]) },
   wall: row["wall"] as boolean,
   halted: row["halted"] as string | null,
+  draining: row["draining"] as boolean,
 });
 
 /** @throws if there is no such shard: it is not configured */

@@ -2,7 +2,7 @@
 export const OrderState = { pendingPayment: "pending_payment", rejected: "rejected" } as const;
 export type OrderState = (typeof OrderState)[keyof typeof OrderState];
 
-export const GrantKind = { opening: "opening", added: "added", returned: "returned" } as const;
+export const GrantKind = { opening: "opening", added: "added", returned: "returned", transfer: "transfer" } as const;
 export type GrantKind = (typeof GrantKind)[keyof typeof GrantKind];
 
 /** `sent`: Redis should take it in; `done`: Redis's own entry about it is applied */

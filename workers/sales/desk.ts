@@ -2,6 +2,7 @@ import { RequestError, type AddUnits, type Answer, type ChangeSale } from "../..
 import { SaleState, type OpenSale, type SaleRecord } from "../../coordinator/protocol/sale.ts";
 import type { Database, Row, Sql } from "../db/database.ts";
 import { GrantKind, GrantState } from "../db/states.ts";
+import { isTransferGrantId } from "../apply/transfer-grant.ts";
 import { readSale } from "./records.ts";
 
 /** The grant that brings a sale's first units; no added grant may be called so. */
@@ -99,6 +100,7 @@ export const addUnits = (database: Database, add: AddUnits): Promise<Answer<Sale
     const { rows } = await sql("SELECT state, total_units, ever_sold_out FROM sales WHERE id = ? FOR NO KEY UPDATE", [add.saleId]);
     const sale = rows[0];
     if (sale === undefined) return recordOf(sql, add.saleId);
+    if (isTransferGrantId(add.grantId)) return refuse(RequestError.badRequest, `grant ids like ${add.grantId} name transfers`);
     const before = (await sql("SELECT kind, units FROM grants WHERE sale_id = ? AND id = ?", [add.saleId, add.grantId])).rows[0];
     if (before !== undefined)
       return isSameGrant(before, add)

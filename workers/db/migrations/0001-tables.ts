@@ -19,6 +19,7 @@ export class Tables extends Migration {
         gap_stream_seq bigint,
         wall boolean NOT NULL DEFAULT false,
         halted text,
+        draining boolean NOT NULL DEFAULT false,
         CHECK ((gap_at IS NULL) = (gap_stream_seq IS NULL))
       ) WITH (fillfactor = 20)`);
     this.addSql(`
@@ -76,11 +77,13 @@ export class Tables extends Migration {
         id ${ID} NOT NULL,
         shard int NOT NULL,
         units bigint NOT NULL CHECK (units >= 1),
-        kind text NOT NULL CHECK (kind IN ('opening', 'added', 'returned')),
+        kind text NOT NULL CHECK (kind IN ('opening', 'added', 'returned', 'transfer')),
+        from_shard int,
         state text NOT NULL DEFAULT 'sent' CHECK (state IN ('sent', 'done')),
         flagged boolean NOT NULL DEFAULT false,
         created_at timestamptz NOT NULL DEFAULT now(),
-        PRIMARY KEY (sale_id, id),
+        PRIMARY KEY (sale_id, id, shard),
+        CHECK ((kind = 'transfer') = (from_shard IS NOT NULL)),
         FOREIGN KEY (sale_id, shard) REFERENCES sale_shards (sale_id, shard)
       )`);
     this.addSql(`CREATE INDEX grants_sent ON grants (shard) WHERE state = 'sent'`);
