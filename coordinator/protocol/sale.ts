@@ -24,7 +24,7 @@ export const saleRecordSchema = z.strictObject({
   /** most units one buyer may hold */
   limitPerBuyer: z.int().min(1).max(1_000),
   state: z.enum(SaleState),
-  /** shards that hold its units; until units can move, exactly one */
+  /** shards that its units are dealt to; never changes, because buyers belong to one of them by this list */
   shards: z.array(z.int().min(0)).min(1),
   /** raised with every change of the definition */
   version: z.int().min(1),
@@ -46,6 +46,8 @@ export const openSaleSchema = z
     opensAtMs: z.int().min(0),
     closesAtMs: z.int().min(0),
     limitPerBuyer: z.int().min(1).max(1_000).default(1),
+    /** shards to deal the units to; default: one for every 1,000 units, at least one, at most all that can take a sale */
+    shardCount: z.int().min(1).max(1_024).optional(),
   })
   .refine((sale) => sale.closesAtMs > sale.opensAtMs, { message: "closesAtMs must be after opensAtMs", path: ["closesAtMs"] });
 export type OpenSale = Readonly<z.infer<typeof openSaleSchema>>;

@@ -264,7 +264,17 @@ describe("a marker", () => {
   it("keeps when Redis ended where Postgres is, and withdraws the sold-out flags", async () => {
     await apply([order(1, "ann")]);
     expect(await mark({ upto: "1-1" })).toEqual({ kind: "began", epoch: 2, mode: "keep" });
-    expect(await row()).toEqual({ shard, epoch: 2, applied: 0, attempt: "second", mode: "keep", gap: null, wall: false, halted: null });
+    expect(await row()).toEqual({
+      shard,
+      epoch: 2,
+      applied: 0,
+      attempt: "second",
+      mode: "keep",
+      gap: null,
+      wall: false,
+      halted: null,
+      draining: false,
+    });
     const { rows } = await database.sql("SELECT returns_seq, sold_out_version FROM sales WHERE id = ?", [sale()]);
     expect(rows).toEqual([{ returns_seq: "8", sold_out_version: null }]);
     expect(await apply([order(1, "bob")], 2)).toMatchObject({ kind: "applied", applied: 1 });

@@ -1,14 +1,15 @@
 import { RequestError, type AddUnits, type Answer, type ChangeSale } from "../../coordinator/protocol/requests.ts";
 import { SaleState, type OpenSale, type SaleRecord } from "../../coordinator/protocol/sale.ts";
-import type { Database, Row, Sql } from "../db/database.ts";
-import { GrantKind, GrantState } from "../db/states.ts";
+import type { Database, Sql } from "../db/database.ts";
+import { GrantKind } from "../db/states.ts";
+import { deal, openShards, receivingShards, usualShardCount, type Share } from "./dealing.ts";
 import { isTransferGrantId } from "../apply/transfer-grant.ts";
 import { readSale } from "./records.ts";
 
 /** The grant that brings a sale's first units; no added grant may be called so. */
 export const OPENING_GRANT = "opening";
 const MOST_UNITS = 1_000_000_000;
-/** Advisory lock: one opening at a time looks for the emptiest shard. */
+/** Advisory lock: one opening at a time looks for the emptiest shards. */
 export const OPENING_LOCK = 0x6462_0002;
 
 const refuse = (code: RequestError, detail: string): Answer<never> => ({ ok: false, code, detail });
@@ -16,20 +17,6 @@ const refuse = (code: RequestError, detail: string): Answer<never> => ({ ok: fal
 const recordOf = async (sql: Sql, saleId: string): Promise<Answer<SaleRecord>> => {
   const record = await readSale(sql, saleId);
   return record === undefined ? refuse(RequestError.notFound, `no sale ${saleId}`) : { ok: true, value: record };
-};
-
-/** The shard with the fewest units, then sales, that are still on sale. */
-const emptiestShard = async (sql: Sql, shards: number): Promise<number> => {
-  const { rows } = await sql(
-    `SELECT sh.shard FROM shards sh
-     LEFT JOIN sale_shards ss ON ss.shard = sh.shard
-     LEFT JOIN sales s ON s.id = ss.sale_id AND s.state <> '${SaleState.closed}' AND s.closes_at_ms > extract(epoch FROM now()) * 1000
-     WHERE sh.shard < ?
-     GROUP BY sh.shard ORDER BY sh.halted IS NOT NULL, coalesce(sum(s.total_units), 0), count(s.id), sh.shard LIMIT 1`,
-    [shards],
-  );
-  if (rows[0] === undefined) throw new Error("no shard has a row");
-  return Number(rows[0]["shard"]);
 };
 
 const isRepeat = (record: SaleRecord, sale: OpenSale, openingUnits: number): boolean =>
@@ -40,36 +27,35 @@ const isRepeat = (record: SaleRecord, sale: OpenSale, openingUnits: number): boo
   record.currency === sale.currency &&
   record.opensAtMs === sale.opensAtMs &&
   record.closesAtMs === sale.closesAtMs &&
-  record.limitPerBuyer === sale.limitPerBuyer;
-
-const openingUnits = async (sql: Sql, saleId: string): Promise<number> =>
-  Number((await sql("SELECT units FROM grants WHERE sale_id = ? AND id = ?", [saleId, OPENING_GRANT])).rows[0]?.["units"]);
+  record.limitPerBuyer === sale.limitPerBuyer &&
+  (sale.shardCount === undefined || record.shards.length === sale.shardCount);
 
 /**
- * Records a sale and its opening stock in one transaction; the sweep brings both to Redis. The same definition again is
- * a repeat, another one under the same id a conflict.
+ * Records a sale and its opening stock, dealt to the emptiest shards, in one transaction; the sweep brings both to
+ * Redis. The same definition again is a repeat, another one under the same id a conflict.
  */
 export const openSale = (database: Database, shards: number, sale: OpenSale): Promise<Answer<SaleRecord>> =>
   database.transaction(async (sql) => {
     await sql("SELECT pg_advisory_xact_lock(?)", [OPENING_LOCK]);
     const existing = await readSale(sql, sale.id);
     if (existing !== undefined)
-      return isRepeat(existing, sale, await openingUnits(sql, sale.id))
+      return isRepeat(existing, sale, (await grantedBefore(sql, sale.id, OPENING_GRANT))?.units ?? 0)
         ? { ok: true, value: existing }
         : refuse(RequestError.conflict, `sale ${sale.id} exists with another definition`);
-    const shard = await emptiestShard(sql, shards);
+    const available = await openShards(sql, shards);
+    if (available.length === 0) return refuse(RequestError.conflict, "every shard is draining or halted");
+    const count = sale.shardCount ?? usualShardCount(sale.units, available.length);
+    if (count > available.length)
+      return refuse(RequestError.conflict, `the sale wants ${count} shards, ${available.length} can take one now`);
+    const chosen = available.slice(0, count);
     await sql(
       `INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state)
        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '${SaleState.open}')`,
       [sale.id, sale.campaign, sale.title, sale.units, sale.priceMinor, sale.currency, sale.opensAtMs, sale.closesAtMs, sale.limitPerBuyer],
     );
-    await sql("INSERT INTO sale_shards (sale_id, shard) VALUES (?, ?)", [sale.id, shard]);
-    await sql(`INSERT INTO grants (sale_id, id, shard, units, kind) VALUES (?, ?, ?, ?, '${GrantKind.opening}')`, [
-      sale.id,
-      OPENING_GRANT,
-      shard,
-      sale.units,
-    ]);
+    await sql("INSERT INTO sale_shards (sale_id, shard) SELECT ?, unnest(?::int[])", [sale.id, chosen]);
+    const opening = { saleId: sale.id, grantId: OPENING_GRANT, kind: GrantKind.opening, flagged: false };
+    await insertGrants(sql, opening, deal(sale.units, chosen));
     return recordOf(sql, sale.id);
   });
 
@@ -85,14 +71,33 @@ export const changeSale = (database: Database, change: ChangeSale): Promise<Answ
     return recordOf(sql, change.id);
   });
 
-/** The grant's shard: until units can move, the sale's only one. */
-const shardOfSale = async (sql: Sql, saleId: string): Promise<number> =>
-  Number((await sql("SELECT min(shard) AS shard FROM sale_shards WHERE sale_id = ?", [saleId])).rows[0]?.["shard"]);
+/** What an id has granted already, over all shards that it was dealt to; undefined if nothing. */
+const grantedBefore = async (
+  sql: Sql,
+  saleId: string,
+  grantId: string,
+): Promise<{ readonly kind: string; readonly units: number } | undefined> => {
+  const { rows } = await sql("SELECT min(kind) AS kind, sum(units) AS units FROM grants WHERE sale_id = ? AND id = ? HAVING count(*) > 0", [
+    saleId,
+    grantId,
+  ]);
+  return rows[0] === undefined ? undefined : { kind: String(rows[0]["kind"]), units: Number(rows[0]["units"]) };
+};
 
-const isSameGrant = (grant: Row, add: AddUnits): boolean => grant["kind"] === GrantKind.added && Number(grant["units"]) === add.units;
+const insertGrants = async (
+  sql: Sql,
+  grant: { readonly saleId: string; readonly grantId: string; readonly kind: GrantKind; readonly flagged: boolean },
+  shares: readonly Share[],
+): Promise<void> => {
+  await sql(
+    `INSERT INTO grants (sale_id, id, shard, units, kind, flagged)
+     SELECT ?, ?, share.shard, share.units, ?, ? FROM unnest(?::int[], ?::bigint[]) AS share (shard, units)`,
+    [grant.saleId, grant.grantId, grant.kind, grant.flagged, shares.map((share) => share.shard), shares.map((share) => share.units)],
+  );
+};
 
 /**
- * Adds stock, once per grant id, and withdraws the sold-out flag in the same transaction. If the sale ever was flagged, a
+ * Adds stock, dealt to the sale's shards, once per grant id, and withdraws the sold-out flag in the same transaction. If the sale ever was flagged, a
  * gateway may believe the flag for a moment longer, so the grant is marked and the sweep waits with it (P5).
  */
 export const addUnits = (database: Database, add: AddUnits): Promise<Answer<SaleRecord>> =>
@@ -101,18 +106,16 @@ export const addUnits = (database: Database, add: AddUnits): Promise<Answer<Sale
     const sale = rows[0];
     if (sale === undefined) return recordOf(sql, add.saleId);
     if (isTransferGrantId(add.grantId)) return refuse(RequestError.badRequest, `grant ids like ${add.grantId} name transfers`);
-    const before = (await sql("SELECT kind, units FROM grants WHERE sale_id = ? AND id = ?", [add.saleId, add.grantId])).rows[0];
+    const before = await grantedBefore(sql, add.saleId, add.grantId);
     if (before !== undefined)
-      return isSameGrant(before, add)
+      return before.kind === GrantKind.added && before.units === add.units
         ? recordOf(sql, add.saleId)
         : refuse(RequestError.conflict, `grant ${add.grantId} exists with other units`);
     if (sale["state"] === SaleState.closed) return refuse(RequestError.conflict, `sale ${add.saleId} is closed for good`);
     if (Number(sale["total_units"]) + add.units > MOST_UNITS)
       return refuse(RequestError.badRequest, `a sale has at most ${MOST_UNITS} units`);
-    await sql(
-      `INSERT INTO grants (sale_id, id, shard, units, kind, state, flagged) VALUES (?, ?, ?, ?, '${GrantKind.added}', '${GrantState.sent}', ?)`,
-      [add.saleId, add.grantId, await shardOfSale(sql, add.saleId), add.units, sale["ever_sold_out"]],
-    );
+    const added = { saleId: add.saleId, grantId: add.grantId, kind: GrantKind.added, flagged: sale["ever_sold_out"] === true };
+    await insertGrants(sql, added, deal(add.units, await receivingShards(sql, add.saleId)));
     await sql(
       `UPDATE sales SET total_units = total_units + ?, version = version + 1, returns_seq = returns_seq + 1, sold_out_version = NULL
        WHERE id = ?`,
