@@ -1,14 +1,17 @@
 import {
   GrantFate,
+  WithdrawFate,
   type ApplyStore,
   type ApplyTransaction,
   type PlannedGrant,
   type PlannedOrder,
+  type PlannedWithdrawal,
   type RejectedOrder,
 } from "../../../workers/apply/ports.ts";
+import { transferGrantId } from "../../../workers/apply/transfer-grant.ts";
 import { op, type Wire } from "../kernel/wire.ts";
 import type { Postgres } from "./postgres.ts";
-import { grantKey, purchaseKey, type OrderRow, type SaleRow } from "./tables.ts";
+import { grantKey, purchaseKey, type GrantRow, type OrderRow, type SaleRow } from "./tables.ts";
 import { ConnectionLost, type Transaction } from "./transaction.ts";
 
 const BEGIN = op("pg begin");
@@ -81,6 +84,21 @@ class Applying implements ApplyTransaction {
 
   takeGrants(grants: readonly PlannedGrant[]): Promise<readonly GrantFate[]> {
     return this.#statement(GRANTS, () => grants.map((grant) => this.#take(grant)));
+  }
+
+  withdraw(epoch: number, { saleId, seq, receiver, units }: PlannedWithdrawal): Promise<WithdrawFate> {
+    return this.#statement(OTHER, () => {
+      const row = this.#postgres.saleShard(saleId, this.#shard);
+      if (row === undefined) return WithdrawFate.unknown;
+      const { quota, sold } = this.#transaction.view(row);
+      if (this.#postgres.rules.guard && sold > quota - units) return WithdrawFate.overdrawn;
+      this.#transaction.edit(row).quota -= units;
+      const id = transferGrantId(this.#shard, { epoch, seq });
+      const shard = this.#postgres.saleShard(saleId, receiver)?.shard ?? this.#shard;
+      const grant: GrantRow = { saleId, id, shard, units, kind: "transfer", state: "sent", flagged: false };
+      this.#transaction.atCommit(() => this.#postgres.grants.set(grantKey(saleId, id), grant));
+      return WithdrawFate.sent;
+    });
   }
 
   advance(applied: number, wall: boolean): Promise<void> {

@@ -47,6 +47,7 @@ export class Postgres implements Target, TransactionServer {
       gap: null,
       wall: false,
       halted: null,
+      draining: false,
     }));
   }
 

@@ -40,7 +40,7 @@ export interface GrantRow {
   readonly id: string;
   readonly shard: number;
   readonly units: number;
-  readonly kind: "opening" | "added" | "returned";
+  readonly kind: "opening" | "added" | "returned" | "transfer";
   state: "sent" | "done";
   readonly flagged: boolean;
 }
