@@ -1,9 +1,11 @@
 import { setMaxListeners } from "node:events";
+import { hostname } from "node:os";
 import type { Redis } from "ioredis";
 import type { NatsConnection } from "nats";
 import { z } from "zod";
 import { stock } from "../lua/stock.ts";
 import { MESSAGE_SETTINGS, messageService } from "./api/service.ts";
+import { tellAttempts } from "./attempt-news.ts";
 import { createBroker, type Broker } from "./log/broker.ts";
 import { createShardLog } from "./log/shard-log.ts";
 import { StreamConfigError } from "./log/stream.ts";
@@ -14,7 +16,7 @@ import { connectNatsUntil, connectShard, connectShards } from "./program/connect
 import type { Log } from "./program/log.ts";
 import { systemClock, systemRandom } from "./program/system.ts";
 import type { Clock, Random } from "./protocol/ports.ts";
-import { ALL_STATUS_SUBJECTS } from "./protocol/subjects.ts";
+import { ALL_STATUS_SUBJECTS, attemptSubject } from "./protocol/subjects.ts";
 import { createSaleFacts } from "./rows/requests.ts";
 import { createRows } from "./rows/rows.ts";
 import { Keeper } from "./shards/keeper.ts";
@@ -164,6 +166,7 @@ const keepAll = async (
 const openShards = (options: CoordinatorOptions, metrics: CoordinatorMetrics, broker: Broker): Shards => {
   const { config, log, clock = systemClock, random = systemRandom, points = noCrashPoints } = options;
   const urls = config.REDIS_SHARDS;
+  const holder = `${hostname()}/${process.pid}`;
   const servers = connectShards(urls, { name: "coordinator", log, commandTimeoutMs: COMMAND_TIMEOUT_MS });
   const redisOf = (shard: number): Redis => {
     const redis = servers[shard];
@@ -183,7 +186,11 @@ const openShards = (options: CoordinatorOptions, metrics: CoordinatorMetrics, br
       log: points("log", createShardLog({ shard, shards: urls.length, maxBytes: config.DOORBUSTER_LOG_BYTES, broker, random })),
       clock,
       random,
-      observer: metrics.shard(shard),
+      holder,
+      observer: tellAttempts(metrics.shard(shard), { shard, holder }, (news) => {
+        // what waits in the client is sent late, and would then be wrong
+        if (broker.id() !== "") broker.connection.publish(attemptSubject(shard), JSON.stringify(news));
+      }),
     });
     redisOf(shard).on("ready", () => keeper.wake());
     return keeper;

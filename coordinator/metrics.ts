@@ -1,10 +1,12 @@
 import { Counter, Gauge, Registry } from "prom-client";
 import type { Log } from "./program/log.ts";
 import type { Clock } from "./protocol/ports.ts";
+import { AttemptPhase } from "./protocol/shard-facts.ts";
 import type { KeeperObserver } from "./shards/keeper.ts";
 
 /** The same fault again is logged at most this often: a store that is away fails several times a second. */
 const REPEAT_LOG_MS = 10_000;
+const PROGRESS_LOG_MS = 1_000;
 
 export interface CoordinatorMetrics {
   readonly registry: Registry;
@@ -37,6 +39,14 @@ export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) =>
     labelNames: ["shard", "cause"] as const,
     registers: [registry],
   });
+  const step = new Gauge({
+    name: "doorbuster_epoch_attempt_step",
+    help: "1 at the step at which the running attempt to begin an epoch is",
+    labelNames: ["shard", "step"] as const,
+    registers: [registry],
+  });
+  const restored = gauge("doorbuster_restored_orders", "orders that the running or last rebuild of the shard has written");
+  const toRestore = gauge("doorbuster_restore_units", "units of all orders of that rebuild: as many as orders, or more");
   const attempts = new Counter({
     name: "doorbuster_epoch_attempts_total",
     help: "attempts to begin an epoch, by how they ended",
@@ -68,6 +78,9 @@ export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) =>
     const labels = { shard: String(shard) };
     let wasOpen = false;
     let haltedFor = "";
+    let at = "";
+    let begunAtMs = 0;
+    let toldAtMs = 0;
     return {
       lease: (isHeld) => {
         lease.set(labels, isHeld ? 1 : 0);
@@ -88,9 +101,30 @@ export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) =>
         if (reason !== haltedFor) log.error({ shard, reason }, "shard is halted: an operator has to look");
         haltedFor = reason;
       },
-      attempted: (result, at) => {
+      attempting: (phase, progress) => {
+        const nowMs = clock.monotonicMs();
+        if (phase === AttemptPhase.ask) begunAtMs = nowMs;
+        if (phase !== at) {
+          if (at !== "") step.remove({ ...labels, step: at });
+          at = phase;
+          step.set({ ...labels, step: phase }, 1);
+          log.info({ shard, phase }, "attempt to begin an epoch: next step");
+        }
+        if (progress === undefined) return;
+        restored.set(labels, progress.orders);
+        toRestore.set(labels, progress.ofUnits);
+        if (nowMs - toldAtMs < PROGRESS_LOG_MS) return;
+        toldAtMs = nowMs;
+        log.info({ shard, orders: progress.orders, ofUnits: progress.ofUnits }, "shard is being rebuilt");
+      },
+      attempted: (result, epochNow) => {
         attempts.inc({ ...labels, result });
-        log.info({ shard, epoch: at, result }, "attempt to begin an epoch");
+        if (at !== "") step.remove({ ...labels, step: at });
+        log.info(
+          { shard, epoch: epochNow, result, at, ms: Math.round(clock.monotonicMs() - begunAtMs) },
+          "attempt to begin an epoch has ended",
+        );
+        at = "";
       },
       lag: (entries) => lag.set(labels, entries),
       appended: (message) => {

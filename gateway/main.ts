@@ -4,7 +4,7 @@ import { AggregatorRegistry, Gauge, Registry } from "prom-client";
 import type { NatsConnection } from "nats";
 import { connectNats, runProgram, superviseCluster, tellReady } from "../coordinator/program/index.ts";
 import { createAdmin } from "./admin/admin.ts";
-import { saleRequests } from "./admin/sale-requests.ts";
+import { workerRequests } from "./admin/worker-requests.ts";
 import { PROCESS_SETTINGS, serve } from "./process.ts";
 
 /** What a process needs after its drain to give its connections up. */
@@ -64,7 +64,7 @@ await runProgram(
     let nats: NatsConnection | undefined;
     const admin = createAdmin({
       token: config.DOORBUSTER_ADMIN_TOKEN,
-      sales: saleRequests(() => nats),
+      workers: workerRequests(() => nats),
       metrics: async () => {
         // A process that died this moment never answers: then the others are lost for this scrape, but not the scrape.
         const all = await processes.clusterMetrics().catch(() => undefined);

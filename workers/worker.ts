@@ -19,6 +19,8 @@ import { restoreShard } from "./restore/restore.ts";
 import { SalesBucket } from "./sales/bucket.ts";
 import { postgresSweepStore, redisSweepShards } from "./sales/sweep-stores.ts";
 import { Sweep } from "./sales/sweep.ts";
+import { hearAttempts } from "./shards/attempt-board.ts";
+import { shardDesk } from "./shards/desk.ts";
 
 export const WORKER_SETTINGS = [
   "REDIS_SHARDS",
@@ -123,6 +125,12 @@ export const runWorker = async ({ config, log, stop, points, ready }: WorkerOpti
       requestHandlers({
         database,
         shards: redises.length,
+        shardDesk: shardDesk({
+          database,
+          shards: redises.length,
+          redisOf: (shard) => redises[shard] as Redis,
+          attempts: hearAttempts(connection, clock),
+        }),
         restore: async (request, progress) => {
           const target = points("restore", redisRestoreTarget(redises[request.shard] as Redis, request));
           const end = await restores.run(() => restoreShard(source, target, clock, request, progress), progress);

@@ -5,6 +5,7 @@ export * from "./ports.ts";
 export * from "./requests.ts";
 export * from "./row.ts";
 export * from "./sale.ts";
+export * from "./shard-facts.ts";
 export * from "./shard-map.ts";
 export * from "./status.ts";
 export * from "./subjects.ts";

@@ -60,7 +60,12 @@ export const restoreRequestSchema = z.strictObject({
   replicationId: z.string(),
 });
 export type RestoreRequest = Readonly<z.infer<typeof restoreRequestSchema>>;
-export const restoreProgressSchema = z.strictObject({ orders: z.int().min(0), done: z.boolean() });
+export const restoreProgressSchema = z.strictObject({
+  orders: z.int().min(0),
+  /** units of all orders that there are to restore: as many as orders, or more */
+  ofUnits: z.int().min(0),
+  done: z.boolean(),
+});
 export type RestoreProgress = Readonly<z.infer<typeof restoreProgressSchema>>;
 
 /** Request.soldOutFacts: {saleId} -> what Postgres knows for DESIGN 7.4. */

@@ -15,6 +15,10 @@ export const ALL_STATUS_SUBJECTS = "doorbuster.status.*";
 /** Core NATS, no body: the shard's consumer was made anew, look for it now. A hint: a lost one costs only time. */
 export const consumerHint = (shard: number): string => `doorbuster.consumer.${shard}`;
 
+/** Core NATS: where an attempt to begin an epoch is (AttemptNews, shard-facts.ts). */
+export const attemptSubject = (shard: number): string => `doorbuster.attempt.${shard}`;
+export const ALL_ATTEMPT_SUBJECTS = "doorbuster.attempt.*";
+
 /** Requests that workers answer, one of them each (queue group WORKERS); bodies in requests.ts. */
 export const WORKERS = "workers";
 export const Request = {
@@ -27,5 +31,7 @@ export const Request = {
   changeSale: "doorbuster.sale.change",
   addUnits: "doorbuster.sale.add-units",
   sales: "doorbuster.sale.list",
+  shards: "doorbuster.shards",
+  changeShard: "doorbuster.shard.change",
 } as const;
 export type Request = (typeof Request)[keyof typeof Request];

@@ -12,7 +12,7 @@ const RESTORE_PROGRESS_MS = 5_000;
 export const createRows = (connection: NatsConnection, shard: number): Rows => ({
   row: () => ask(connection, Request.row, { shard }, shardRowSchema),
 
-  restore: async (request, stop): Promise<Restored> => {
+  restore: async (request, stop, progress): Promise<Restored> => {
     const inbox = createInbox();
     const answers = connection.subscribe(inbox);
     const end = (): void => answers.unsubscribe();
@@ -24,6 +24,7 @@ export const createRows = (connection: NatsConnection, shard: number): Rows => (
         if (message.headers?.code === 503) throw new Error("no worker to restore the shard");
         const answer = readAnswer(Request.restore, restoreProgressSchema, message.data);
         if (!answer.ok) return answer.code;
+        progress(answer.value);
         if (answer.value.done) return "done";
         clearTimeout(timer);
         timer = setTimeout(end, RESTORE_PROGRESS_MS);

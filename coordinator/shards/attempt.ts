@@ -2,7 +2,9 @@ import { formatPosition, parsePosition } from "../../lua/position.ts";
 import { Status } from "../../lua/codes.ts";
 import type { ShardClosed } from "../../lua/close.ts";
 import type { Clock, Random } from "../protocol/ports.ts";
+import type { RestoreProgress } from "../protocol/requests.ts";
 import { RestoreMode, type ShardRow } from "../protocol/row.ts";
+import { AttemptPhase } from "../protocol/shard-facts.ts";
 import { AppendWindow, type StoredMessage } from "../relay/append-window.ts";
 import { joinMessages } from "../relay/message-join.ts";
 import type { ShardLog } from "../relay/ports.ts";
@@ -50,6 +52,8 @@ export interface AttemptOptions {
   /** whether the old primary of this promoted server has been waited out before */
   readonly isWaitedOut: (replicationId: string) => boolean;
   readonly waitedOut: (replicationId: string) => void;
+  /** told at every step, and in `restore` with every chunk */
+  readonly step: (phase: AttemptPhase, restored?: RestoreProgress) => void;
 }
 
 /** Entries a read of the flush takes. */
@@ -101,21 +105,28 @@ class Attempt {
   }
 
   async run(): Promise<Attempted> {
-    const { token, openMs, store, rows, log } = this.#options;
+    const { token, openMs, store, rows, log, step } = this.#options;
+    step(AttemptPhase.ask);
     const { brokerId } = await log.verify();
     // asked before the close: an epoch that begins in between makes the marker void
     const asked = await rows.row();
+    step(AttemptPhase.close);
     const closed = await store.close({ token, attempt: this.#nonce });
     if (closed.status !== Status.ok)
       throw new Ended(closed.status === Status.notHolder ? AttemptResult.notHolder : AttemptResult.notPrimary);
     if (asked.halted !== null) throw new Ended(AttemptResult.halted);
+    step(AttemptPhase.flush);
     await this.#flush(asked, closed);
+    step(AttemptPhase.mark);
     const marker = await this.#mark(asked, closed);
+    step(AttemptPhase.await);
     const row = await this.#awaitRow(asked, marker, brokerId);
     const epoch = asked.epoch + 1;
+    step(row.mode === RestoreMode.keep ? AttemptPhase.keep : AttemptPhase.restore);
     if (row.mode === RestoreMode.keep) await this.#keep(asked, closed);
     else await this.#restore(epoch, closed.replicationId);
     await this.#waitOutOldPrimary(closed);
+    step(AttemptPhase.open);
     await this.#checkRow(epoch);
     const { replicationId } = closed;
     const opened = await this.#repeat(() => store.open({ token, attempt: this.#nonce, replicationId, epoch, openMs }));
@@ -216,7 +227,9 @@ class Attempt {
 
   async #restore(epoch: number, replicationId: string): Promise<void> {
     const restored = await this.#repeat(async () => {
-      const answer = await this.#options.rows.restore({ epoch, attempt: this.#nonce, replicationId }, this.#stop);
+      const answer = await this.#options.rows.restore({ epoch, attempt: this.#nonce, replicationId }, this.#stop, (restored) =>
+        this.#options.step(AttemptPhase.restore, restored),
+      );
       if (answer === "unavailable") throw new Ended(AttemptResult.restoreFailed);
       return answer;
     });
@@ -236,8 +249,9 @@ class Attempt {
    * the row names this attempt now. One wait does for all epochs that this server begins.
    */
   async #waitOutOldPrimary(closed: Closed): Promise<void> {
-    const { clock, openMs, isWaitedOut, waitedOut } = this.#options;
+    const { clock, openMs, isWaitedOut, waitedOut, step } = this.#options;
     if (!closed.promoted || isWaitedOut(closed.replicationId)) return;
+    step(AttemptPhase.wait);
     await clock.sleep(openMs, this.#stop);
     this.#goOn();
     waitedOut(closed.replicationId);

@@ -1,7 +1,9 @@
 import { Status } from "../../lua/codes.ts";
 import type { ShardState } from "../../lua/shard-state.ts";
 import type { Clock, Random } from "../protocol/ports.ts";
+import type { RestoreProgress } from "../protocol/requests.ts";
 import type { ShardRow } from "../protocol/row.ts";
+import type { AttemptPhase } from "../protocol/shard-facts.ts";
 import type { ShardLog } from "../relay/ports.ts";
 import { Wakeup } from "../relay/wakeup.ts";
 import { AttemptResult, beginEpoch } from "./attempt.ts";
@@ -12,6 +14,8 @@ import type { Rows, ShardStore } from "./ports.ts";
 /** What happens to a shard, for logs and metrics. */
 export interface KeeperObserver extends CarriageObserver {
   lease(isHeld: boolean): void;
+  /** an attempt to begin an epoch has come to this step; while it restores, with how far that is */
+  attempting(phase: AttemptPhase, restored?: RestoreProgress): void;
   /** an attempt to begin an epoch has ended; `epoch` is the one it began, or found */
   attempted(result: AttemptResult, epoch: number): void;
   /** whether the shard may sell, as of the last look */
@@ -26,6 +30,8 @@ export interface KeeperOptions {
   readonly shard: number;
   readonly leaseMs: number;
   readonly openMs: number;
+  /** what this process calls itself, for people who look at the lease */
+  readonly holder?: string;
   readonly store: ShardStore;
   readonly rows: Rows;
   readonly log: ShardLog;
@@ -213,6 +219,7 @@ export class Keeper {
           waitedOut: (replicationId) => {
             this.#waitedOut = replicationId;
           },
+          step: (phase, restored) => observer.attempting(phase, restored),
         },
         tenure,
       );

@@ -1,9 +1,12 @@
 import { Status } from "../../lua/codes.ts";
 import type { Clock, Random } from "../protocol/ports.ts";
+import { holderToken } from "../protocol/shard-facts.ts";
 import type { ShardStore } from "./ports.ts";
 
 export interface LeaseOptions {
   readonly leaseMs: number;
+  /** what this process calls itself, for people */
+  readonly holder?: string;
   readonly store: Pick<ShardStore, "acquireLease" | "releaseLease">;
   readonly clock: Clock;
   readonly random: Random;
@@ -12,7 +15,7 @@ export interface LeaseOptions {
 
 /**
  * The right to look after a shard. For liveness only: two processes that both believe they have it do no harm.
- * Named by a nonce of this process and shard.
+ * Named by a nonce of this process and shard, behind which stands who that is.
  */
 export class Lease {
   readonly token: string;
@@ -22,7 +25,7 @@ export class Lease {
 
   constructor(options: LeaseOptions) {
     this.#options = options;
-    this.token = options.random.nonce();
+    this.token = holderToken(options.random.nonce(), options.holder ?? "");
   }
 
   /** another coordinator had it when this one asked last */

@@ -5,7 +5,7 @@ import type { OpenAnswer, OpenShard } from "../../lua/open.ts";
 import type { Position } from "../../lua/position.ts";
 import type { RenewAnswer, RenewShard } from "../../lua/renew.ts";
 import type { ShardState } from "../../lua/shard-state.ts";
-import type { RequestError } from "../protocol/requests.ts";
+import type { RequestError, RestoreProgress } from "../protocol/requests.ts";
 import type { ShardRow } from "../protocol/row.ts";
 import type { Outbox, OutboxEntry } from "../relay/ports.ts";
 
@@ -39,5 +39,6 @@ export interface Rows {
   restore(
     request: { readonly epoch: number; readonly attempt: string; readonly replicationId: string },
     stop: AbortSignal,
+    progress: (progress: RestoreProgress) => void,
   ): Promise<Restored>;
 }

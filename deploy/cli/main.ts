@@ -10,6 +10,8 @@ const commands: Readonly<Record<string, () => Promise<Make>>> = {
   start: async () => (await import("./start.ts")).startCommand,
   tickets: async () => (await import("./tickets.ts")).ticketsCommand,
   audit: async () => (await import("./audit.ts")).auditCommand,
+  shards: async () => (await import("./shards.ts")).shardsCommand,
+  sale: async () => (await import("./sales.ts")).saleCommand,
 };
 
 // oxlint-disable-next-line node/no-process-env -- the one place where the commands read their environment
@@ -23,5 +25,6 @@ try {
   await program.parseAsync();
 } catch (error) {
   process.stderr.write(`doorbuster: ${(error as Error).message}\n`);
-  process.exitCode = 1;
+  // an error may say how the command ends
+  process.exitCode = (error as { exitCode?: number }).exitCode ?? 1;
 }

@@ -1,13 +1,14 @@
 import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
-import type { z } from "zod";
+import { z } from "zod";
 import { addUnitsSchema, changeSaleSchema, RequestError, type Answer } from "../../coordinator/protocol/requests.ts";
 import { openSaleSchema } from "../../coordinator/protocol/sale.ts";
+import { ShardChange } from "../../coordinator/protocol/shard-facts.ts";
 import { bearerCheck } from "./bearer.ts";
-import type { SaleRequests } from "./sale-requests.ts";
+import type { WorkerRequests } from "./worker-requests.ts";
 
 export interface AdminOptions {
   readonly token: string;
-  readonly sales: SaleRequests;
+  readonly workers: WorkerRequests;
   /** Prometheus text of all processes */
   readonly metrics: () => Promise<string>;
   /** what broke while a request was handled */
@@ -56,14 +57,22 @@ const read = <T>(reply: FastifyReply, schema: z.ZodType<T>, body: unknown): T | 
   return undefined;
 };
 
+const shardNumber = z
+  .string()
+  .regex(/^\d{1,5}$/, "not the number of a shard")
+  .transform(Number);
+/** What cannot be taken back is asked for twice. */
+const consent = z.strictObject({ loseUnconfirmed: z.literal(true) });
+
 const asObject = (body: unknown): Record<string, unknown> =>
   typeof body === "object" && body !== null && !Array.isArray(body) ? (body as Record<string, unknown>) : {};
 
 /**
  * The operators' API, on its own port with its own credential: `GET /metrics`, `GET /sales`, `POST /sales`,
- * `POST /sales/:id/state`, `POST /sales/:id/units`; `GET /healthz` without the credential.
+ * `POST /sales/:id/state`, `POST /sales/:id/units`, `GET /sales/:id`, `GET /shards`, `POST /shards/:shard/<change>`;
+ * `GET /healthz` without the credential. openapi.json beside this file describes it.
  */
-export const createAdmin = ({ token, sales, metrics, onFault }: AdminOptions): FastifyInstance => {
+export const createAdmin = ({ token, workers, metrics, onFault }: AdminOptions): FastifyInstance => {
   const app = fastify({ logger: false, bodyLimit: BODY_BYTES, forceCloseConnections: true });
   const isAdmin = bearerCheck(token);
   app.addHook("onSend", async (_request, reply) => {
@@ -83,18 +92,33 @@ export const createAdmin = ({ token, sales, metrics, onFault }: AdminOptions): F
 
   app.get("/healthz", () => ({ status: "alive" }));
   app.get("/metrics", async (_request, reply) => reply.type(METRICS_TYPE).send(await metrics()));
-  app.get("/sales", async (_request, reply) => forward(reply, await sales.list()));
+  app.get("/sales", async (_request, reply) => forward(reply, await workers.list()));
   app.post("/sales", async (request, reply) => {
     const sale = read(reply, openSaleSchema, request.body);
-    return sale === undefined ? reply : forward(reply, await sales.open(sale), 201);
+    return sale === undefined ? reply : forward(reply, await workers.open(sale), 201);
   });
   app.post<{ Params: { id: string } }>("/sales/:id/state", async (request, reply) => {
     const change = read(reply, changeSaleSchema, { ...asObject(request.body), id: request.params.id });
-    return change === undefined ? reply : forward(reply, await sales.change(change));
+    return change === undefined ? reply : forward(reply, await workers.change(change));
   });
   app.post<{ Params: { id: string } }>("/sales/:id/units", async (request, reply) => {
     const units = read(reply, addUnitsSchema, { ...asObject(request.body), saleId: request.params.id });
-    return units === undefined ? reply : forward(reply, await sales.addUnits(units));
+    return units === undefined ? reply : forward(reply, await workers.addUnits(units));
   });
+  app.get<{ Params: { id: string } }>("/sales/:id", async (request, reply) => {
+    const answer = await workers.list();
+    if (!answer.ok) return forward(reply, answer);
+    const sale = answer.value.find(({ id }) => id === request.params.id);
+    return sale === undefined ? refuse(reply, 404, RequestError.notFound, `There is no sale ${request.params.id}.`) : reply.send(sale);
+  });
+  app.get("/shards", async (_request, reply) => forward(reply, await workers.shards()));
+  for (const change of Object.values(ShardChange)) {
+    app.post<{ Params: { shard: string } }>(`/shards/:shard/${change}`, async (request, reply) => {
+      const shard = read(reply, shardNumber, request.params.shard);
+      if (shard === undefined) return reply;
+      if (change === ShardChange.discard && read(reply, consent, request.body) === undefined) return reply;
+      return forward(reply, await workers.changeShard({ shard, change }));
+    });
+  }
   return app;
 };

@@ -21,6 +21,8 @@ export interface CoordinatorRig {
   readonly log: ShardLog;
   /** results of its attempts to begin an epoch, in order */
   readonly attempts: string[];
+  /** steps of its attempts, in order; `restore` once more for every chunk */
+  readonly phases: string[];
   /** causes for which it appended again, in order */
   readonly causes: string[];
   readonly faults: unknown[];
@@ -39,6 +41,7 @@ export interface CoordinatorRigOptions {
   readonly leaseMs: number;
   readonly openMs: number;
   readonly maxBytes: number;
+  readonly holder?: string;
   readonly clock?: Clock;
   /** changes the ports, to break a rule or a store */
   readonly alter?: (ports: { readonly store: ShardStore; readonly rows: Rows; readonly log: ShardLog }) => {
@@ -52,6 +55,7 @@ export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promi
   const { shard, redis, connection, leaseMs, openMs, maxBytes } = options;
   const gate = new Gate();
   const attempts: string[] = [];
+  const phases: string[] = [];
   const causes: string[] = [];
   const faults: unknown[] = [];
   const purges: number[] = [];
@@ -73,6 +77,7 @@ export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promi
     shard,
     leaseMs,
     openMs,
+    holder: options.holder ?? "",
     store: { ...store, openOutbox: () => gate.guard(altered.store.openOutbox(), ["read"]) },
     rows: gate.guard(altered.rows, ["row", "restore"]),
     log,
@@ -82,6 +87,7 @@ export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promi
       lease: (isHeld) => {
         isHolder = isHeld;
       },
+      attempting: (phase) => phases.push(phase),
       attempted: (result) => attempts.push(result),
       open: () => undefined,
       halted: (reason) => halts.push(reason),
@@ -101,6 +107,7 @@ export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promi
     gate,
     log: altered.log,
     attempts,
+    phases,
     causes,
     faults,
     purges,

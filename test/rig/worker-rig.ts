@@ -12,6 +12,8 @@ import { postgresRestoreSource } from "../../workers/restore/postgres.ts";
 import { redisRestoreTarget } from "../../workers/restore/redis.ts";
 import { restoreShard } from "../../workers/restore/restore.ts";
 import { redisSweepShards } from "../../workers/sales/sweep-stores.ts";
+import { hearAttempts } from "../../workers/shards/attempt-board.ts";
+import { shardDesk } from "../../workers/shards/desk.ts";
 
 /** What a worker does for one shard: applies its messages, and answers requests. Each can be stopped alone. */
 export interface WorkerRig {
@@ -42,6 +44,7 @@ export const startWorkerRig = async (parts: {
         handlers: requestHandlers({
           database,
           shards: shard + 1,
+          shardDesk: shardDesk({ database, shards: shard + 1, redisOf: () => redis, attempts: hearAttempts(connection, systemClock) }),
           restore: (request, progress) => restoreShard(source, redisRestoreTarget(redis, request), systemClock, request, progress),
           changed: nothing,
         }),

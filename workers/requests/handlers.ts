@@ -12,6 +12,7 @@ import {
   type RestoreRequest,
 } from "../../coordinator/protocol/requests.ts";
 import { openSaleSchema } from "../../coordinator/protocol/sale.ts";
+import { changeShardSchema } from "../../coordinator/protocol/shard-facts.ts";
 import { Request } from "../../coordinator/protocol/subjects.ts";
 import type { Database } from "../db/database.ts";
 import { readShard } from "../db/shard-row.ts";
@@ -19,6 +20,7 @@ import { RestoreEnd, type Progress } from "../restore/restore.ts";
 import { addUnits, changeSale, openSale } from "../sales/desk.ts";
 import { readSales } from "../sales/records.ts";
 import { setSoldOut, soldOutFacts, soldOutFlags } from "../sales/sold-out.ts";
+import type { ShardDesk } from "../shards/desk.ts";
 import { handler, type Handler } from "./server.ts";
 
 export interface HandlerOptions {
@@ -26,6 +28,7 @@ export interface HandlerOptions {
   /** how many shards are configured */
   readonly shards: number;
   readonly restore: (request: RestoreRequest, progress: Progress) => Promise<RestoreEnd>;
+  readonly shardDesk: ShardDesk;
   /** a sale was opened or changed: bring it to Redis and to the gateways now, not at the next turn */
   readonly changed: () => void;
 }
@@ -54,12 +57,12 @@ export const requestHandlers = (options: HandlerOptions): Readonly<Record<Reques
     ),
     [Request.restore]: handler(restoreRequestSchema, async (request, progress) => {
       if (request.shard >= shards) return noShard(request.shard);
-      let staged = 0;
-      const end = await options.restore(request, (orders) => {
-        staged = orders;
-        progress({ orders, done: false } satisfies RestoreProgress);
+      let staged: RestoreProgress = { orders: 0, ofUnits: 0, done: false };
+      const end = await options.restore(request, (orders, ofUnits) => {
+        staged = { orders, ofUnits, done: false };
+        progress(staged);
       });
-      if (end === RestoreEnd.done) return ok({ orders: staged, done: true } satisfies RestoreProgress);
+      if (end === RestoreEnd.done) return ok({ ...staged, done: true } satisfies RestoreProgress);
       return {
         ok: false,
         code: end === RestoreEnd.overtaken ? RequestError.overtaken : RequestError.conflict,
@@ -73,5 +76,9 @@ export const requestHandlers = (options: HandlerOptions): Readonly<Record<Reques
     [Request.changeSale]: handler(changeSaleSchema, (change) => changing(changeSale(database, change))),
     [Request.addUnits]: handler(addUnitsSchema, (add) => changing(addUnits(database, add))),
     [Request.sales]: handler(nothing, async () => ok(await readSales(database.sql))),
+    [Request.shards]: handler(nothing, async () => ok(await options.shardDesk.facts())),
+    [Request.changeShard]: handler(changeShardSchema, async (change) =>
+      change.shard < shards ? options.shardDesk.change(change) : noShard(change.shard),
+    ),
   };
 };

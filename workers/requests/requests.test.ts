@@ -17,6 +17,7 @@ let server: RequestServer;
 const faults: string[] = [];
 let changes = 0;
 let restored: RestoreEnd = "done";
+const shardDesk = { facts: () => Promise.resolve([]), change: () => Promise.reject(new Error("not asked")) };
 
 beforeAll(async () => {
   [empty, nats] = await Promise.all([freshDatabase(), startNats()]);
@@ -29,8 +30,9 @@ beforeAll(async () => {
     handlers: requestHandlers({
       database,
       shards: 2,
+      shardDesk,
       restore: (_request, progress) => {
-        progress(2_000);
+        progress(2_000, 3_000);
         return Promise.resolve(restored);
       },
       changed: () => (changes += 1),
@@ -206,7 +208,7 @@ describe("a shard's row and its restore", () => {
   });
 
   it.each([
-    ["done", { ok: true, value: { orders: 2_000, done: true } }],
+    ["done", { ok: true, value: { orders: 2_000, ofUnits: 3_000, done: true } }],
     ["overtaken", refused("overtaken")],
     ["incomplete", refused("conflict")],
   ] as const)("tells progress, then how it ended: %s", async (end, last) => {
@@ -219,7 +221,7 @@ describe("a shard's row and its restore", () => {
       maxWait: 5_000,
     }))
       answers.push(message.json());
-    expect(answers).toEqual([{ ok: true, value: { orders: 2_000, done: false } }, last]);
+    expect(answers).toEqual([{ ok: true, value: { orders: 2_000, ofUnits: 3_000, done: false } }, last]);
   });
 });
 
@@ -266,7 +268,13 @@ it("answers unavailable when Postgres fails", async () => {
   const failing = new RequestServer({
     connection: other,
     fault: (subject) => failed.push(subject),
-    handlers: requestHandlers({ database: gone, shards: 2, restore: () => Promise.reject(new Error("no")), changed: () => undefined }),
+    handlers: requestHandlers({
+      database: gone,
+      shards: 2,
+      shardDesk,
+      restore: () => Promise.reject(new Error("no")),
+      changed: () => undefined,
+    }),
   });
   await other.flush();
   for (const [subject, body] of [

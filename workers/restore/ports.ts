@@ -11,6 +11,8 @@ export interface RestoredSale {
   readonly closesAtMs: number;
   /** quota - sold */
   readonly left: number;
+  /** units in live orders */
+  readonly sold: number;
   /** the sale was flagged sold out at some time */
   readonly everSoldOut: boolean;
 }

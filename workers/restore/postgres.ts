@@ -9,7 +9,7 @@ const PAGE = 2_000;
 const IDLE_MS = 60_000;
 
 const SALES = `
-  SELECT s.id, s.version, s.state, s.limit_per_buyer, s.opens_at_ms, s.closes_at_ms, ss.quota - ss.sold AS free, s.ever_sold_out
+  SELECT s.id, s.version, s.state, s.limit_per_buyer, s.opens_at_ms, s.closes_at_ms, ss.quota - ss.sold AS free, ss.sold, s.ever_sold_out
   FROM sale_shards ss JOIN sales s ON s.id = ss.sale_id WHERE ss.shard = ? ORDER BY s.id`;
 
 /** The unique index is sorted like this: the first page comes without sorting a million rows. */
@@ -34,6 +34,7 @@ const readSale = (row: Row): RestoredSale => ({
   opensAtMs: Number(row["opens_at_ms"]),
   closesAtMs: Number(row["closes_at_ms"]),
   left: Number(row["free"]),
+  sold: Number(row["sold"]),
   everSoldOut: row["ever_sold_out"] === true,
 });
 

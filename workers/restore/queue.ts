@@ -17,7 +17,7 @@ export class RestoreQueue {
 
   async run<T>(work: () => Promise<T>, progress: Progress): Promise<T> {
     while (this.running >= AT_ONCE) {
-      progress(0);
+      progress(0, 0);
       await this.clock.sleep(WAITING_MS);
     }
     this.running += 1;

@@ -18,8 +18,11 @@ export const RestoreEnd = {
 } as const;
 export type RestoreEnd = (typeof RestoreEnd)[keyof typeof RestoreEnd];
 
-/** Is told after every chunk how many orders are staged: the asker's time-out is on progress, not on duration. */
-export type Progress = (orders: number) => void;
+/**
+ * Is told after every chunk how many orders are staged, and how many units all of them have: the asker's time-out is on
+ * progress, not on duration.
+ */
+export type Progress = (orders: number, ofUnits: number) => void;
 
 const isOf = (row: ShardRow, request: RestoreRequest): boolean =>
   row.epoch === request.epoch && row.attempt === request.attempt && row.mode === RestoreMode.rebuild;
@@ -115,11 +118,12 @@ export const restoreShard = async (
   const sales = await source.snapshot(request.shard, async (snapshot) => {
     if (!isOf(snapshot.row, request)) return undefined;
     const staged: StagedSale[] = [];
+    const ofUnits = snapshot.sales.reduce((sum, sale) => sum + sale.sold, 0);
     for (const sale of snapshot.sales) {
       staged.push(
         await stageSale(snapshot, target, sale, request.epoch, (more) => {
           orders += more;
-          progress(orders);
+          progress(orders, ofUnits);
         }),
       );
     }

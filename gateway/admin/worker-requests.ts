@@ -2,14 +2,17 @@ import type { NatsConnection } from "nats";
 import { z } from "zod";
 import { answerSchema, RequestError, type AddUnits, type Answer, type ChangeSale } from "../../coordinator/protocol/requests.ts";
 import { saleRecordSchema, type OpenSale, type SaleRecord } from "../../coordinator/protocol/sale.ts";
+import { allShardFactsSchema, shardFactsSchema, type ChangeShard, type ShardFacts } from "../../coordinator/protocol/shard-facts.ts";
 import { Request } from "../../coordinator/protocol/subjects.ts";
 
 /** What the admin API asks of the order workers; all of it can be repeated. */
-export interface SaleRequests {
+export interface WorkerRequests {
   list(): Promise<Answer<readonly SaleRecord[]>>;
   open(sale: OpenSale): Promise<Answer<SaleRecord>>;
   change(change: ChangeSale): Promise<Answer<SaleRecord>>;
   addUnits(units: AddUnits): Promise<Answer<SaleRecord>>;
+  shards(): Promise<Answer<readonly ShardFacts[]>>;
+  changeShard(change: ChangeShard): Promise<Answer<ShardFacts>>;
 }
 
 const ANSWER_WITHIN_MS = 5_000;
@@ -18,9 +21,11 @@ const unavailable = (detail: string): Answer<never> => ({ ok: false, code: Reque
 
 const one = answerSchema(saleRecordSchema);
 const many = answerSchema(z.array(saleRecordSchema));
+const oneShard = answerSchema(shardFactsSchema);
+const allShards = answerSchema(allShardFactsSchema);
 
 /** @param connection undefined while NATS has not been reached */
-export const saleRequests = (connection: () => NatsConnection | undefined): SaleRequests => {
+export const workerRequests = (connection: () => NatsConnection | undefined): WorkerRequests => {
   const ask = async <T>(subject: Request, body: unknown, schema: z.ZodType<Answer<T>>): Promise<Answer<T>> => {
     const nats = connection();
     if (nats === undefined) return unavailable("NATS cannot be reached; ask again");
@@ -39,5 +44,7 @@ export const saleRequests = (connection: () => NatsConnection | undefined): Sale
     open: (sale) => ask(Request.openSale, sale, one),
     change: (change) => ask(Request.changeSale, change, one),
     addUnits: (units) => ask(Request.addUnits, units, one),
+    shards: () => ask<readonly ShardFacts[]>(Request.shards, {}, allShards),
+    changeShard: (change) => ask(Request.changeShard, change, oneShard),
   };
 };

@@ -1,0 +1,120 @@
+import { z } from "zod";
+import { RestoreMode } from "./row.ts";
+
+/** Where an attempt to begin an epoch is (DESIGN 7.1). */
+export const AttemptPhase = {
+  ask: "ask",
+  close: "close",
+  flush: "flush",
+  mark: "mark",
+  /** until a worker has come to the marker */
+  await: "await",
+  /** Redis's state stands */
+  keep: "keep",
+  /** Redis's state is written anew from Postgres */
+  restore: "restore",
+  /** one lifetime of the permission after a promotion: an old primary may still sell */
+  wait: "wait",
+  open: "open",
+} as const;
+export type AttemptPhase = (typeof AttemptPhase)[keyof typeof AttemptPhase];
+
+/**
+ * Sent on core NATS while an attempt runs, at every step and with every chunk that is restored, and once more when it has
+ * ended. For people's eyes: nothing rests on it.
+ */
+export const attemptNewsSchema = z.strictObject({
+  shard: z.int().min(0),
+  /** who makes the attempt */
+  holder: z.string(),
+  phase: z.enum(AttemptPhase),
+  /** orders written so far */
+  orders: z.int().min(0),
+  /** units of all orders that there are to write: as many as orders, or more; 0 before it is known */
+  ofUnits: z.int().min(0),
+  /** how it ended; null while it runs */
+  result: z.string().nullable(),
+});
+export type AttemptNews = Readonly<z.infer<typeof attemptNewsSchema>>;
+
+export const ShardState = {
+  open: "open",
+  /** an epoch has to begin, or is beginning: buyers hear `recovering` */
+  recovering: "recovering",
+  /** does not sell until an operator looked */
+  halted: "halted",
+  /** open; its units move to other shards and no new sale is put on it */
+  draining: "draining",
+  /** draining, and nothing on sale is left on it: its server can be stopped */
+  drained: "drained",
+  /** its Redis does not answer a worker */
+  away: "away",
+} as const;
+export type ShardState = (typeof ShardState)[keyof typeof ShardState];
+
+/** What an operator wants to know of a shard, read from Redis and Postgres one after the other. */
+export const shardFactsSchema = z.strictObject({
+  shard: z.int().min(0),
+  state: z.enum(ShardState),
+  /** of the row in Postgres; 0 before the first */
+  epoch: z.int().min(0),
+  /** Redis's copy; null if it does not answer, 0 if it has none */
+  redisEpoch: z.int().min(0).nullable(),
+  /** how the epoch began */
+  mode: z.enum(RestoreMode),
+  /** the coordinator that holds the lease, as it calls itself; null if nobody does or it is not known */
+  holder: z.string().nullable(),
+  /** entries that Postgres has not applied, or that are not settled yet; null if Redis does not answer */
+  outboxEntries: z.int().min(0).nullable(),
+  /** sales on sale that this shard has a part of */
+  sales: z.int().min(0),
+  /** of those sales */
+  units: z.strictObject({
+    /** in Redis, not taken; null if it does not answer */
+    left: z.int().min(0).nullable(),
+    /** taken and not yet applied, about: the two stores are read one after the other */
+    reserved: z.int().min(0).nullable(),
+    /** in live orders */
+    sold: z.int().min(0),
+    /** granted, and not yet taken in */
+    arriving: z.int().min(0),
+  }),
+  /** why it is halted */
+  halted: z.string().nullable(),
+  draining: z.boolean(),
+  /** the attempt to begin an epoch that runs, or ended last; null if none was heard of */
+  attempt: z
+    .strictObject({
+      ...attemptNewsSchema.omit({ shard: true }).shape,
+      /** since it was heard of */
+      agoMs: z.int().min(0),
+    })
+    .nullable(),
+});
+export type ShardFacts = Readonly<z.infer<typeof shardFactsSchema>>;
+
+/** Request.shards: {} -> ShardFacts[], by shard. */
+export const allShardFactsSchema = z.array(shardFactsSchema);
+
+/** What can be asked for one shard (Request.changeShard). */
+export const ShardChange = {
+  drain: "drain",
+  undrain: "undrain",
+  /** takes a halt away: what could not be applied is tried again, and halts the shard again if it still cannot */
+  retry: "retry",
+  /** gives up what a closed shard's Redis holds beyond Postgres, and rebuilds it from Postgres */
+  discard: "discard",
+} as const;
+export type ShardChange = (typeof ShardChange)[keyof typeof ShardChange];
+
+/** Request.changeShard: {shard, change} -> ShardFacts afterwards. */
+export const changeShardSchema = z.strictObject({ shard: z.int().min(0), change: z.enum(ShardChange) });
+export type ChangeShard = Readonly<z.infer<typeof changeShardSchema>>;
+
+/** `<host>/<process id>`, behind the nonce of a lease's token: for people, no script reads it. */
+export const holderToken = (nonce: string, holder: string): string => (holder === "" ? nonce : `${nonce} ${holder}`);
+/** @returns null if nobody holds the lease, or the holder did not say who it is */
+export const holderOf = (token: string): string | null => {
+  const at = token.indexOf(" ");
+  return at < 0 ? null : token.slice(at + 1);
+};

@@ -1,0 +1,62 @@
+import Table from "cli-table3";
+import { ShardState, type ShardFacts } from "../../coordinator/protocol/index.ts";
+import { NO_INNER_LINES, type Paint, type Palette } from "./color.ts";
+
+const number = (value: number | null): string => (value === null ? "-" : value.toLocaleString("en-US"));
+const seconds = (ms: number): string => `${(ms / 1_000).toFixed(ms < 10_000 ? 1 : 0)} s`;
+
+/** After that an attempt that ended well is history. */
+const RECENT_MS = 60_000;
+
+const attemptText = ({ attempt }: ShardFacts): string | undefined => {
+  if (attempt === null || (attempt.result === "opened" && attempt.agoMs > RECENT_MS)) return undefined;
+  const how = attempt.ofUnits === 0 ? "" : ` ${number(attempt.orders)} orders of ${number(attempt.ofUnits)} units`;
+  if (attempt.result === null) return `${attempt.phase}${how}, by ${attempt.holder}`;
+  return attempt.result === "opened"
+    ? `opened ${seconds(attempt.agoMs)} ago${how === "" ? "" : `, restored${how}`}`
+    : `the last attempt ended ${attempt.result} at ${attempt.phase} ${seconds(attempt.agoMs)} ago`;
+};
+
+const noteOf = (facts: ShardFacts): string => {
+  const { units, epoch, redisEpoch, halted } = facts;
+  return [
+    halted === null ? undefined : `halted: ${halted}`,
+    redisEpoch !== null && redisEpoch > epoch ? `Redis is at epoch ${redisEpoch}, beyond Postgres` : undefined,
+    units.arriving === 0 ? undefined : `${number(units.arriving)} units arriving`,
+    attemptText(facts),
+  ]
+    .filter((part) => part !== undefined)
+    .join("; ");
+};
+
+const paintOf = (state: ShardState, palette: Palette): Paint => {
+  if (state === ShardState.open) return palette.good;
+  return state === ShardState.halted || state === ShardState.away ? palette.bad : palette.warning;
+};
+
+/** What `doorbuster shards` prints: a row a shard. */
+export const shardsText = (shards: readonly ShardFacts[], palette: Palette): string => {
+  const table = new Table({
+    head: ["shard", "state", "epoch", "lease", "outbox", "sales", "left", "reserved", "sold"],
+    colAligns: ["right", "left", "right", "left", "right", "right", "right", "right", "right"],
+    style: palette.table,
+    ...(shards.length > 3 ? { chars: NO_INNER_LINES } : {}),
+  });
+  for (const facts of shards)
+    table.push([
+      String(facts.shard),
+      paintOf(facts.state, palette)(facts.state),
+      String(facts.epoch),
+      facts.holder ?? "-",
+      number(facts.outboxEntries),
+      number(facts.sales),
+      number(facts.units.left),
+      number(facts.units.reserved),
+      number(facts.units.sold),
+    ]);
+  const notes = shards.flatMap((facts) => {
+    const note = noteOf(facts);
+    return note === "" ? [] : [palette.quiet(`shard ${facts.shard}: ${note}`)];
+  });
+  return `${[table.toString(), ...notes].join("\n")}\n`;
+};

@@ -1,0 +1,77 @@
+import type { Redis } from "ioredis";
+import { RequestError, type Answer } from "../../coordinator/protocol/requests.ts";
+import { ShardChange } from "../../coordinator/protocol/shard-facts.ts";
+import { shardState } from "../../lua/shard-state.ts";
+import type { Database, Sql } from "../db/database.ts";
+import { readShard } from "../db/shard-row.ts";
+
+/** Stands for the attempt in a row whose epoch an operator ended; no coordinator's nonce is like it. */
+export const DISCARDED = "discarded";
+
+const done: Answer<undefined> = { ok: true, value: undefined };
+const refuse = (code: RequestError, detail: string): Answer<never> => ({ ok: false, code, detail });
+
+const setDraining = async (sql: Sql, shard: number, draining: boolean): Promise<Answer<undefined>> => {
+  await sql("UPDATE shards SET draining = ? WHERE shard = ?", [draining, shard]);
+  return done;
+};
+
+/**
+ * Safe whenever it is asked: the shard stays closed until an attempt has appended what Redis still holds and a worker has
+ * applied it, and the same cause halts it again. Also for a halt whose message was lost with the log.
+ */
+const retry = async (sql: Sql, shard: number): Promise<Answer<undefined>> => {
+  const { rowCount } = await sql("UPDATE shards SET halted = NULL WHERE shard = ? AND halted IS NOT NULL", [shard]);
+  return rowCount === 1 ? done : refuse(RequestError.conflict, `shard ${shard} is not halted`);
+};
+
+/** As the beginning of an epoch does it: flags are withdrawn, because units that were sold in Redis only are free again. */
+const BEGIN = `
+  WITH begun AS (
+    UPDATE shards SET epoch = GREATEST(epoch, ?) + 1, applied = 0, attempt = '${DISCARDED}', mode = 'rebuild',
+      gap_at = NULL, gap_stream_seq = NULL, wall = false, halted = NULL
+    WHERE shard = ? AND epoch = ? RETURNING shard
+  ), withdrawn AS (
+    UPDATE sales SET returns_seq = returns_seq + 1, sold_out_version = NULL
+    FROM sale_shards JOIN begun USING (shard) WHERE sales.id = sale_shards.sale_id
+  )
+  SELECT shard FROM begun`;
+
+/**
+ * Ends the shard's epoch without its entries: from this commit on Postgres refuses all of them, wherever they still are
+ * (outbox, log, an append under way), and the next attempt finds Redis behind the row and rebuilds it. The epoch goes
+ * beyond Redis's own, so that a Redis with a higher one than Postgres (another deployment's, or an older Postgres) can be
+ * rebuilt too. Reservations that Postgres has not applied are lost: only of a shard that does not sell.
+ */
+const discard = async (database: Database, redis: Redis, shard: number): Promise<Answer<undefined>> => {
+  let state;
+  try {
+    state = await shardState(redis, { shard });
+  } catch {
+    return refuse(
+      RequestError.unavailable,
+      `the Redis of shard ${shard} does not answer: start one (an empty one will do) at its address first`,
+    );
+  }
+  const row = await readShard(database.sql, shard);
+  if (state.isOpen && row.halted === null)
+    return refuse(RequestError.conflict, `shard ${shard} is open and sells: there is nothing to discard`);
+  const { rows } = await database.sql(BEGIN, [state.epoch, shard, row.epoch]);
+  return rows.length === 1 ? done : refuse(RequestError.overtaken, `shard ${shard} has begun another epoch meanwhile`);
+};
+
+/** Does what an operator asked for a shard. */
+export const changeShard = (
+  { database, redisOf }: { readonly database: Database; readonly redisOf: (shard: number) => Redis },
+  { shard, change }: { readonly shard: number; readonly change: ShardChange },
+): Promise<Answer<undefined>> => {
+  switch (change) {
+    case ShardChange.drain:
+    case ShardChange.undrain:
+      return setDraining(database.sql, shard, change === ShardChange.drain);
+    case ShardChange.retry:
+      return retry(database.sql, shard);
+    case ShardChange.discard:
+      return discard(database, redisOf(shard), shard);
+  }
+};

@@ -1,0 +1,33 @@
+import type { Redis } from "ioredis";
+import type { Answer } from "../../coordinator/protocol/requests.ts";
+import type { ChangeShard, ShardFacts } from "../../coordinator/protocol/shard-facts.ts";
+import type { Database } from "../db/database.ts";
+import type { AttemptBoard } from "./attempt-board.ts";
+import { changeShard } from "./change.ts";
+import { readShardFacts } from "./facts.ts";
+
+/** What operators ask about shards. */
+export interface ShardDesk {
+  facts(): Promise<readonly ShardFacts[]>;
+  /** @returns the shard's facts afterwards */
+  change(change: ChangeShard): Promise<Answer<ShardFacts>>;
+}
+
+export interface ShardDeskOptions {
+  readonly database: Database;
+  /** how many shards are configured */
+  readonly shards: number;
+  readonly redisOf: (shard: number) => Redis;
+  readonly attempts: AttemptBoard;
+}
+
+export const shardDesk = (options: ShardDeskOptions): ShardDesk => {
+  const facts = (): Promise<readonly ShardFacts[]> => readShardFacts({ ...options, sql: options.database.sql });
+  return {
+    facts,
+    change: async (change) => {
+      const answer = await changeShard(options, change);
+      return answer.ok ? { ok: true, value: (await facts())[change.shard] as ShardFacts } : answer;
+    },
+  };
+};
