@@ -13,6 +13,8 @@ export interface AdminOptions {
   readonly metrics: () => Promise<string>;
   /** what broke while a request was handled */
   readonly onFault: (error: unknown) => void;
+  /** told each route when it is made */
+  readonly onRoute?: (method: string, path: string) => void;
 }
 
 const STATUS: Readonly<Record<RequestError, number>> = {
@@ -72,9 +74,10 @@ const asObject = (body: unknown): Record<string, unknown> =>
  * `POST /sales/:id/state`, `POST /sales/:id/units`, `GET /sales/:id`, `GET /shards`, `POST /shards/:shard/<change>`;
  * `GET /healthz` without the credential. openapi.json beside this file describes it.
  */
-export const createAdmin = ({ token, workers, metrics, onFault }: AdminOptions): FastifyInstance => {
+export const createAdmin = ({ token, workers, metrics, onFault, onRoute }: AdminOptions): FastifyInstance => {
   const app = fastify({ logger: false, bodyLimit: BODY_BYTES, forceCloseConnections: true });
   const isAdmin = bearerCheck(token);
+  app.addHook("onRoute", ({ method, url }) => onRoute?.(String(method), url));
   app.addHook("onSend", async (_request, reply) => {
     void reply.header("cache-control", "no-store").header("x-content-type-options", "nosniff");
   });

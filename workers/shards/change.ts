@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import { RequestError, type Answer } from "../../coordinator/protocol/requests.ts";
-import { ShardChange } from "../../coordinator/protocol/shard-facts.ts";
+import type { ShardChange } from "../../coordinator/protocol/shard-facts.ts";
 import { shardState } from "../../lua/shard-state.ts";
 import type { Database, Sql } from "../db/database.ts";
 import { readShard } from "../db/shard-row.ts";
@@ -60,18 +60,20 @@ const discard = async (database: Database, redis: Redis, shard: number): Promise
   return rows.length === 1 ? done : refuse(RequestError.overtaken, `shard ${shard} has begun another epoch meanwhile`);
 };
 
+interface ShardStores {
+  readonly database: Database;
+  readonly redisOf: (shard: number) => Redis;
+}
+
+const changes: Readonly<Record<ShardChange, (stores: ShardStores, shard: number) => Promise<Answer<undefined>>>> = {
+  drain: ({ database }, shard) => setDraining(database.sql, shard, true),
+  undrain: ({ database }, shard) => setDraining(database.sql, shard, false),
+  retry: ({ database }, shard) => retry(database.sql, shard),
+  discard: ({ database, redisOf }, shard) => discard(database, redisOf(shard), shard),
+};
+
 /** Does what an operator asked for a shard. */
 export const changeShard = (
-  { database, redisOf }: { readonly database: Database; readonly redisOf: (shard: number) => Redis },
+  stores: ShardStores,
   { shard, change }: { readonly shard: number; readonly change: ShardChange },
-): Promise<Answer<undefined>> => {
-  switch (change) {
-    case ShardChange.drain:
-    case ShardChange.undrain:
-      return setDraining(database.sql, shard, change === ShardChange.drain);
-    case ShardChange.retry:
-      return retry(database.sql, shard);
-    case ShardChange.discard:
-      return discard(database, redisOf(shard), shard);
-  }
-};
+): Promise<Answer<undefined>> => changes[change](stores, shard);
