@@ -50,7 +50,7 @@ const takeSnapshot = (postgres: Postgres, shard: number, wire: Wire): RestoreSna
         if (sale === undefined) throw new Error(`no sale ${saleId}`);
         const { version, state, limitPerBuyer, opensAtMs, closesAtMs } = sale.record;
         const { everSoldOut } = sale;
-        return { saleId, version, state, limit: limitPerBuyer, opensAtMs, closesAtMs, left: quota - sold, everSoldOut };
+        return { saleId, version, state, limit: limitPerBuyer, opensAtMs, closesAtMs, left: quota - sold, sold, everSoldOut };
       }),
     orders: (saleId) =>
       pages(

@@ -97,6 +97,7 @@ const observerOf = (world: World, life: Life, shard: number): KeeperObserver => 
   const name = `${life.process.name} shard ${shard}`;
   return {
     lease: (isHeld) => world.say(() => `${name} lease ${isHeld}`),
+    attempting: () => undefined,
     attempted: (result, epoch) => {
       world.count(`attempt ${result}`);
       world.say(() => `${name} attempt ${result} ${epoch}`);
