@@ -75,6 +75,14 @@ const codeAtOnce = (desk: Desk, ticket: string): string => {
   return code;
 };
 
+/** The answer to this ticket's purchase before anything is made for it must be the one that the purchase gets. */
+const refusedAtOnce = (desk: Desk, ticket: string): string => {
+  const before = desk.refusal(ticket);
+  const code = codeAtOnce(desk, ticket);
+  expect(before?.code ?? code).toBe(code);
+  return before?.code ?? "asked further";
+};
+
 let sales = 0;
 const openSale = async (units: number, sale: Partial<Parameters<Shop["openSale"]>[0]> = {}): Promise<string> => {
   const id = `sale-${++sales}`;
@@ -218,7 +226,9 @@ describe("the order of checks", () => {
     expect(await buy(desk, ticketOf("nowhere", "a"))).toMatchObject({ code: "sale_unknown" });
     silence();
     expect(await buy(desk, ticketOf(early, "a"))).toMatchObject({ code: "not_open", opensAtMs });
-    expect(codeAtOnce(desk, ticketOf(early, "a"))).toBe("not_open");
+    expect(refusedAtOnce(desk, ticketOf(early, "a"))).toBe("not_open");
+    expect(refusedAtOnce(desk, "nonsense")).toBe("ticket_invalid");
+    expect(desk.refusal(ticketOf("nowhere", "a"))).toBeUndefined();
     expect((await buy(desk, ticketOf(early, "a"))).retryAfterMs).toBeGreaterThan(3_500_000);
     expect(await buy(desk, ticketOf(late, "a"))).toMatchObject({ code: "closed" });
     expect(await buy(desk, good)).toMatchObject({ code: "paused" });
@@ -300,6 +310,8 @@ describe("the order of checks", () => {
     expect(await buy(desk, good)).toMatchObject({ code: "reserved" });
     expect(await buy(desk, good)).toMatchObject({ code: "reserved", repeat: true });
     expect(await buy(desk, good)).toMatchObject({ code: "rate_limited", retryAfterMs: 60_000 });
+    expect(refusedAtOnce(desk, good)).toBe("rate_limited");
+    expect(refusedAtOnce(desk, ticketOf(sale, "other"))).toBe("asked further");
     // Drained: now even a forged one is refused before its signature is looked at.
     expect(await buy(desk, forged)).toMatchObject({ code: "rate_limited" });
   });
@@ -446,12 +458,14 @@ describe("a sale that is sold out", () => {
     await until(() => codeAtOnce(desk, ticketOf(sale, "x")) === "sold_out", "the short cut is taken");
     expect(desk.saleView(sale)?.soldOut).toBe(true);
     const asked = await desk.registry.getSingleMetric("doorbuster_gateway_batch_size")?.get();
-    for (let i = 0; i < 1_000; i++) expect(codeAtOnce(desk, ticketOf(sale, `stranger-${i}`))).toBe("sold_out");
+    for (let i = 0; i < 1_000; i++) expect(refusedAtOnce(desk, ticketOf(sale, `stranger-${i}`))).toBe("sold_out");
     expect(await desk.registry.getSingleMetric("doorbuster_gateway_batch_size")?.get()).toEqual(asked);
+    expect(desk.refusal(ticketOf(sale, "a"))).toBeUndefined();
     expect(await buy(desk, ticketOf(sale, "a"))).toMatchObject({ code: "reserved", orderId: a.orderId, repeat: true });
 
     shop.flags = [];
     await until(() => desk.saleView(sale)?.soldOut === false, "the flag is withdrawn");
+    expect(desk.refusal(ticketOf(sale, "x"))).toBeUndefined();
     await shop.addUnits(sale, "back", 1);
     expect(await buy(desk, ticketOf(sale, "x"))).toMatchObject({ code: "reserved" });
   });

@@ -16,7 +16,7 @@ import { Checkout, type BuyRequest } from "./checkout.ts";
 import { Connections } from "./connections.ts";
 import { Lane, type Answer } from "./lane.ts";
 import { registerMetrics } from "./metrics.ts";
-import { OutcomeCode, refusals } from "./outcome.ts";
+import { OutcomeCode, refusals, type Outcome } from "./outcome.ts";
 import type { Tickets } from "./ports.ts";
 import { purchaseCargo, standingCargo } from "./purchases.ts";
 import { redisShardStore } from "./shard-store.ts";
@@ -38,6 +38,11 @@ export type Cancel = () => void;
 export interface Desk {
   /** Calls `answer` exactly once: in the same tick for what needs no Redis, later otherwise. */
   buy(request: BuyRequest, answer: Answer): void;
+  /**
+   * Asked before `buy` by a channel that would have to make something for it: `sold_out`, `rate_limited`, `not_open`,
+   * `ticket_invalid`, `busy`, if that is what `buy` would answer in this tick and the ticket alone tells.
+   */
+  refusal(ticket: string): Outcome | undefined;
   /**
    * This buyer's order, the truth behind every push: `none`, `reserved`, `confirmed`, `rejected`; or `ticket_invalid`,
    * `ticket_expired`, `sale_unknown`, `recovering`, `busy`, `try_again`.
@@ -205,6 +210,7 @@ export const createDesk = ({ config, nats, tickets, log, registry, points = noCr
   const isIdle = (): boolean => purchases.every((one) => one.isIdle) && standings.every((one) => one.isIdle);
   return {
     buy: (request, answer) => (isStopping ? answer(refusals.stopping) : checkout.buy(request, answer)),
+    refusal: (ticket) => (isStopping ? refusals.stopping : checkout.refusal(ticket)),
     standing: (ticket, key, answer) => (isStopping ? answer(refusals.stopping) : checkout.standing(ticket, key, answer)),
     waitFinal: (ticket, key, orderId, done) => {
       const read = tickets.read(ticket);

@@ -1,9 +1,12 @@
-/** A whole answer, made once and sent often: bytes go to uWebSockets.js twice as fast as strings (0.7 against 1.5 us). */
+/**
+ * A whole answer, made once and sent often: bytes go to uWebSockets.js faster than strings, and an ArrayBuffer faster
+ * than a view of one.
+ */
 export interface Answer {
   /** `<status> <reason>` and the header lines, joined by CR LF */
-  readonly head: Buffer;
+  readonly head: ArrayBuffer;
   /** undefined: a status that has no body (304) */
-  readonly body: Buffer | undefined;
+  readonly body: ArrayBuffer | undefined;
 }
 
 const REASONS: Readonly<Record<number, string>> = {
@@ -53,7 +56,10 @@ export const headText = (status: number, headers: Readonly<Record<string, string
   return text;
 };
 
+/** A copy of its own: a Buffer may be a part of a larger one. */
+export const bytesOf = (text: string | Buffer): ArrayBuffer => Uint8Array.from(Buffer.from(text)).buffer;
+
 export const makeAnswer = (status: number, headers: Readonly<Record<string, string>>, body: string | undefined): Answer => ({
-  head: Buffer.from(headText(status, headers), "latin1"),
-  body: body === undefined ? undefined : Buffer.from(body, "utf8"),
+  head: bytesOf(headText(status, headers)),
+  body: body === undefined ? undefined : bytesOf(body),
 });

@@ -1,5 +1,6 @@
 import type { Desk } from "../buy/desk.ts";
 import { OutcomeCode, outcomeStatus, type Outcome } from "../buy/outcome.ts";
+import type { Answer } from "./answer.ts";
 import type { Exchange } from "./exchange.ts";
 import { preferredWait, type HeldAnswers } from "./held-answers.ts";
 import { jsonHead, problem, problemOf, purchaseBody, purchaseHeads, outcomeFields } from "./problem.ts";
@@ -56,5 +57,12 @@ export const buyRoute = (prefix: string, desk: Desk, held: HeldAnswers, tally: T
     });
   };
 
-  return { pattern: `${buyUrl}:ticket`, get, post };
+  const refuse = (ticket: string): Answer | undefined => {
+    const outcome = desk.refusal(ticket);
+    if (outcome === undefined) return undefined;
+    tally.count(outcome.code);
+    return problemOf(outcome);
+  };
+
+  return { pattern: `${buyUrl}:ticket`, get, post, refuse };
 };

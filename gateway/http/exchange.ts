@@ -87,7 +87,7 @@ export class Exchange {
    * @param body undefined for a status without one
    * @param name of one more header
    */
-  send(head: RecognizedString, body: string | Buffer | undefined, name = "", value = ""): void {
+  send(head: RecognizedString, body: string | ArrayBuffer | undefined, name = "", value = ""): void {
     if (this.#over) return;
     if (name !== "") checkedHeader(name, value);
     this.#end();
@@ -95,7 +95,7 @@ export class Exchange {
     else this.#res.cork(() => this.#write(head, body, name, value));
   }
 
-  #write(head: RecognizedString, body: string | Buffer | undefined, name: string, value: string): void {
+  #write(head: RecognizedString, body: string | ArrayBuffer | undefined, name: string, value: string): void {
     const res = this.#res;
     const closes = this.#closes || this.#edge.draining;
     res.writeStatus(head);

@@ -5,11 +5,14 @@ import { ask, request, Wire } from "../testing/wire.ts";
 const BODY_DEADLINE_MS = 300;
 let edge: TestEdge;
 let buy: string;
+/** of a buyer who is refused before anything is made for the request */
+let crowd: string;
 const pid = process.pid;
 
 beforeAll(async () => {
   edge = await startEdge({ bodyDeadlineMs: BODY_DEADLINE_MS });
   buy = `/buy/${ticketFor("soldOut")}`;
+  crowd = `/buy/${ticketFor("crowd")}`;
 });
 afterAll(() => edge.close());
 
@@ -45,7 +48,7 @@ describe("framing that two readers could read differently", () => {
   for (const [name, lines] of headers) {
     it(`never runs what follows ${name}`, async () => {
       for (const method of ["POST", "GET", "HEAD", "PUT"]) {
-        for (const path of [buy, "/sales/sale-1", "/healthz", "/live", "/nowhere"]) {
+        for (const path of [buy, crowd, "/sales/sale-1", "/healthz", "/live", "/nowhere"]) {
           edge.desk.bought.length = 0;
           const wire = await Wire.open(edge.port);
           wire.write(`${method} ${path} HTTP/1.1\r\nHost: a\r\n${lines}\r\n\r\n${smuggled}${smuggled}`);
@@ -70,17 +73,19 @@ describe("framing that two readers could read differently", () => {
 
 describe("requests that are too large or too slow", () => {
   it("answers 431 to a header block above the bound, 413 to a body above it", async () => {
-    const long = await ask(edge.port, request("POST", buy, [`X-Long: ${"a".repeat(9_000)}`]));
-    expect([long?.status, code(long?.body)]).toEqual([431, "too_large"]);
-    const many = await ask(
-      edge.port,
-      request(
-        "POST",
-        buy,
-        Array.from({ length: 80 }, (_, place) => `X-${place}: a`),
-      ),
-    );
-    expect([many?.status, code(many?.body)]).toEqual([431, "too_large"]);
+    for (const path of [buy, crowd]) {
+      const long = await ask(edge.port, request("POST", path, [`X-Long: ${"a".repeat(9_000)}`]));
+      expect([long?.status, code(long?.body)]).toEqual([431, "too_large"]);
+      const many = await ask(
+        edge.port,
+        request(
+          "POST",
+          path,
+          Array.from({ length: 80 }, (_, place) => `X-${place}: a`),
+        ),
+      );
+      expect([many?.status, code(many?.body)]).toEqual([431, "too_large"]);
+    }
     const wire = await Wire.open(edge.port);
     const body = await wire.write(request("POST", buy, [], " ".repeat(1_025))).answer();
     expect([body?.status, code(body?.body), body?.headers["connection"]]).toEqual([413, "too_large", "close"]);
@@ -182,6 +187,10 @@ describe("malformed requests", () => {
       [request("POST", buy, [], '{"units":1e99}'), 400, "bad_request"],
       [request("POST", buy, [], '{"units":1,"uid":"somebody"}'), 400, "bad_request"],
       [request("GET", buy, [], "{}"), 400, "bad_request"],
+      [request("POST", crowd), 409, "sold_out"],
+      [request("POST", crowd, ["Content-Length: 0"]), 409, "sold_out"],
+      [request("POST", crowd, ["Idempotency-Key: a b"]), 400, "bad_request"],
+      [request("POST", crowd, [], "{"), 400, "bad_request"],
       [request("DELETE", buy), 405, "bad_request"],
       [request("PUT", buy, [], "{}"), 405, "bad_request"],
       [request("POST", "/sales/sale-1"), 405, "bad_request"],
@@ -203,7 +212,9 @@ describe("malformed requests", () => {
       const answer = await ask(edge.port, request("POST", `/buy/${ticketFor("throw")}`, [], body));
       expect([answer?.status, code(answer?.body)]).toEqual([500, "try_again"]);
     }
-    expect(edge.faults.map(String)).toEqual(["Error: a broken desk", "Error: a broken desk"]);
+    const early = await ask(edge.port, request("POST", `/buy/${ticketFor("throwEarly")}`));
+    expect([early?.status, code(early?.body)]).toEqual([500, "try_again"]);
+    expect(edge.faults.map(String)).toEqual(Array(3).fill("Error: a broken desk"));
   });
 
   it("sends no body for HEAD, and no byte that belongs to the next answer", async () => {
@@ -222,11 +233,11 @@ describe("malformed requests", () => {
 describe("pipelining and going away", () => {
   it("answers pipelined refusals in order", async () => {
     const wire = await Wire.open(edge.port);
-    const codes = ["soldOut", "limitReached", "busy", "soldOut", "closed"];
+    const codes = ["soldOut", "limitReached", "crowd", "busy", "soldOut", "crowd", "closed"];
     wire.write(codes.map((uid) => request("POST", `/buy/${ticketFor(uid)}`)).join(""));
     const got: unknown[] = [];
     for (const _ of codes) got.push(code((await wire.answer())?.body));
-    expect(got).toEqual(["sold_out", "limit_reached", "busy", "sold_out", "closed"]);
+    expect(got).toEqual(["sold_out", "limit_reached", "sold_out", "busy", "sold_out", "sold_out", "closed"]);
     wire.destroy();
   });
 

@@ -1,5 +1,5 @@
 import { OutcomeCode, outcomeKinds, outcomeStatus, refusals, type Outcome } from "../buy/outcome.ts";
-import { headText, makeAnswer, type Answer } from "./answer.ts";
+import { bytesOf, headText, makeAnswer, type Answer } from "./answer.ts";
 
 /** What each refusal says to a person when the desk says nothing better. Never matched on. */
 const DETAILS: Readonly<Record<OutcomeCode, string>> = {
@@ -93,7 +93,7 @@ export const purchaseHeads = (buyUrl: string): Readonly<Record<200 | 201 | 202, 
 export const purchaseBody = (outcome: Outcome): string =>
   `{"code":"${outcome.code}","orderId":"${outcome.orderId ?? ""}","units":${outcome.units ?? 1}}`;
 
-export const jsonHead: Buffer = Buffer.from(headText(200, json), "latin1");
+export const jsonHead: ArrayBuffer = bytesOf(headText(200, json));
 
 /** Answers of the wrapper itself. */
 export const edgeAnswers = Object.freeze({

@@ -86,4 +86,11 @@ const LENGTH = /^\d{1,15}$/;
 export const isFramed = (head: RequestHead): boolean =>
   head.transferEncodings === 0 && (head.lengths === 0 || (head.lengths === 1 && LENGTH.test(head.contentLength)));
 
+/** Nothing is due but an answer: no body, no header that could make a purchase another one, no doubt about any of it. */
+export const isPlain = (head: RequestHead): boolean =>
+  (head.lengths === 0 || (head.lengths === 1 && head.contentLength === "0")) &&
+  head.transferEncodings === 0 &&
+  head.idempotencyKeys === 0 &&
+  !isHeadTooLarge(head);
+
 export const isHeadTooLarge = (head: RequestHead): boolean => head.bytes > MAX_HEADER_BYTES || head.count > MAX_HEADERS;

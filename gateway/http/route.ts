@@ -1,9 +1,10 @@
 import type { HttpRequest, HttpResponse } from "uWebSockets.js";
 import type { TemplatedApp } from "./app.ts";
+import type { Answer } from "./answer.ts";
 import { readBody } from "./body.ts";
 import { Exchange, type Edge } from "./exchange.ts";
 import { edgeAnswers, problem } from "./problem.ts";
-import { isFramed, isHeadTooLarge, readHead } from "./request-head.ts";
+import { isFramed, isHeadTooLarge, isPlain, readHead, type RequestHead } from "./request-head.ts";
 
 /** Handles one request; may answer now or later. What it throws becomes a 500. */
 export type Handler = (exchange: Exchange) => void;
@@ -16,6 +17,11 @@ export interface Route {
   /** answers HEAD too */
   readonly get?: Handler;
   readonly post?: BodyHandler;
+  /**
+   * Asked first about a POST that has no body and no key: the answer, if the parameter alone tells. Nothing is made for
+   * such a request, because nearly all of a crowd's end here.
+   */
+  readonly refuse?: (parameter: string) => Answer | undefined;
 }
 
 const fail = (edge: Edge, exchange: Exchange, error: unknown): void => {
@@ -33,16 +39,34 @@ const refuseFraming = (exchange: Exchange): void => {
   setImmediate(() => exchange.answer(edgeAnswers.badFraming));
 };
 
+/** The refusal of a plain POST, if there is one now. A draining mount closes each connection, which takes an exchange. */
+const refusalOf = (edge: Edge, refuse: NonNullable<Route["refuse"]>, head: RequestHead, parameter: string): Answer | undefined => {
+  if (edge.draining || !isPlain(head)) return undefined;
+  try {
+    return refuse(parameter);
+  } catch (error) {
+    edge.onFault(error);
+    return edgeAnswers.fault;
+  }
+};
+
 /**
  * Every route of ours goes through here, because each of these has taken a process down or let a request be smuggled
  * (DESIGN 10): framing, size of headers and body, a throw, a missing abort handler.
  */
 const wrapped =
-  (edge: Edge, hasParameter: boolean, isHead: boolean, handle: Handler, takesBody: boolean) =>
+  (edge: Edge, hasParameter: boolean, isHead: boolean, handle: Handler, takesBody: boolean, refuse?: Route["refuse"]) =>
   (res: HttpResponse, req: HttpRequest): void => {
-    const exchange = new Exchange(edge, res, readHead(req), hasParameter ? (req.getParameter(0) ?? "") : "", isHead);
+    const head = readHead(req);
+    const parameter = hasParameter ? (req.getParameter(0) ?? "") : "";
+    const refusal = refuse === undefined ? undefined : refusalOf(edge, refuse, head, parameter);
+    if (refusal !== undefined) {
+      res.writeStatus(refusal.head);
+      res.end(refusal.body);
+      return;
+    }
+    const exchange = new Exchange(edge, res, head, parameter, isHead);
     try {
-      const { head } = exchange;
       if (!isFramed(head)) refuseFraming(exchange);
       else if (isHeadTooLarge(head)) {
         exchange.closeAfter();
@@ -83,7 +107,7 @@ export const mountRoute = (app: TemplatedApp, edge: Edge, route: Route): void =>
     allowed.push("GET", "HEAD");
   }
   if (route.post !== undefined) {
-    app.post(route.pattern, wrapped(edge, hasParameter, false, withBody(edge, route.post), true));
+    app.post(route.pattern, wrapped(edge, hasParameter, false, withBody(edge, route.post), true, route.refuse));
     allowed.push("POST");
   }
   const allow = allowed.join(", ");

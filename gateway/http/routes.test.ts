@@ -193,7 +193,7 @@ describe("the outcome table", () => {
     const { problemOf } = await import("./problem.ts");
     for (const code of Object.values(OutcomeCode)) {
       const answer = problemOf({ code });
-      expect(JSON.parse(answer.body?.toString() ?? "")).toMatchObject({
+      expect(JSON.parse(Buffer.from(answer.body ?? new ArrayBuffer(0)).toString())).toMatchObject({
         code,
         title: outcomeKinds[code].title,
         detail: expect.any(String),

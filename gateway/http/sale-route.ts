@@ -1,6 +1,6 @@
 import type { Desk, SaleView } from "../buy/desk.ts";
 import { refusals } from "../buy/outcome.ts";
-import { makeAnswer, type Answer } from "./answer.ts";
+import { bytesOf, makeAnswer, type Answer } from "./answer.ts";
 import type { Exchange } from "./exchange.ts";
 import { problemOf } from "./problem.ts";
 import type { Route } from "./route.ts";
@@ -29,7 +29,7 @@ export const saleRoute = (prefix: string, desk: Desk, nowMs: () => number): Rout
     if (answers === undefined) {
       const headers = { ETag: view.etag, "Cache-Control": "public, max-age=1" };
       const full = makeAnswer(200, { "Content-Type": "application/json", ...headers }, undefined);
-      answers = { view, full: { head: full.head, body: view.body }, unchanged: makeAnswer(304, headers, undefined) };
+      answers = { view, full: { head: full.head, body: bytesOf(view.body) }, unchanged: makeAnswer(304, headers, undefined) };
       made.set(view, answers);
     }
     return answers;

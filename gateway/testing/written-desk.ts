@@ -59,6 +59,15 @@ export class WrittenDesk implements Desk {
     return answer(Object.entries(refusals).find(([name]) => name === uid)?.[1] ?? refusals.soldOut);
   }
 
+  /** `crowd` and what is no ticket are refused before `buy`; `throwEarly` breaks here. */
+  refusal(ticket: string): Outcome | undefined {
+    const read = readTicket(ticket);
+    if (read === undefined) return refusals.ticketInvalid;
+    if (read.uid === "crowd") return refusals.soldOut;
+    if (read.uid === "throwEarly") throw new Error("a broken desk");
+    return undefined;
+  }
+
   standing(ticket: string, key: string, answer: (outcome: Outcome) => void): void {
     const read = this.#admitted(ticket);
     if ("code" in read) return answer(read);
