@@ -31,6 +31,12 @@ export const noCrashPoints: CrashPoints = (_port, calls) => calls;
 export const crashPoints = (at: CrashAt | undefined, log: Log): CrashPoints => {
   if (at === undefined) return noCrashPoints;
   let passes = 0;
+  const known = new Set<string>();
+  const knows = (name: string): void => {
+    if (known.has(name)) return;
+    known.add(name);
+    log.info({ call: name }, "call with crash points");
+  };
   const pass = (point: string): void => {
     if (point !== at.point || ++passes !== at.pass) return;
     // The log is written synchronously: this line is what a test knows of it.
@@ -39,6 +45,7 @@ export const crashPoints = (at: CrashAt | undefined, log: Log): CrashPoints => {
   };
   const around = (name: string, call: (...args: unknown[]) => unknown): ((...args: unknown[]) => unknown) => {
     return (...args) => {
+      knows(name);
       pass(`${name}:before`);
       const result = call(...args);
       const after = (value: unknown): unknown => {

@@ -1,5 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
+import { Agent, request } from "undici";
 import { ticketKeys, signTicket, type TicketKeys } from "../../gateway/index.ts";
 import {
   audit,
@@ -24,6 +25,9 @@ export interface Told {
 const ANSWER_WITHIN_MS = 5_000;
 const ASK_AGAIN_MS = 100;
 const HOUR_MS = 3_600_000;
+
+/** Not fetch: a time-out by AbortSignal can be collected with its request before it fires, and the buyer waits for ever. */
+const connections = new Agent({ connect: { timeout: ANSWER_WITHIN_MS }, headersTimeout: ANSWER_WITHIN_MS, bodyTimeout: ANSWER_WITHIN_MS });
 
 /** Codes that say "ask again": everything else is an answer. */
 export const AGAIN: ReadonlySet<string> = new Set(["rate_limited", "recovering", "busy", "try_again", "away"]);
@@ -87,9 +91,9 @@ export class Fair {
   /** One request; `away` stands for silence (P6). */
   async once(method: "POST" | "GET", url: string, headers: Readonly<Record<string, string>> = {}): Promise<Told> {
     try {
-      const response = await fetch(url, { method, headers, signal: AbortSignal.timeout(ANSWER_WITHIN_MS) });
-      const body = (await response.json()) as { code: string; orderId?: string };
-      return { status: response.status, ...body };
+      const { statusCode, body } = await request(url, { method, headers, dispatcher: connections });
+      const told = (await body.json()) as { code: string; orderId?: string };
+      return { status: statusCode, ...told };
     } catch {
       return { status: 0, code: "away" };
     }

@@ -1,5 +1,7 @@
 export { until } from "../../deploy/local/index.ts";
+export * from "./crowd.ts";
 export * from "./database.ts";
+export * from "./draw.ts";
 export * from "./fair.ts";
 export * from "./fault-net.ts";
 export * from "./fault-proxy.ts";
@@ -9,3 +11,4 @@ export { environment } from "./run.ts";
 export * from "./redis-cluster.ts";
 export * from "./servers.ts";
 export * from "./stack.ts";
+export * from "./verdict.ts";

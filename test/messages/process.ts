@@ -16,11 +16,15 @@ export class CoordinatorProcess {
     this.url = url;
   }
 
-  static async start(stores: Stores, variables: Variables = {}, shards?: number): Promise<CoordinatorProcess> {
+  static start(stores: Stores, variables: Variables = {}, shards?: number): Promise<CoordinatorProcess> {
+    return CoordinatorProcess.launch(environmentOf(stores, variables, shards));
+  }
+
+  static async launch(environment: Variables): Promise<CoordinatorProcess> {
     const child = spawn(process.execPath, [MAIN], {
       // standard input is a pipe from us: should this process die, so does it
       stdio: ["pipe", "pipe", "inherit"],
-      env: { PATH: "/usr/bin:/bin", DOORBUSTER_EXIT_WITH_PARENT: "true", ...environmentOf(stores, variables, shards) },
+      env: { PATH: "/usr/bin:/bin", DOORBUSTER_EXIT_WITH_PARENT: "true", ...environment },
     });
     const lines = createInterface({ input: child.stdout });
     const url = await new Promise<string>((resolve, reject) => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { drawFrom } from "./draw.ts";
+import { drawFrom } from "../harness/draw.ts";
 import { FaultKind, planRound, type PlanOptions, type Round } from "./plan.ts";
 
 const options: PlanOptions = {

@@ -1,4 +1,4 @@
-import type { Draw } from "./draw.ts";
+import type { Draw } from "../harness/draw.ts";
 
 /** What a round can do to the stack. */
 export const FaultKind = {

@@ -1,4 +1,4 @@
-import type { CrowdCounts } from "./crowd.ts";
+import type { CrowdCounts } from "../harness/crowd.ts";
 import type { FaultKind } from "./plan.ts";
 import type { Counters } from "./watch.ts";
 

@@ -4,14 +4,14 @@ import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { freePort, type Environment, type PartEvent } from "../../deploy/local/index.ts";
 import { DifferenceKind } from "../../workers/index.ts";
+import { Crowd, type CrowdCounts } from "../harness/crowd.ts";
+import { drawFrom, type Draw } from "../harness/draw.ts";
 import { Fair } from "../harness/fair.ts";
 import { FaultNet } from "../harness/fault-net.ts";
-import { Crowd, type CrowdCounts } from "./crowd.ts";
-import { drawFrom, type Draw } from "./draw.ts";
+import { judgeSale } from "../harness/verdict.ts";
 import { planRound, type PlannedSale, type Round } from "./plan.ts";
 import type { FaultDone, Sample, SoakReport, Violation } from "./report.ts";
 import { Troubles } from "./troubles.ts";
-import { judgeSale } from "./verdict.ts";
 import { CounterWatch, memoryOfParts } from "./watch.ts";
 
 export interface SoakOptions {
@@ -131,7 +131,9 @@ class Soak {
     const pairs = this.#net.pairs;
     const round = planRound(this.#draw, { parts: stack.parts, pairs, shards, roundMs, buyersPerSecond }, ++this.#rounds);
     for (const { id, units, limit } of round.sales) await this.#fair.openSale(id, units, { limitPerBuyer: limit });
-    this.#crowds = round.sales.map((sale) => new Crowd(this.#fair, sale, this.#counts, this.#draw, this.#stop));
+    this.#crowds = round.sales.map(
+      ({ id, buyers, limit }) => new Crowd(this.#fair, { saleId: id, buyers, limit }, this.#counts, this.#draw, this.#stop),
+    );
     const share = buyersPerSecond / round.sales.length;
     const buying = Promise.all(this.#crowds.map((crowd) => crowd.run(share)));
     const added = Promise.all(round.sales.map((sale) => this.#addUnits(sale, roundMs / 2)));
@@ -139,7 +141,7 @@ class Soak {
     await this.#calm();
     if (round.wipedShard >= 0) await this.#wipe(round.wipedShard);
     await Promise.all([buying, added]);
-    for (const crowd of this.#crowds) await this.#judge(crowd);
+    for (const [n, { units, added: more }] of round.sales.entries()) await this.#judge(this.#crowds[n] as Crowd, units + more);
     const seen = `${this.#purchases} purchases, ${this.#faultLog.length} faults, ${stack.restarts} restarts, ${this.#violations.length} violations`;
     this.#options.say(`round ${this.#rounds} at ${Math.round(this.#atS())} s: ${seen}`);
   }
@@ -164,7 +166,7 @@ class Soak {
   /** When everything that was told is in Postgres: what is not may not be taken away (DESIGN 1). */
   async #wipe(shard: number): Promise<void> {
     const releases = await Promise.all(this.#crowds.map((crowd) => crowd.hold()));
-    for (const { sale } of this.#crowds) await this.#fair.auditAtRest(sale.id);
+    for (const { saleId } of this.#crowds) await this.#fair.auditAtRest(saleId);
     this.#faultLog.push({ atS: this.#atS(), kind: "wipe", target: `redis-${shard}`, forMs: 0 });
     await this.#troubles.wipe(shard);
     for (const release of releases) release();
@@ -184,9 +186,8 @@ class Soak {
     }
   }
 
-  async #judge(crowd: Crowd): Promise<void> {
-    const units = crowd.sale.units + crowd.sale.added;
-    await this.#fair.auditAtRest(crowd.sale.id);
+  async #judge(crowd: Crowd, units: number): Promise<void> {
+    await this.#fair.auditAtRest(crowd.saleId);
     await crowd.secondChance();
     if (this.#stop.aborted) return;
     for (const violation of crowd.violations) this.#violate(violation);

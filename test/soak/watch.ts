@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import { Agent, request } from "undici";
 import type { Stack } from "../../deploy/local/index.ts";
 
 /** The counters that a soak adds up, over all starts of the programs. */
@@ -24,6 +25,8 @@ type MetricGroup = keyof typeof METRICS;
 const SCRAPE_WITHIN_MS = 1_000;
 const BYTES_A_KB = 1_024;
 
+const connections = new Agent({ connect: { timeout: SCRAPE_WITHIN_MS }, headersTimeout: SCRAPE_WITHIN_MS, bodyTimeout: SCRAPE_WITHIN_MS });
+
 /** A process's share of memory in bytes: pages that several share count as a part of each. */
 const memoryOf = async (pid: number): Promise<number> => {
   const shares = await readFile(`/proc/${pid}/smaps_rollup`, "utf8").catch(() => "");
@@ -43,8 +46,8 @@ export const memoryOfParts = async (stack: Stack): Promise<Record<string, number
 
 const scrape = async (url: string): Promise<string> => {
   try {
-    const response = await fetch(`${url}/metrics`, { signal: AbortSignal.timeout(SCRAPE_WITHIN_MS) });
-    return await response.text();
+    const { body } = await request(`${url}/metrics`, { dispatcher: connections });
+    return await body.text();
   } catch {
     return "";
   }

@@ -1,7 +1,14 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { AGAIN, type Fair, type Told } from "../harness/fair.ts";
+import { AGAIN, type Fair, type Told } from "./fair.ts";
 import type { Draw } from "./draw.ts";
-import type { PlannedSale } from "./plan.ts";
+
+/** Who comes to a sale. */
+export interface Visit {
+  readonly saleId: string;
+  readonly buyers: number;
+  /** units that one buyer may have, 1 or 2: as many purchases each */
+  readonly limit: number;
+}
 
 /** One purchase of one buyer: what it was told, and told again. */
 export interface Purchase {
@@ -30,9 +37,10 @@ const EXPECTED: ReadonlySet<string> = new Set(["reserved", "confirmed", "sold_ou
 
 /** The buyers of one sale: they arrive at a steady pace, ask until they have an answer, and some of them ask twice. */
 export class Crowd {
-  readonly sale: PlannedSale;
-  readonly purchases: readonly Purchase[];
+  readonly saleId: string;
   readonly violations: string[] = [];
+  readonly #planned: readonly Purchase[];
+  readonly #came: Purchase[] = [];
   readonly #fair: Fair;
   readonly #counts: CrowdCounts;
   readonly #draw: Draw;
@@ -40,22 +48,33 @@ export class Crowd {
   #held: Promise<void> = Promise.resolve();
   #release: () => void = () => undefined;
   #atWork = 0;
+  #isClosed = false;
 
-  constructor(fair: Fair, sale: PlannedSale, counts: CrowdCounts, draw: Draw, stop: AbortSignal) {
+  constructor(fair: Fair, visit: Visit, counts: CrowdCounts, draw: Draw, stop: AbortSignal) {
     this.#fair = fair;
-    this.sale = sale;
+    this.saleId = visit.saleId;
     this.#counts = counts;
     this.#draw = draw;
     this.#stop = stop;
-    const keys = sale.limit === 1 ? [""] : ["first", "second"];
-    this.purchases = Array.from({ length: sale.buyers }, (_, n) => keys.map((key) => ({ uid: `b${n}`, key, told: undefined })))
+    const keys = visit.limit === 1 ? [""] : ["first", "second"];
+    this.#planned = Array.from({ length: visit.buyers }, (_, n) => keys.map((key) => ({ uid: `b${n}`, key, told: undefined })))
       .flat()
-      .slice(0, sale.buyers);
+      .slice(0, visit.buyers);
+  }
+
+  /** of everybody who has come */
+  get purchases(): readonly Purchase[] {
+    return this.#came;
   }
 
   /** buyers who wait for an answer now */
   get waiting(): number {
     return this.#atWork;
+  }
+
+  /** Nobody comes any more. */
+  enough(): void {
+    this.#isClosed = true;
   }
 
   /** Nobody begins to ask until the returned function is called; resolves when nobody is asking. */
@@ -70,14 +89,21 @@ export class Crowd {
   /** Resolves when everybody has an answer, or on `stop`. */
   async run(perSecond: number): Promise<void> {
     const beganAt = performance.now();
+    const comes = (n: number): Promise<void> => {
+      const early = beganAt + (n / perSecond) * 1_000 - performance.now();
+      return early <= 0 ? Promise.resolve() : delay(early, undefined, { signal: this.#stop }).catch(() => undefined);
+    };
     let next = 0;
     const one = async (): Promise<void> => {
-      for (let n = next++; n < this.purchases.length && !this.#stop.aborted; n = next++) {
-        const early = beganAt + (n / perSecond) * 1_000 - performance.now();
-        if (early > 0) await delay(early, undefined, { signal: this.#stop }).catch(() => undefined);
+      for (;;) {
+        const purchase = this.#planned[next];
+        if (purchase === undefined) return;
+        await comes(next++);
         await this.#held;
+        if (this.#isClosed || this.#stop.aborted) return;
+        this.#came.push(purchase);
         this.#atWork += 1;
-        await this.#buy(this.purchases[n] as Purchase);
+        await this.#buy(purchase);
         this.#atWork -= 1;
       }
     };
@@ -106,7 +132,7 @@ export class Crowd {
 
   async #ask(purchase: Purchase): Promise<void> {
     const { uid, key } = purchase;
-    const url = this.#fair.urlOf(this.sale.id, uid);
+    const url = this.#fair.urlOf(this.saleId, uid);
     while (!this.#stop.aborted) {
       const told = await this.#fair.once("POST", url, key === "" ? {} : { "idempotency-key": key });
       this.#counts.requests += 1;
@@ -122,7 +148,7 @@ export class Crowd {
   }
 
   #take(purchase: Purchase, told: Told): void {
-    const who = `${this.sale.id} ${purchase.uid} ${purchase.key}`;
+    const who = `${this.saleId} ${purchase.uid} ${purchase.key}`;
     const before = purchase.told;
     if (!EXPECTED.has(told.code)) this.violations.push(`${who} was told ${told.status} ${told.code}`);
     if (before?.orderId !== undefined && told.orderId !== before.orderId)
