@@ -32,6 +32,7 @@ const LOOK_MS = 20;
 export interface WholeOptions {
   readonly shards: number;
   readonly onEvent?: (event: PartEvent) => void;
+  readonly restartAfterMs?: number;
 }
 
 const connected = async (stack: Stack): Promise<Omit<Whole, "stop">> => {
@@ -87,13 +88,12 @@ const connected = async (stack: Stack): Promise<Omit<Whole, "stop">> => {
 };
 
 /** Starts the whole stack. Nothing stays behind if that fails. */
-export const startWhole = async (bench: Bench, { shards, onEvent }: WholeOptions): Promise<Whole> => {
+export const startWhole = async (bench: Bench, options: WholeOptions): Promise<Whole> => {
   bench.goOn();
   const stack = await startStack({
     environment: bench.environment,
     say: (line) => bench.step(line),
-    shards,
-    ...(onEvent === undefined ? {} : { onEvent }),
+    ...options,
   });
   try {
     const whole = await connected(stack);
