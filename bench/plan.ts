@@ -2,6 +2,7 @@ import type { Scenario } from "./scenario.ts";
 import { crowd } from "./scenarios/crowd.ts";
 import { decide } from "./scenarios/decide.ts";
 import { live } from "./scenarios/live.ts";
+import { messages } from "./scenarios/messages.ts";
 import { orders } from "./scenarios/orders.ts";
 import { peers } from "./scenarios/peers.ts";
 import { reads } from "./scenarios/reads.ts";
@@ -11,7 +12,7 @@ import { scale } from "./scenarios/scale.ts";
 import { shard } from "./scenarios/shard.ts";
 
 /** In the order in which they are run and shown. */
-export const SCENARIOS: readonly Scenario[] = [refuse, decide, shard, orders, live, reads, scale, crowd, recover, peers];
+export const SCENARIOS: readonly Scenario[] = [refuse, decide, shard, orders, live, reads, messages, scale, crowd, recover, peers];
 
 /** `refuse` asks for all of refuse's entries, `refuse.soldOut` for that one and what is below it. */
 export const isAsked = (asked: readonly string[], entry: string): boolean =>

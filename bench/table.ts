@@ -1,6 +1,7 @@
 import Table from "cli-table3";
 import { NO_INNER_LINES, type Palette } from "../deploy/cli/color.ts";
 import type { Entry, Results } from "./results.ts";
+import { judgeTargets } from "./targets.ts";
 
 const count = (value: number | null): string => (value === null ? "" : Math.round(value).toLocaleString("en-US"));
 const percent = (part: number | null): string => (part === null ? "" : `${Math.round(part * 100)} %`);
@@ -43,6 +44,9 @@ export const resultsText = (results: Results, palette: Palette): string => {
         .map(([name, perSecond]) => `${name} ${count(perSecond)}`)
         .join("; ") || "not measured"
     }`,
+    ...judgeTargets(results.scenarios).map(({ isReached, text }) =>
+      isReached ? palette.good(`reached  ${text}`) : palette.bad(`missed   ${text}`),
+    ),
     ...results.skipped.map((text) => palette.warning(`SKIPPED ${text}`)),
   ];
   return `${lines.join("\n")}\n`;

@@ -98,11 +98,15 @@ class Cannon {
         if (!isUsedUp && ledger.counts && this.#fire(barrel, room, performance.now()) < room) isUsedUp = true;
         if (isUsedUp && [...this.#barrels].every(({ starts }) => starts.length === 0)) end(Math.max(ledger.lastMs, ledger.beginMs));
       };
-      let timer = setTimeout(() => {
+      let timer: NodeJS.Timeout | undefined;
+      const begin = (): void => {
         ledger.beginMs = performance.now();
         tell({ kind: "begin" });
         timer = setTimeout(() => end(performance.now()), measureMs);
-      }, warmUpMs);
+      };
+      // Without a warm-up every request counts, the first ones too.
+      if (warmUpMs === 0) begin();
+      else timer = setTimeout(begin, warmUpMs);
       for (const barrel of this.#barrels) this.#onRoom(barrel, pipelining);
     });
   }

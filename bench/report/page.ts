@@ -2,6 +2,7 @@ import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Curve, Entry, Results } from "../results.ts";
 import { ratioText } from "../table.ts";
+import { judgeTargets } from "../targets.ts";
 import { costChart, curveChart, ratioChart } from "./charts.ts";
 
 const ESCAPES: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
@@ -86,6 +87,9 @@ ${results.skipped.map((text) => `<p class="warn">Skipped: ${escaped(text)}</p>`)
 <table>${cells("th", HEADS)}${Object.entries(scenarios)
     .map(([name, entry]) => row(name, entry))
     .join("\n")}</table>
+<ul>${judgeTargets(scenarios)
+    .map(({ isReached, text }) => `<li${isReached ? "" : ' class="warn"'}>${isReached ? "reached" : "missed"}: ${escaped(text)}</li>`)
+    .join("")}</ul>
 <p>Most that each generator got from a bare server, so that nobody takes it for the engine's limit: ${escaped(list(generators, count) || "not measured")}.</p>
 ${overview.map((svg) => (svg === undefined ? "" : `<figure>${svg}</figure>`)).join("\n")}
 ${Object.entries(scenarios)

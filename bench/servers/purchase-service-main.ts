@@ -1,19 +1,15 @@
 import { Redis } from "ioredis";
 import uWS from "uWebSockets.js";
-import { Coordinator, Message } from "../coordinator/client/index.ts";
+import { Coordinator, Message } from "../../coordinator/client/index.ts";
+import type { PurchaseServiceOptions } from "./purchase-service.ts";
 
 /**
  * The counterpart of dtm's benchmark handler (bench/peers/dtm): one message a request with a new gid and an empty
  * branch, the stock taken by checkAdjustAmount. dtm's has no query URL; ours must, and it is never asked here. It runs
  * in uWebSockets.js, as the services of our users do; dtm's runs in gin.
  */
-interface Arguments {
-  readonly coordinator: string;
-  readonly redis: string;
-  readonly stockKey: string;
-}
-
-const { coordinator, redis, stockKey } = JSON.parse(process.argv[2] ?? "{}") as Arguments;
+const [, , port = "", options = "{}"] = process.argv;
+const { coordinator, redis, stockKey } = JSON.parse(options) as PurchaseServiceOptions;
 const client = new Coordinator({ url: coordinator });
 const store = new Redis(redis);
 const PREFIX = `bench-${process.pid}-${Math.random().toString(36).slice(2)}`;
@@ -40,9 +36,9 @@ app.post("/buy", (response) => {
       (error: unknown) => answer("500 Internal Server Error", String(error)),
     );
 });
-app.listen("127.0.0.1", 0, (socket) => {
-  if (socket === false) throw new Error("no port is free");
-  process.stdout.write(`http://127.0.0.1:${uWS.us_socket_local_port(socket)}\n`);
+app.get("/healthz", (response) => void response.end("ok"));
+app.listen("127.0.0.1", Number(port), (socket) => {
+  if (socket === false) throw new Error(`cannot listen on ${port}`);
 });
 process.stdin
   .on("end", () => {

@@ -1,0 +1,194 @@
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { Redis } from "ioredis";
+import { Coordinator, Message } from "../../coordinator/client/index.ts";
+import { beginRun, findOrInstall, startNats, startRedis, Store, until, type NatsPart, type Run } from "../../deploy/local/index.ts";
+import { loadMessages } from "../load/messages.ts";
+import { generatorOf, send, type Sent } from "../load/send.ts";
+import { startDtmPeer, type Peer } from "../peers/peer.ts";
+import { entryOf, type Entry } from "../results.ts";
+import type { Bench, Scenario } from "../scenario.ts";
+import { startCoordinator } from "../servers/coordinator.ts";
+import { startPurchaseService } from "../servers/purchase-service.ts";
+import { interleaved } from "../trials.ts";
+import type { Watched } from "../usage.ts";
+
+/** Two-phase messages: the coordinator as a service for others (DESIGN 6). Every Redis has `appendfsync always`, dtm's too. */
+const SHARDS = [1, 2, 4];
+const WON = "messages.purchase";
+const SOLD_OUT = "messages.purchase.refusals";
+const CRASHED = "messages.crashed";
+const byShards = (shards: number): string => `messages.${shards}`;
+
+const SENDERS = 256;
+const CONNECTIONS = 64;
+const WARM_UP_MS = 1_000;
+const WARM_UP_S = 1;
+const UNITS = 1_000_000_000;
+const STOCK = "{a}--stock";
+const CRASHED_MESSAGES = 1_000;
+const QUERY_MS = 100;
+const DUE_S = 2;
+const DECIDED_WITHIN_MS = 60_000;
+const DURABILITY = "Redis appendfsync always";
+
+interface House {
+  readonly run: Run;
+  readonly redisServer: string;
+  readonly nats: NatsPart;
+}
+
+/** prepare + submit over so many shards, by one service and one coordinator. */
+const throughput = async (bench: Bench, house: House, shards: number): Promise<Entry> => {
+  const { run, redisServer, nats } = house;
+  bench.step(`prepare + submit, ${shards} shards`);
+  const redis = await Promise.all(
+    Array.from({ length: shards }, (_, shard) => startRedis(run, { name: `messages-${shards}-redis-${shard}`, program: redisServer })),
+  );
+  const coordinator = await startCoordinator(
+    run,
+    redis.map(({ url }) => url),
+    nats,
+  );
+  const watched: Watched = {
+    coordinator: await coordinator.part.pids(),
+    redis: redis.flatMap(({ part }) => part.pid ?? []),
+  };
+  const outcome = await interleaved({
+    runs: bench.runs,
+    ours: (number) =>
+      loadMessages(
+        {
+          url: coordinator.url,
+          prefix: `m${shards}-${number}`,
+          senders: SENDERS,
+          warmUpMs: WARM_UP_MS,
+          measureMs: bench.runSeconds * 1_000,
+        },
+        watched,
+      ),
+    reference: undefined,
+  });
+  await coordinator.part.stop();
+  await Promise.all(redis.map(({ part }) => part.stop()));
+  return entryOf({
+    ...outcome,
+    what: `a service prepares and submits messages, ${SENDERS} at once; one coordinator, ${shards} shards`,
+    unit: "messages",
+    generator: "bench/load/messages-main.js with the TypeScript client",
+    durability: DURABILITY,
+  });
+};
+
+/** The three-step purchase over HTTP, ours and dtm's: the same handler, the same Redis settings. */
+const purchases = async (bench: Bench, house: House): Promise<Record<string, Entry>> => {
+  const entries: Record<string, Entry> = {};
+  bench.step("starting dtm");
+  const dtm = await startDtmPeer(house.run);
+  if (typeof dtm === "string") bench.skip(`${WON}: ${dtm}; ours is measured alone`);
+  const redis = await startRedis(house.run, { name: "purchase-redis", program: house.redisServer });
+  const coordinator = await startCoordinator(house.run, [redis.url], house.nats);
+  const service = await startPurchaseService(house.run, { coordinator: coordinator.url, redis: redis.url, stockKey: STOCK });
+  const watched: Watched = {
+    service: await service.part.pids(),
+    coordinator: await coordinator.part.pids(),
+    redis: await redis.part.pids(),
+  };
+  const store = new Redis(redis.url);
+  const side = async (who: string, port: number, pids: Watched, seconds: number): Promise<Sent> => {
+    bench.step(`three-step purchase: ${who}`);
+    const requests = { kind: "same", method: "POST", path: "/buy" } as const;
+    return send(bench, { host: "127.0.0.1", port, requests, connections: CONNECTIONS, pipelining: 1, seconds }, pids, house.run.folder);
+  };
+  const compare = async (units: number, what: string, unit: string): Promise<Entry> => {
+    const peer: Peer | undefined = typeof dtm === "string" ? undefined : dtm;
+    const peerPids = (await peer?.watched()) ?? {};
+    await store.set(STOCK, units);
+    await peer?.restock(units);
+    await side("warm-up", service.port, watched, WARM_UP_S);
+    if (peer !== undefined) await side("warm-up of dtm", peer.port, peerPids, WARM_UP_S);
+    const outcome = await interleaved({
+      runs: bench.runs,
+      ours: () => side("ours", service.port, watched, bench.runSeconds),
+      reference: peer === undefined ? undefined : () => side("dtm", peer.port, peerPids, bench.runSeconds),
+    });
+    return entryOf({
+      ...outcome,
+      what,
+      unit,
+      reference: peer === undefined ? null : "dtm's server and its benchmark handler (Go), its own Redis",
+      generator: generatorOf(bench, { connections: CONNECTIONS, pipelining: 1 }),
+      durability: DURABILITY,
+    });
+  };
+  try {
+    if (bench.wants(WON)) entries[WON] = await compare(UNITS, "prepare, take a unit behind the barrier, submit", "wins");
+    if (bench.wants(SOLD_OUT)) entries[SOLD_OUT] = await compare(0, "prepare, find nothing left, abort", "refusals");
+  } finally {
+    store.disconnect();
+  }
+  return entries;
+};
+
+/** Messages prepared by a process that is gone: how long after they are due until the last one is decided. */
+const crashed = async (bench: Bench, house: House): Promise<Entry> => {
+  bench.step(`${CRASHED_MESSAGES} crashed purchases`);
+  const redis = await startRedis(house.run, { name: "crashed-redis", program: house.redisServer });
+  const coordinator = await startCoordinator(house.run, [redis.url], house.nats);
+  const client = new Coordinator({ url: coordinator.url, timeoutMs: 30_000 });
+  const asked = new Set<string>();
+  const query = createServer((request, response) => {
+    const gid = new URL(request.url ?? "/", "http://localhost").searchParams.get("gid") ?? "";
+    setTimeout(() => {
+      asked.add(gid);
+      response.writeHead(Number(gid.split("-").at(-1)) % 2 === 0 ? 200 : 409).end();
+    }, QUERY_MS);
+  });
+  await new Promise<void>((resolve) => query.listen(0, "127.0.0.1", resolve));
+  try {
+    const url = `http://127.0.0.1:${(query.address() as AddressInfo).port}/query`;
+    const gids = Array.from({ length: CRASHED_MESSAGES }, (_, number) => `crashed-${number}`);
+    await Promise.all(gids.map((gid) => new Message(gid, client).add("", null).set({ timeoutToFailS: DUE_S }).prepare(url)));
+    const dueAtMs = performance.now() + DUE_S * 1_000;
+    await until(() => asked.size === CRASHED_MESSAGES, "every message to be asked about", DECIDED_WITHIN_MS);
+    const areDecided = async (): Promise<boolean> => {
+      const answer = await fetch(`${client.url}/all?limit=1000&status=prepared`);
+      return ((await answer.json()) as { transactions: unknown[] }).transactions.length === 0;
+    };
+    await until(areDecided, "every message to be decided", DECIDED_WITHIN_MS);
+    const tookMs = Math.max(1, performance.now() - dueAtMs);
+    return entryOf({
+      what: `${CRASHED_MESSAGES} messages prepared by a service that died, query-back endpoint ${QUERY_MS} ms slow: all decided`,
+      unit: "messages decided",
+      perSecond: CRASHED_MESSAGES / (tookMs / 1_000),
+      generator: "none",
+      durability: DURABILITY,
+      numbers: { allDecidedAfterDueMs: Math.round(tookMs) },
+    });
+  } finally {
+    await client.close();
+    query.closeAllConnections();
+    query.close();
+  }
+};
+
+export const messages: Scenario = {
+  entries: [...SHARDS.map(byShards), WON, SOLD_OUT, CRASHED],
+  run: async (bench) => {
+    const entries: Record<string, Entry> = {};
+    const programs = await findOrInstall([Store.redis, Store.nats], { path: bench.environment["PATH"] }, (line) => bench.step(line));
+    const run = await beginRun({ environment: bench.environment, say: () => undefined });
+    try {
+      const house: House = { run, redisServer: programs.redis, nats: await startNats(run, { program: programs.nats }) };
+      for (const shards of SHARDS) {
+        bench.goOn();
+        if (bench.wants(byShards(shards))) entries[byShards(shards)] = await throughput(bench, house, shards);
+      }
+      if (bench.wants(WON) || bench.wants(SOLD_OUT)) Object.assign(entries, await purchases(bench, house));
+      if (bench.wants(CRASHED)) entries[CRASHED] = await crashed(bench, house);
+    } finally {
+      await run.end();
+    }
+    return entries;
+  },
+};
