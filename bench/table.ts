@@ -5,7 +5,7 @@ import { judgeTargets } from "./targets.ts";
 
 const count = (value: number | null): string => (value === null ? "" : Math.round(value).toLocaleString("en-US"));
 const percent = (part: number | null): string => (part === null ? "" : `${Math.round(part * 100)} %`);
-const short = (value: number | null): string => (value === null ? "" : value.toPrecision(value < 100 ? 2 : 3).replace(/e.*/, ""));
+const short = (value: number | null): string => (value === null ? "" : value < 100 ? value.toPrecision(2) : count(value));
 
 /** A ratio as people say it: 0.87, 12x. */
 export const ratioText = (ratio: number | null): string =>
