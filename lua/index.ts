@@ -14,6 +14,7 @@ export * from "./message-fields.ts";
 export * from "./message-read.ts";
 export * from "./message-sweep.ts";
 export * from "./message-topic.ts";
+export * from "./message-yield.ts";
 export * from "./open.ts";
 export * from "./outbox.ts";
 export * from "./position.ts";

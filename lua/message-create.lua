@@ -13,18 +13,24 @@
   ARGV[+3] when it is due, ms of Redis's clock
   ARGV[+4] its state, as coordinator/messages/record.ts writes it
   ARGV[+5] its definition
-  RETURNS for each message: 0 = stored | the fields and values of the message that is there
+  ARGV[+6] until when its place is known to be right, ms of Redis's clock: a caller that was stopped must look again
+  RETURNS for each message: 0 = stored | 1 = too late, nothing stored | the fields and values that are there: a message's, or `m` alone
+          where message-yield said that its place is by another list
   COST    O(log messages) each, at most 256
   SLOT    {sN}
 ]]
 local count = #KEYS - 3
-if count < 1 or count > 256 or #ARGV ~= 5 * count then return redis.error_reply('ERR message-create: takes 4 to 259 keys and 5 arguments a message') end
+if count < 1 or count > 256 or #ARGV ~= 6 * count then return redis.error_reply('ERR message-create: takes 4 to 259 keys and 6 arguments a message') end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local answer, due, created, gids = {}, {}, {}, {}
 for i = 1, count do
-  local at = 5 * i - 4
+  local at = 6 * i - 5
   local before = redis.call('HGETALL', KEYS[3 + i])
   if #before > 0 then
     answer[i] = before
+  elseif now > tonumber(ARGV[at + 5]) then
+    answer[i] = 1
   else
     redis.call('HSET', KEYS[3 + i], 'v', 1, 's', ARGV[at + 3], 'd', ARGV[at + 4])
     gids[#gids + 1] = ARGV[at]

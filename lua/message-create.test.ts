@@ -8,6 +8,7 @@ import { MOST_MESSAGES } from "./message-fields.ts";
 import { countMessages, listMessages, MessageList, readMessages } from "./message-read.ts";
 import { claimMessages, notePlacement, pullMessages, purgeMessages } from "./message-sweep.ts";
 import { changeTopic, readTopic } from "./message-topic.ts";
+import { yieldMessage } from "./message-yield.ts";
 
 let server: RedisServer;
 let redis: Redis;
@@ -31,6 +32,7 @@ const created = (gid: string, dueAtMs: number): Parameters<typeof createMessages
   dueAtMs,
   state: "prepared",
   definition: "{}",
+  untilMs: Number.MAX_SAFE_INTEGER,
 });
 const create = async (gid: string, dueAtMs: number): Promise<CreateMessageAnswer | undefined> =>
   (await createMessages(redis, { shard, messages: [created(gid, dueAtMs)] }))[0];
@@ -153,7 +155,7 @@ describe("message-purge", () => {
 describe("message-placement", () => {
   it("remembers by which lists messages that are here may have been placed, and forgets a list that left none", async () => {
     const note = async (count: number, marginMs = 60_000): Promise<readonly number[]> =>
-      [...(await notePlacement(redis, { shard, count, marginMs })).counts].toSorted((a, b) => a - b);
+      [...(await notePlacement(redis, { shard, count, marginMs })).notedAtMs.keys()].toSorted((a, b) => a - b);
     expect(await note(2)).toEqual([2]);
     await createMessages(redis, { shard, messages: [{ ...created("old", 1), createdAtMs: Date.now() }] });
     expect(await note(4)).toEqual([2, 4]);
@@ -161,6 +163,34 @@ describe("message-placement", () => {
     // the message of the old list is gone, a newer one is the oldest
     await redis.zadd(messageKeys(shard).placements, "XX", "1000", "2");
     expect(await note(4)).toEqual([4]);
+  });
+});
+
+describe("message-yield", () => {
+  const yields = (gid: string, count: number): ReturnType<typeof yieldMessage> =>
+    yieldMessage(redis, { shard, gid, count, holdMs: 60_000 });
+
+  it("bars a message from a place until it is forgotten, and tells one that is there", async () => {
+    expect(await yields("a", 2)).toEqual({ status: "ok" });
+    expect(await create("a", 5_000)).toEqual({ status: "elsewhere", count: 2 });
+    expect(await readMessages(redis, { shard, gids: ["a"] })).toEqual([undefined]);
+    expect(await change("a", 1)).toEqual({ status: "changed", fields: undefined });
+    expect(await redis.pttl(messageKey(shard, "a"))).toBeGreaterThan(0);
+    await create("b", 5_000);
+    expect(await yields("b", 2)).toEqual({ status: "exists", fields: STORED });
+    expect(await redis.ttl(messageKey(shard, "b"))).toBe(-1);
+  });
+
+  it("leads to the shortest list only", async () => {
+    expect(await yields("a", 3)).toEqual({ status: "ok" });
+    expect(await yields("a", 2)).toEqual({ status: "ok" });
+    expect(await yields("a", 3)).toEqual({ status: "elsewhere", count: 2 });
+    expect(await create("a", 5_000)).toEqual({ status: "elsewhere", count: 2 });
+  });
+
+  it("a creator whose knowledge is too old stores nothing", async () => {
+    const [answer] = await createMessages(redis, { shard, messages: [{ ...created("a", 1), untilMs: Date.now() - 1_000 }] });
+    expect([answer, await redis.exists(messageKey(shard, "a"))]).toEqual([{ status: "late" }, 0]);
   });
 });
 

@@ -1,5 +1,5 @@
 import { messageKey, messageKeys } from "./keys.ts";
-import { messageFields, type MessageFields } from "./message-fields.ts";
+import { thereAlready, type ThereAlready } from "./message-fields.ts";
 import { loadScript, type ScriptRedis } from "./script.ts";
 
 export const messageCreateScript = loadScript("message-create");
@@ -11,11 +11,14 @@ export interface NewMessage {
   readonly dueAtMs: number;
   readonly state: string;
   readonly definition: string;
+  /** until when its place is known to be right, ms of Redis's clock */
+  readonly untilMs: number;
 }
 
-export type CreateMessageAnswer = { readonly status: "ok" } | { readonly status: "exists"; readonly fields: MessageFields };
+export type CreateMessageAnswer = { readonly status: "ok" } | { readonly status: "late" } | ThereAlready;
 
 const ok = { status: "ok" } as const;
+const late = { status: "late" } as const;
 
 /** Stores each message unless there is one of that gid, which is then the answer. At most 256 a call; repeating it is safe. */
 export const createMessages = async (
@@ -26,9 +29,14 @@ export const createMessages = async (
   const replies = await messageCreateScript.run(
     redis,
     [keys.due, keys.messages, keys.finished, ...messages.map(({ gid }) => messageKey(shard, gid))],
-    messages.flatMap(({ gid, createdAtMs, dueAtMs, state, definition }) => [gid, createdAtMs, dueAtMs, state, definition]),
+    messages.flatMap(({ gid, createdAtMs, dueAtMs, state, definition, untilMs }) => [
+      gid,
+      createdAtMs,
+      dueAtMs,
+      state,
+      definition,
+      untilMs,
+    ]),
   );
-  return (replies as (0 | string[])[]).map((reply) =>
-    reply === 0 ? ok : { status: "exists", fields: messageFields(reply) as MessageFields },
-  );
+  return (replies as (0 | 1 | string[])[]).map((reply) => (reply === 0 ? ok : reply === 1 ? late : thereAlready(reply)));
 };

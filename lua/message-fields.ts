@@ -10,12 +10,22 @@ export interface MessageFields {
   readonly e?: string;
 }
 
-/** HGETALL's flat answer; undefined if it is empty. */
+/** HGETALL's flat answer; undefined if there is no message (the note of message-yield is none). */
 export const messageFields = (flat: readonly string[]): MessageFields | undefined => {
-  if (flat.length === 0) return undefined;
+  if (flat.length <= 2) return undefined;
   const fields: Record<string, string> = {};
   for (let i = 0; i + 1 < flat.length; i += 2) fields[flat[i] as string] = flat[i + 1] as string;
   return { v: "", s: "", d: "", ...fields };
+};
+
+/** What a creator finds at a place: a message, or the number of shards by which the message is to be placed instead. */
+export type ThereAlready =
+  | { readonly status: "exists"; readonly fields: MessageFields }
+  | { readonly status: "elsewhere"; readonly count: number };
+
+export const thereAlready = (flat: readonly string[]): ThereAlready => {
+  const fields = messageFields(flat);
+  return fields === undefined ? { status: "elsewhere", count: Number(flat[1]) } : { status: "exists", fields };
 };
 
 /** Messages that one call of a script takes: 256 of them keep Redis for about two milliseconds. */

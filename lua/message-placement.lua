@@ -7,7 +7,7 @@
   KEYS[2] {sN}:messages
   ARGV[1] number of shards that the caller places by; 0 = it places nothing here
   ARGV[2] margin, ms: a caller notes more often than that
-  RETURNS {Redis's clock in ms, number of shards, ...}
+  RETURNS {Redis's clock in ms, number of shards, when it was noted last, ...}
   COST    O(1)
   SLOT    {sN}
 ]]
@@ -17,6 +17,6 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local oldest = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
 if ARGV[1] ~= '0' then redis.call('ZADD', KEYS[1], now, ARGV[1]) end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%d', math.min(now, oldest or now) - ARGV[2]))
-local answer = redis.call('ZRANGE', KEYS[1], 0, -1)
+local answer = redis.call('ZRANGE', KEYS[1], 0, -1, 'WITHSCORES')
 table.insert(answer, 1, string.format('%d', now))
 return answer

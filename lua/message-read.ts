@@ -21,7 +21,8 @@ export const readMessages = async (
     const [error, fields] = replies[2 * i] ?? [new Error("no answer"), undefined];
     const [scoreError, score] = replies[2 * i + 1] ?? [new Error("no answer"), undefined];
     if (error !== null || scoreError !== null) throw error ?? scoreError;
-    if (Object.keys(fields as object).length === 0) return undefined;
+    // no `v`: there is none, or the note of message-yield
+    if ((fields as Partial<MessageFields>).v === undefined) return undefined;
     return { fields: fields as MessageFields, dueAtMs: score === null ? undefined : Number(score) };
   });
 };

@@ -30,12 +30,21 @@ export const purgeMessages = async (redis: ScriptRedis, { shard, limit }: { shar
   return (await messagePurgeScript.run(redis, [keys.finished, keys.messages], [limit])) as number;
 };
 
+/** What a shard knows about placing: its clock, and when each number of shards was noted last. */
+export interface PlacementNotes {
+  readonly nowMs: number;
+  readonly notedAtMs: ReadonlyMap<number, number>;
+}
+
 /** Notes by how many shards gids are placed on this one; answers every such number that messages still here may know. */
 export const notePlacement = async (
   redis: ScriptRedis,
   { shard, count, marginMs }: { shard: number; count: number; marginMs: number },
-): Promise<{ readonly nowMs: number; readonly counts: readonly number[] }> => {
+): Promise<PlacementNotes> => {
   const keys = messageKeys(shard);
-  const [now, ...counts] = (await messagePlacementScript.run(redis, [keys.placements, keys.messages], [count, marginMs])) as string[];
-  return { nowMs: Number(now), counts: counts.map(Number) };
+  const reply = (await messagePlacementScript.run(redis, [keys.placements, keys.messages], [count, marginMs])) as string[];
+  const [now, ...notes] = reply.map(Number);
+  const notedAtMs = new Map<number, number>();
+  for (let i = 0; i + 1 < notes.length; i += 2) notedAtMs.set(notes[i] as number, notes[i + 1] as number);
+  return { nowMs: now as number, notedAtMs };
 };

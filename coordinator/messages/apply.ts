@@ -1,5 +1,5 @@
 import { decide, type Effect, type MessageEvent, type MessagePolicy, type Reply } from "./machine.ts";
-import type { MessageStore } from "./ports.ts";
+import type { MessageStore, Misplaced } from "./ports.ts";
 import type { MessageRecord } from "./record.ts";
 
 /** Each lost race means that somebody else got on: so many in a row is a fault, not contention. */
@@ -10,11 +10,14 @@ export interface Applied {
   /** as it is stored now */
   readonly record: MessageRecord | undefined;
   readonly effects: readonly Effect[];
+  /** nothing happened: a new message must be placed again */
+  readonly misplaced?: Misplaced;
 }
 
 /**
  * Decides about an event and stores what follows, again from what is there if somebody else stored first.
- * `known` may be old, or undefined: the store corrects it, at the price of one more round trip.
+ * `known` may be old, or undefined: the store corrects it, at the price of one more round trip. A new message is stored
+ * not later than `untilMs` of the shard's clock.
  */
 export const applyEvent = async (
   store: MessageStore,
@@ -23,13 +26,15 @@ export const applyEvent = async (
   gid: string,
   event: MessageEvent,
   known: MessageRecord | undefined,
+  untilMs = 0,
 ): Promise<Applied> => {
   let before = known;
   for (let race = 0; race < RACES_MOST; race += 1) {
     const { reply, change, effects } = decide(policy, before, event, await store.nowMs(shard));
     if (change === undefined) return { reply, record: before, effects };
-    const stored = before === undefined ? await store.create(shard, gid, change) : await store.change(shard, gid, before, change);
+    const stored = before === undefined ? await store.create(shard, gid, change, untilMs) : await store.change(shard, gid, before, change);
     if (stored.status === "ok") return { reply, record: change.record, effects };
+    if (stored.status === "late" || stored.status === "elsewhere") return { reply, record: undefined, effects: [], misplaced: stored };
     before = stored.record;
   }
   throw new Error(`message ${gid}: lost ${RACES_MOST} races`);

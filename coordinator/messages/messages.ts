@@ -2,9 +2,9 @@ import type { MessageCounts, MessageList } from "../../lua/message-read.ts";
 import type { ChangeTopicAnswer } from "../../lua/message-topic.ts";
 import type { Clock } from "../protocol/ports.ts";
 import { applyEvent, type Applied } from "./apply.ts";
-import type { MessageEvent, MessagePolicy, Reply } from "./machine.ts";
-import type { Placement } from "./placement.ts";
-import type { MessageStore, StoredMessage } from "./ports.ts";
+import type { MessageEvent, MessagePolicy } from "./machine.ts";
+import type { Place, Placement } from "./placement.ts";
+import type { MessageStore, Misplaced, StoredMessage } from "./ports.ts";
 import { isFinished, MessageState, type MessageRecord } from "./record.ts";
 
 /** What the lists of the API need of the store. */
@@ -45,6 +45,8 @@ export type Waited = (typeof Waited)[keyof typeof Waited];
 
 const REMEMBERED_MOST = 10_000;
 const REMEMBERED_CHARS_MOST = 4_096;
+/** Each move of a new message's place leads to a shorter list, or follows a new look at the notes. */
+const MOVES_MOST = 10;
 const LOOK_AGAIN_MS = 20;
 /** Looked at by one page at most: a rare status in a long list must not hold the server. */
 const SCANNED_MOST = 10_000;
@@ -76,19 +78,48 @@ export class Messages {
   }
 
   /** Decides about an event, wherever the message is. */
-  async handle(gid: string, event: MessageEvent): Promise<{ readonly reply: Reply; readonly record: MessageRecord | undefined }> {
+  async handle(gid: string, event: MessageEvent): Promise<Applied> {
     const creates = event.type === "prepare" || (event.type === "submit" && event.definition !== undefined);
     // only for events that change a prepared message: the store then notices what is old; a refusal would not be checked
     const changes = event.type === "submit" || event.type === "abort";
-    let place: { readonly shard: number; readonly record: MessageRecord | undefined } | undefined = changes
-      ? this.#remembered.get(gid)
-      : undefined;
-    if (place === undefined && (!creates || this.#placement.mixed())) {
-      const found = await this.#locate(gid);
-      place = found === undefined ? undefined : { shard: found.shard, record: found.record };
+    const known =
+      (changes ? this.#remembered.get(gid) : undefined) ?? (creates && !this.#placement.mixed() ? undefined : await this.#locate(gid));
+    if (known === undefined && creates) return this.#create(gid, event);
+    const shard = known?.shard ?? this.#placement.home(gid);
+    return this.#told(shard, gid, await applyEvent(this.#store, this.#policy, shard, gid, event, known?.record));
+  }
+
+  /** Stores a new message at its place; follows where another coordinator, of another list of shards, says that it is. */
+  async #create(gid: string, event: MessageEvent): Promise<Applied> {
+    let place = this.#placement.place(gid);
+    for (let moved = 0; moved < MOVES_MOST; moved += 1) {
+      const claimed = await this.#claim(gid, place);
+      const applied =
+        claimed.misplaced === undefined
+          ? await applyEvent(this.#store, this.#policy, claimed.shard, gid, event, claimed.found, place.untilMs)
+          : undefined;
+      const misplaced = claimed.misplaced ?? applied?.misplaced;
+      if (misplaced === undefined) return this.#told(claimed.shard, gid, applied as Applied);
+      if (misplaced.status === "late") await this.#placement.refresh();
+      place = misplaced.status === "elsewhere" ? this.#placement.place(gid, misplaced.count) : this.#placement.place(gid);
     }
-    const shard = place?.shard ?? this.#placement.home(gid);
-    const applied = await applyEvent(this.#store, this.#policy, shard, gid, event, place?.record);
+    throw new Error(`message ${gid}: no place in ${MOVES_MOST} tries`);
+  }
+
+  /** Gives up the places that others may take for it, unless it is at one of them. */
+  async #claim(
+    gid: string,
+    { shard, count, yields }: Place,
+  ): Promise<{ readonly shard: number; readonly found: MessageRecord | undefined; readonly misplaced?: Misplaced }> {
+    for (const other of yields) {
+      const answer = await this.#store.yield(other, gid, count);
+      if (answer.status === "exists") return { shard: other, found: answer.record };
+      if (answer.status !== "ok") return { shard, found: undefined, misplaced: answer };
+    }
+    return { shard, found: undefined };
+  }
+
+  #told(shard: number, gid: string, applied: Applied): Applied {
     this.#remember(gid, shard, applied.record);
     this.#kick(shard, gid, applied);
     return applied;

@@ -8,15 +8,23 @@ export interface StoredMessage {
   readonly dueAtMs: number | undefined;
 }
 
+/** A message of that gid is there. */
+export interface Existing {
+  readonly status: "exists";
+  readonly record: MessageRecord;
+}
+
+/** Nothing was stored: it was too late to place it here, or its place is by a list of `count` shards. */
+export type Misplaced = { readonly status: "late" } | { readonly status: "elsewhere"; readonly count: number };
+
 /** Messages as shards keep them. Every call may fail; what a failed call did is unknown, and all of them can be repeated. */
 export interface MessageStore {
   /** the shard's clock, as far as it is known: ms since 1970 */
   nowMs(shard: number): Promise<number>;
-  create(
-    shard: number,
-    gid: string,
-    change: Change,
-  ): Promise<{ readonly status: "ok" } | { readonly status: "exists"; readonly record: MessageRecord }>;
+  /** stores a new message, not later than `untilMs` of the shard's clock */
+  create(shard: number, gid: string, change: Change, untilMs: number): Promise<{ readonly status: "ok" } | Misplaced | Existing>;
+  /** gives up the shard as a message's place for one by a list of `count` shards */
+  yield(shard: number, gid: string, count: number): Promise<{ readonly status: "ok" } | Misplaced | Existing>;
   /** stores `change.record` if the stored version is the one before it */
   change(
     shard: number,

@@ -4,13 +4,14 @@ import { changeMessages, type ChangeMessageAnswer, type MessageChange } from "..
 import { createMessages, type CreateMessageAnswer, type NewMessage } from "../../lua/message-create.ts";
 import { MOST_MESSAGES } from "../../lua/message-fields.ts";
 import { countMessages, listMessages, readMessages, type MessageCounts, type MessageList } from "../../lua/message-read.ts";
-import { claimMessages, notePlacement, pullMessages, purgeMessages } from "../../lua/message-sweep.ts";
+import { claimMessages, notePlacement, pullMessages, purgeMessages, type PlacementNotes } from "../../lua/message-sweep.ts";
 import { changeTopic, readTopic, type ChangeTopicAnswer } from "../../lua/message-topic.ts";
+import { yieldMessage } from "../../lua/message-yield.ts";
 import type { Clock } from "../protocol/ports.ts";
 import type { Change } from "./machine.ts";
 import type { ListedMessages, TopicStore } from "./messages.ts";
-import type { PlacementStore } from "./placement.ts";
-import type { MessageStore, StoredMessage } from "./ports.ts";
+import { YIELD_MS, type PlacementStore } from "./placement.ts";
+import type { Existing, MessageStore, Misplaced, StoredMessage } from "./ports.ts";
 import { decodeRecord, encodeDefinition, encodeState, type MessageRecord } from "./record.ts";
 
 interface Writes {
@@ -60,11 +61,7 @@ export class RedisMessageStore implements MessageStore, PlacementStore, ListedMe
     return this.nowMs(shard);
   }
 
-  async create(
-    shard: number,
-    gid: string,
-    change: Change,
-  ): Promise<{ readonly status: "ok" } | { readonly status: "exists"; readonly record: MessageRecord }> {
+  async create(shard: number, gid: string, change: Change, untilMs: number): Promise<{ readonly status: "ok" } | Misplaced | Existing> {
     const { record, dueAtMs } = change;
     if (typeof dueAtMs !== "number") throw new Error(`message ${gid}: a new one must be due`);
     const answer = await this.#writesTo(shard).create.add({
@@ -73,8 +70,14 @@ export class RedisMessageStore implements MessageStore, PlacementStore, ListedMe
       dueAtMs,
       state: encodeState(record),
       definition: encodeDefinition(record.definition),
+      untilMs,
     });
-    return answer.status === "ok" ? answer : { status: "exists", record: decodeRecord(gid, answer.fields) };
+    return answer.status === "exists" ? { status: "exists", record: decodeRecord(gid, answer.fields) } : answer;
+  }
+
+  async yield(shard: number, gid: string, count: number): Promise<{ readonly status: "ok" } | Misplaced | Existing> {
+    const answer = await yieldMessage(this.#of(shard), { shard, gid, count, holdMs: YIELD_MS });
+    return answer.status === "exists" ? { status: "exists", record: decodeRecord(gid, answer.fields) } : answer;
   }
 
   async change(
@@ -127,10 +130,10 @@ export class RedisMessageStore implements MessageStore, PlacementStore, ListedMe
     return countMessages(this.#of(shard), shard);
   }
 
-  async notePlacement(shard: number, count: number, marginMs: number): Promise<readonly number[]> {
-    const { nowMs, counts } = await notePlacement(this.#of(shard), { shard, count, marginMs });
-    this.#heard(shard, nowMs);
-    return counts;
+  async notePlacement(shard: number, count: number, marginMs: number): Promise<PlacementNotes> {
+    const notes = await notePlacement(this.#of(shard), { shard, count, marginMs });
+    this.#heard(shard, notes.nowMs);
+    return notes;
   }
 
   readTopic(topic: string): Promise<string> {

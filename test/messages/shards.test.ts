@@ -5,6 +5,7 @@ import { shardOf } from "../../coordinator/protocol/index.ts";
 import { until } from "../harness/index.ts";
 import { Api, message, newGid } from "./api.ts";
 import { startCoordinator, startStores, type Stores } from "./coordinator.ts";
+import { CoordinatorProcess } from "./process.ts";
 import { answer, Services } from "./services.ts";
 
 let stores: Stores;
@@ -85,6 +86,37 @@ describe("messages over shards", () => {
     for (const gid of fresh)
       expect(shardOf(gid, 2)).toBe(await servers[0]?.exists(messageKey(0, gid)).then((there) => (there === 1 ? 0 : 1)));
     await after.stop();
+  });
+
+  it("a gid that two coordinators of different numbers take at the same time has one record, in either order of the change", async () => {
+    const quiet = { DOORBUSTER_MESSAGE_QUERY_AFTER_MS: "600000" };
+    const count = (shards: number): Readonly<Record<string, string>> => ({ ...quiet, DOORBUSTER_MESSAGE_SHARDS: String(shards) });
+    const records = async (gid: string): Promise<number> =>
+      (await Promise.all(servers.map((redis, shard) => redis.hexists(messageKey(shard, gid), "v")))).reduce((sum, one) => sum + one, 0);
+    for (const [earlier, later] of [
+      [2, 4],
+      [4, 2],
+    ] as const) {
+      // the first has read its notes and does not look again for seconds: it does not know of the second
+      const first = await startCoordinator(stores, count(earlier), 4);
+      const second = await CoordinatorProcess.start(stores, count(later), 4);
+      try {
+        const apis = [new Api(first.url), new Api(second.url)] as const;
+        const either = (i: number): Api => apis[(i % 2) as 0 | 1];
+        const body = (gid: string): unknown => message(gid, [], { query_prepared: `${services.url}/query` });
+        const gids = gidsOf(60, (gid) => shardOf(gid, 2) !== shardOf(gid, 4));
+        const answers = await Promise.all(gids.flatMap((gid) => apis.map((api) => api.post("/prepare", body(gid)))));
+        expect(answers.filter(({ status }) => status !== 200)).toEqual([]);
+        expect(await Promise.all(gids.map(records))).toEqual(gids.map(() => 1));
+        // either of them finds it, and a message has one life
+        await Promise.all(gids.map((gid, i) => either(i).post("/abort", { gid, trans_type: "msg" })));
+        expect(await Promise.all(gids.map((gid, i) => either(i + 1).status(gid)))).toEqual(gids.map(() => "failed"));
+      } finally {
+        await second.kill();
+        await first.stop();
+      }
+      await Promise.all(servers.map((redis) => redis.flushall()));
+    }
   });
 
   it("an unfinished one never expires, a finished one does, and then the gid is new again", async () => {

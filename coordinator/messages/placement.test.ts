@@ -1,0 +1,67 @@
+import { describe, expect, it } from "vitest";
+import { shardOf } from "../protocol/shard-map.ts";
+import { Placement, type PlacementStore } from "./placement.ts";
+
+/** Notes of shards, on one clock, as message-placement.lua keeps them; the margin after which one is forgotten left out. */
+const notes = (): { store: PlacementStore; now: { ms: number } } => {
+  const now = { ms: 1_000_000 };
+  const noted = new Map<number, Map<number, number>>();
+  const store: PlacementStore = {
+    notePlacement: async (shard, count) => {
+      const there = noted.get(shard) ?? new Map<number, number>();
+      noted.set(shard, there);
+      if (count > 0) there.set(count, now.ms);
+      return { nowMs: now.ms, notedAtMs: new Map(there) };
+    },
+  };
+  return { store, now };
+};
+const GIDS = Array.from({ length: 200 }, (_, i) => `gid-${i}`);
+
+describe("a place", () => {
+  it("is by the smallest number in use; homes by the others are given up first", async () => {
+    const { store } = notes();
+    const [two, four] = [new Placement(store, { shards: 4, count: 2 }), new Placement(store, { shards: 4, count: 4 })];
+    for (const placement of [two, four, two]) await placement.refresh();
+    for (const gid of GIDS) {
+      const place = { shard: shardOf(gid, 2), count: 2, yields: shardOf(gid, 4) === shardOf(gid, 2) ? [] : [shardOf(gid, 4)] };
+      expect(two.place(gid)).toMatchObject(place);
+      expect(four.place(gid)).toMatchObject(place);
+    }
+    expect([two.mixed(), four.mixed()]).toEqual([true, true]);
+  });
+
+  it("is by the own number again when nobody has noted another for the margin", async () => {
+    const { store, now } = notes();
+    const [two, four] = [new Placement(store, { shards: 4, count: 2 }), new Placement(store, { shards: 4, count: 4 })];
+    for (const placement of [two, four]) await placement.refresh();
+    now.ms += 59_000;
+    await four.refresh();
+    expect(four.place("a").count).toBe(2);
+    now.ms += 2_000;
+    await four.refresh();
+    expect(four.place("a")).toMatchObject({ count: 4, yields: [] });
+  });
+
+  it("that one of two does not know of the other's number is known to be there by the other", async () => {
+    for (const [earlier, later] of [
+      [2, 4],
+      [4, 2],
+    ] as const) {
+      const { store } = notes();
+      const [first, second] = [new Placement(store, { shards: 4, count: earlier }), new Placement(store, { shards: 4, count: later })];
+      await first.refresh();
+      await second.refresh();
+      expect(first.place("a").count).toBe(earlier);
+      expect(second.place("a").count).toBe(2);
+    }
+  });
+
+  it("holds until the notes were read too long ago, by the shard's clock; before they were read, never", async () => {
+    const { store, now } = notes();
+    const placement = new Placement(store, { shards: 2, count: 2 });
+    expect(placement.place("a").untilMs).toBe(0);
+    await placement.refresh();
+    expect(placement.place("a").untilMs).toBe(now.ms + 15_000);
+  });
+});
