@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { Agent, request } from "undici";
+import { allShardFactsSchema, type ShardFacts } from "../../coordinator/protocol/index.ts";
 import { ticketKeys, signTicket, type TicketKeys } from "../../gateway/index.ts";
 import {
   audit,
@@ -126,6 +127,12 @@ export class Fair {
 
   audit(): Promise<AuditReport> {
     return withStores(this.#info, audit);
+  }
+
+  /** What an operator is told of every shard; fails while nobody answers. */
+  async shards(): Promise<readonly ShardFacts[]> {
+    const response = await fetch(`${this.#info.admin}/shards`, { headers: { authorization: `Bearer ${this.#info.adminToken}` } });
+    return allShardFactsSchema.parse(await response.json());
   }
 
   /** The live orders of a sale in Postgres. */

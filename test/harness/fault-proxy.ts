@@ -43,7 +43,7 @@ const write = async (to: Socket, bytes: Uint8Array): Promise<void> => {
 export class FaultProxy {
   readonly port: number;
   readonly #server: Server;
-  readonly #target: number;
+  #target: number;
   readonly #links = new Set<Link>();
   #trouble: Trouble = PASS;
   #changed: Promise<void> = Promise.resolve();
@@ -89,6 +89,12 @@ export class FaultProxy {
     }
     this.#change();
     this.#renew();
+  }
+
+  /** Leads to another server from now on: an address that moves to the promoted replica. */
+  lead(target: number): void {
+    this.#target = target;
+    this.cut();
   }
 
   /** Resets every connection; new ones pass. */

@@ -46,7 +46,26 @@ export const expectStillTheirs = async (fair: Fair, saleId: string, before: Read
   for (const [uid, orderId] of before) expect(await fair.final(saleId, uid), uid).toMatchObject({ code: "confirmed", orderId });
 };
 
-/** The sale is over: all units are sold, each winner of the last hour has the order, and the books balance. */
+/** All units are sold, each to one buyer, and the books balance (P2, P4). */
 export const expectSoldOut = async (fair: Fair, saleId: string, units: number): Promise<void> => {
   expect(await fair.auditAtRest(saleId)).toMatchObject({ free: 0, sold: units, rejected: 0, duplicates: 0, orphans: 0 });
+};
+
+/**
+ * After a store lost something: everybody asks once more, as people do whose reservation is not there any more. Who was
+ * confirmed before has the same order; everybody has a definite answer; the sale is sold out exactly.
+ */
+export const expectKept = async (
+  fair: Fair,
+  saleId: string,
+  sale: { readonly units: number; readonly buyers: number; readonly before: ReadonlyMap<string, string> },
+): Promise<void> => {
+  const again = crowd(fair, saleId, 0, sale.buyers);
+  await again.done;
+  expect(winnersOf(again.told)).toHaveLength(sale.units);
+  const losers = [...again.told.values()].filter(({ orderId }) => orderId === undefined);
+  expect(new Set(losers.map(({ code }) => code))).toEqual(new Set(["sold_out"]));
+  const orders = await confirmedOrders(fair, saleId, winnersOf(again.told));
+  for (const [uid, orderId] of sale.before) expect(orders.get(uid), uid).toBe(orderId);
+  await expectSoldOut(fair, saleId, sale.units);
 };
