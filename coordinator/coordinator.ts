@@ -4,6 +4,7 @@ import type { Redis } from "ioredis";
 import type { NatsConnection } from "nats";
 import { z } from "zod";
 import { stock } from "../lua/stock.ts";
+import { withdraw } from "../lua/withdraw.ts";
 import { MESSAGE_SETTINGS, messageService } from "./api/service.ts";
 import { tellAttempts } from "./attempt-news.ts";
 import { createBroker, type Broker } from "./log/broker.ts";
@@ -16,14 +17,16 @@ import { connectNatsUntil, connectShard, connectShards } from "./program/connect
 import type { Log } from "./program/log.ts";
 import { systemClock, systemRandom } from "./program/system.ts";
 import type { Clock, Random } from "./protocol/ports.ts";
-import { ALL_STATUS_SUBJECTS, attemptSubject } from "./protocol/subjects.ts";
-import { createSaleFacts } from "./rows/requests.ts";
+import { dryHintSchema } from "./protocol/hint.ts";
+import { ALL_DRY_SUBJECTS, ALL_STATUS_SUBJECTS, attemptSubject, drySubject } from "./protocol/subjects.ts";
+import { createSaleFacts, createUnitFacts } from "./rows/requests.ts";
 import { createRows } from "./rows/rows.ts";
 import { Keeper } from "./shards/keeper.ts";
 import { createShardStore } from "./shards/redis-store.ts";
 import { SalesView } from "./sold-out/sales.ts";
 import { watchSoldOut } from "./sold-out/watch.ts";
 import { createStatusPage } from "./status-page.ts";
+import { Mover } from "./transfers/mover.ts";
 
 export const COORDINATOR_SETTINGS = [
   "REDIS_SHARDS",
@@ -145,9 +148,24 @@ const keepAll = async (
   );
   const facts = createSaleFacts(connection);
   hearApplied(connection, keepers);
+  const mover = new Mover({
+    ports: points("transfers", {
+      ...createUnitFacts(connection),
+      stock: (shard, saleId) => stock(redisOf(shard), { shard, saleId }),
+      withdraw: (request) => withdraw(redisOf(request.shard), request),
+    }),
+    clock,
+    sale: (saleId) => sales.get(saleId),
+    sales: () => sales.all(),
+    isOurs: (shard) => keepers[shard]?.isOpen === true,
+    moved: (saleId, move) => metrics.moved(saleId, move),
+    fault: (error) => metrics.fault("transfers", error),
+  });
+  hearDry(connection, keepers.length, mover);
   await Promise.all([
     ...keepers.map((keeper) => keeper.run(stop)),
     sales.run(stop),
+    mover.run(stop),
     watchSoldOut(
       {
         ports: points("soldOut", { ...facts, stock: (shard, saleId) => stock(redisOf(shard), { shard, saleId }) }),
@@ -208,6 +226,19 @@ const hearApplied = (connection: NatsConnection, keepers: readonly Keeper[]): vo
       if (error !== null) return;
       const event = appliedSchema.safeParse(parseJson(message.string()));
       if (event.success) keepers[event.data.shard]?.heardApplied(event.data.epoch, event.data.applied);
+    },
+  });
+};
+
+/** Gateways tell where units are asked for in vain. */
+const hearDry = (connection: NatsConnection, shards: number, mover: Mover): void => {
+  const shardOf = new Map(Array.from({ length: shards }, (_, shard) => [drySubject(shard), shard]));
+  connection.subscribe(ALL_DRY_SUBJECTS, {
+    callback: (error, message) => {
+      const shard = shardOf.get(message.subject);
+      if (error !== null || shard === undefined) return;
+      const hint = dryHintSchema.safeParse(parseJson(message.string()));
+      if (hint.success) mover.hint(shard, hint.data.saleId, hint.data.units);
     },
   });
 };

@@ -3,6 +3,7 @@ import type { Log } from "./program/log.ts";
 import type { Clock } from "./protocol/ports.ts";
 import { AttemptPhase } from "./protocol/shard-facts.ts";
 import type { KeeperObserver } from "./shards/keeper.ts";
+import type { Move } from "./transfers/policy.ts";
 
 /** The same fault again is logged at most this often: a store that is away fails several times a second. */
 const REPEAT_LOG_MS = 10_000;
@@ -13,6 +14,8 @@ export interface CoordinatorMetrics {
   /** what the keeper of a shard reports to */
   shard(shard: number): KeeperObserver;
   soldOut(saleId: string): void;
+  /** units were taken out of a shard for another */
+  moved(saleId: string, move: Move): void;
   /** counts a fault and logs it, repeats rarely */
   fault(where: string, error: unknown): void;
 }
@@ -60,6 +63,18 @@ export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) =>
     registers: [registry],
   });
   const soldOut = new Counter({ name: "doorbuster_sold_out_total", help: "sales flagged sold out", registers: [registry] });
+  const transfers = new Counter({
+    name: "doorbuster_transfers_total",
+    help: "times that units were taken out of a shard for another, by donor and reason",
+    labelNames: ["shard", "reason"] as const,
+    registers: [registry],
+  });
+  const units = new Counter({
+    name: "doorbuster_transferred_units_total",
+    help: "units taken out of a shard for another, by donor and reason",
+    labelNames: ["shard", "reason"] as const,
+    registers: [registry],
+  });
   const logged = new Map<string, { readonly text: string; readonly atMs: number }>();
 
   const fault = (where: string, error: unknown): void => {
@@ -149,6 +164,12 @@ export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) =>
     soldOut: (saleId) => {
       soldOut.inc();
       log.info({ saleId }, "sale is sold out");
+    },
+    moved: (saleId, move) => {
+      const labels = { shard: String(move.from), reason: move.reason };
+      transfers.inc(labels);
+      units.inc(labels, move.units);
+      log.info({ saleId, ...move }, "units move");
     },
     fault,
   };

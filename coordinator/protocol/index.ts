@@ -1,3 +1,4 @@
+export * from "./hint.ts";
 export * from "./ids.ts";
 export * from "./message.ts";
 export * from "./order-id.ts";

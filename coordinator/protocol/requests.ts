@@ -79,6 +79,26 @@ export const soldOutSetRequestSchema = z.strictObject({ saleId: id, returnsSeq: 
 /** Request.soldOutFlags: {} -> SoldOutFlag[], read after the request came in. */
 export const soldOutFlagsSchema = z.array(z.strictObject({ saleId: z.string(), version: z.int().min(0) }));
 
+/** Request.transferFacts: {saleId} -> what Postgres knows of each shard that the sale is dealt to, for moving its units. */
+export const transferFactsRequestSchema = z.strictObject({ saleId: id });
+export const transferFactsSchema = z.array(
+  z.strictObject({
+    shard: z.int().min(0),
+    /** units of its live orders */
+    soldUnits: z.int().min(0),
+    /** units of grants that are recorded and not known to have arrived */
+    sentUnits: z.int().min(0),
+    isDraining: z.boolean(),
+    /** units of the last transfer to it, and how long ago it was recorded; 0 and null if there was none */
+    receivedUnits: z.int().min(0),
+    receivedAgoMs: z.int().min(0).nullable(),
+  }),
+);
+export type TransferFacts = Readonly<z.infer<typeof transferFactsSchema>>;
+
+/** Request.drainingShards: {} -> numbers of the shards that are to be emptied. */
+export const drainingShardsSchema = z.array(z.int().min(0));
+
 /** Request.openSale: OpenSale -> SaleRecord; the same id with the same definition again is a repeat, another is `conflict`. */
 /** Request.sales: {} -> SaleRecord[] */
 

@@ -12,6 +12,13 @@ export const logSubject = (shard: number): string => `orders.${shard}`;
 export const statusSubject = (shard: number): string => `doorbuster.status.${shard}`;
 export const ALL_STATUS_SUBJECTS = "doorbuster.status.*";
 
+/**
+ * Core NATS: a buyer asked for units of a sale on this shard and there were too few (DryHint, hint.ts). A hint: a lost one
+ * is made up for by the next buyer who asks.
+ */
+export const drySubject = (shard: number): string => `doorbuster.dry.${shard}`;
+export const ALL_DRY_SUBJECTS = "doorbuster.dry.*";
+
 /** Core NATS, no body: the shard's consumer was made anew, look for it now. A hint: a lost one costs only time. */
 export const consumerHint = (shard: number): string => `doorbuster.consumer.${shard}`;
 
@@ -27,6 +34,8 @@ export const Request = {
   soldOutFacts: "doorbuster.sold-out.facts",
   soldOutSet: "doorbuster.sold-out.set",
   soldOutFlags: "doorbuster.sold-out.flags",
+  transferFacts: "doorbuster.transfer.facts",
+  drainingShards: "doorbuster.transfer.draining",
   openSale: "doorbuster.sale.open",
   changeSale: "doorbuster.sale.change",
   addUnits: "doorbuster.sale.add-units",

@@ -1,6 +1,13 @@
 import type { NatsConnection } from "nats";
 import { z } from "zod";
-import { RequestError, soldOutFactsSchema, type SoldOutFacts } from "../protocol/requests.ts";
+import {
+  drainingShardsSchema,
+  RequestError,
+  soldOutFactsSchema,
+  transferFactsSchema,
+  type SoldOutFacts,
+  type TransferFacts,
+} from "../protocol/requests.ts";
 import { Request } from "../protocol/subjects.ts";
 import { readAnswer, Refused } from "./answer.ts";
 
@@ -41,4 +48,15 @@ export const createSaleFacts = (connection: NatsConnection): SaleFacts => ({
       throw error;
     }
   },
+});
+
+/** What moving units asks of Postgres. */
+export interface UnitFacts {
+  facts(saleId: string): Promise<TransferFacts>;
+  draining(): Promise<readonly number[]>;
+}
+
+export const createUnitFacts = (connection: NatsConnection): UnitFacts => ({
+  facts: (saleId) => ask(connection, Request.transferFacts, { saleId }, transferFactsSchema),
+  draining: () => ask(connection, Request.drainingShards, {}, drainingShardsSchema),
 });

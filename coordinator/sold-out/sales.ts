@@ -23,6 +23,10 @@ export class SalesView {
     return this.#sales.values();
   }
 
+  get(saleId: string): SaleRecord | undefined {
+    return this.#sales.get(saleId);
+  }
+
   /** The broker came back, perhaps with another bucket: what is watched may be gone. */
   restart(): void {
     this.#restart.abort();

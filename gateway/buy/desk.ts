@@ -4,6 +4,7 @@ import type { Config } from "../../coordinator/program/config.ts";
 import { noCrashPoints, type CrashPoints } from "../../coordinator/program/crash-points.ts";
 import type { Log } from "../../coordinator/program/log.ts";
 import { systemClock, systemRandom } from "../../coordinator/program/system.ts";
+import type { Reserved } from "../../lua/reserve.ts";
 import { Admission } from "../admission/admission.ts";
 import { SaleBook } from "../sales/book.ts";
 import { watchBucket } from "../sales/bucket.ts";
@@ -18,7 +19,9 @@ import { Lane, type Answer } from "./lane.ts";
 import { registerMetrics } from "./metrics.ts";
 import { OutcomeCode, refusals, type Outcome } from "./outcome.ts";
 import type { Tickets } from "./ports.ts";
-import { purchaseCargo, standingCargo } from "./purchases.ts";
+import { hintDry } from "./dry-hint.ts";
+import { DryShard } from "./dry-shard.ts";
+import { purchaseCargo, standingCargo, type PurchaseCargoOptions } from "./purchases.ts";
 import { redisShardStore } from "./shard-store.ts";
 import { subscribeStatus } from "./status-feed.ts";
 import { systemTurn, systemWallClock } from "./system.ts";
@@ -113,14 +116,27 @@ export const createDesk = ({ config, nats, tickets, log, registry, points = noCr
     counts: () => checkout.counts,
     queued: () => shards.map((shard) => (purchases[shard]?.queued ?? 0) + (standings[shard]?.queued ?? 0)),
     waiting: () => waiting.count,
+    dry: () => dryShards.map((one) => one.count),
   });
   const lane = { clock, turn: systemTurn, queueLimit: config.DOORBUSTER_QUEUE_LIMIT, timeoutMs };
   const stores = shards.map((shard) => points("desk", redisShardStore(connections.of(shard), shard, config.DOORBUSTER_OUTBOX_LIMIT)));
   const shardsOf = (saleId: string): number => book.get(saleId)?.record.shards.length ?? 1;
-  const purchases = stores.map(
-    (store, shard) =>
-      new Lane(purchaseCargo({ shard, store, shardsOf, wallNowMs: () => wallClock.nowMs() }), { ...lane, onCall: metrics.onPurchases }),
+  const dryShards = shards.map(
+    (shard) =>
+      new DryShard({
+        clock,
+        ask: (saleId, packed, answer) => (purchases[shard] as Lane<string, Reserved>).join(saleId, packed, answer, clock.monotonicMs()),
+        isSoldOut: (saleId) => book.get(saleId)?.isFlagged(clock.monotonicMs()) === true,
+        hint: (saleId, units) => hintDry(nats, shard, { saleId, units }),
+      }),
   );
+  const purchases: readonly Lane<string, Reserved>[] = stores.map((store, shard) => {
+    const hold: PurchaseCargoOptions["hold"] = (...dry) => (dryShards[shard] as DryShard).hold(...dry);
+    return new Lane(purchaseCargo({ shard, store, shardsOf, hold, wallNowMs: () => wallClock.nowMs() }), {
+      ...lane,
+      onCall: metrics.onPurchases,
+    });
+  });
   const standings = stores.map((store, shard) => new Lane(standingCargo(shard, store), { ...lane, onCall: metrics.onStandings }));
 
   const waiting = new Waiting((shard, purchase, answer) => {
@@ -179,6 +195,7 @@ export const createDesk = ({ config, nats, tickets, log, registry, points = noCr
     connections.tick(nowMs);
     for (const one of purchases) one.tick(nowMs);
     for (const one of standings) one.tick(nowMs);
+    for (const one of dryShards) one.tick(nowMs);
     waiting.tick(nowMs);
   };
   const soldOut = new SoldOut(
@@ -207,7 +224,8 @@ export const createDesk = ({ config, nats, tickets, log, registry, points = noCr
     }),
   ]);
 
-  const isIdle = (): boolean => purchases.every((one) => one.isIdle) && standings.every((one) => one.isIdle);
+  const isIdle = (): boolean =>
+    dryShards.every((one) => one.count === 0) && purchases.every((one) => one.isIdle) && standings.every((one) => one.isIdle);
   return {
     buy: (request, answer) => (isStopping ? answer(refusals.stopping) : checkout.buy(request, answer)),
     refusal: (ticket) => (isStopping ? refusals.stopping : checkout.refusal(ticket)),
@@ -223,6 +241,7 @@ export const createDesk = ({ config, nats, tickets, log, registry, points = noCr
     isReady: () => isLoaded && !isStopping && connections.isReady,
     drain: async () => {
       isStopping = true;
+      for (const one of dryShards) one.release();
       const untilMs = clock.monotonicMs() + timeoutMs + TICK_MS * 2;
       while (!isIdle() && clock.monotonicMs() < untilMs) await clock.sleep(5);
       waiting.release();

@@ -33,7 +33,7 @@ const laneOf = async (options: { queueLimit?: number; timeoutMs?: number } = {})
   await until(() => redis.status === "ready", "connected");
   const seen: Seen = { calls: [], resets: 0 };
   const store = redisShardStore(redis, 0, 100_000);
-  const real = purchaseCargo({ shard: 0, store, shardsOf: () => 1, wallNowMs: () => Date.now() });
+  const real = purchaseCargo({ shard: 0, store, shardsOf: () => 1, hold: () => undefined, wallNowMs: () => Date.now() });
   let together = 0;
   const cargo: Cargo<string, Reserved> = {
     ...real,

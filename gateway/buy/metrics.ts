@@ -11,6 +11,8 @@ export interface MetricSources {
   /** requests that wait to be sent, by shard */
   readonly queued: () => readonly number[];
   readonly waiting: () => number;
+  /** purchases that wait for units to come to their shard, by shard */
+  readonly dry: () => readonly number[];
 }
 
 const MS = 1_000;
@@ -48,6 +50,17 @@ export const registerMetrics = (registry: Registry, sources: MetricSources): Des
       registers: [],
       collect() {
         this.set(sources.waiting());
+      },
+    }),
+  );
+  registry.registerMetric(
+    new Gauge({
+      name: "doorbuster_gateway_dry_waiting",
+      help: "Purchases that wait for units to be brought to their shard",
+      labelNames: ["shard"],
+      registers: [],
+      collect() {
+        for (const [shard, count] of sources.dry().entries()) this.set({ shard }, count);
       },
     }),
   );

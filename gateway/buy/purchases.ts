@@ -48,14 +48,16 @@ const plain: Readonly<Record<Exclude<Decision, Held | typeof Decision.dry | type
 export interface PurchaseCargoOptions {
   readonly shard: number;
   readonly store: ShardStore;
-  /** number of shards that hold the sale's units */
+  /** number of shards that the sale's units are dealt to */
   readonly shardsOf: (saleId: string) => number;
+  /** takes over whom a shard of several had too few units for: calls `answer` later */
+  readonly hold: (saleId: string, purchase: string, answer: Answer, left: number) => void;
   /** wall clock, for the Retry-After of `not_open` */
   readonly wallNowMs: () => number;
 }
 
 /** Purchases to `reserve`; an item is a packed purchase (lua/fields.ts). */
-export const purchaseCargo = ({ shard, store, shardsOf, wallNowMs }: PurchaseCargoOptions): Cargo<string, Reserved> => {
+export const purchaseCargo = ({ shard, store, shardsOf, hold, wallNowMs }: PurchaseCargoOptions): Cargo<string, Reserved> => {
   const orderIds = new OrderIds(shard);
 
   const outcomeOf = ({ decision, reservation }: ReserveAnswer, dry: Outcome, notOpen: Outcome): Outcome => {
@@ -67,16 +69,25 @@ export const purchaseCargo = ({ shard, store, shardsOf, wallNowMs }: PurchaseCar
     return decision === Decision.notOpen ? notOpen : plain[decision];
   };
 
-  const deliver = (saleId: string, result: Reserved, _items: readonly string[], answers: readonly Answer[]): void => {
+  const deliver = (saleId: string, result: Reserved, items: readonly string[], answers: readonly Answer[]): void => {
     if (result.status !== "ok") {
       // A shard without the sale's hash has not heard of it yet: never sold out, never unlimited (DESIGN 4.3).
       for (const answer of answers) answer(refusals.recovering);
       return;
     }
-    // P5: not "sold out" while another shard may have a unit, nor while this one has a unit that was too few.
-    const dry = shardsOf(saleId) > 1 ? refusals.tryAgain : result.left > 0 ? refusals.fewerLeft : refusals.soldOut;
+    // P5: not "sold out" while this shard has a unit that was too few, nor while another may have one: a shard of several
+    // cannot know, and may never have been dealt a unit. Where there is one shard, what it says is the fact: a unit is
+    // on sale from the moment at which that Redis takes it in, and none is ever on its way to another.
+    const dry = result.left > 0 ? refusals.fewerLeft : refusals.soldOut;
+    const isOneOfSeveral = shardsOf(saleId) > 1;
     const notOpen = result.opensAtMs === undefined ? refusals.tryAgain : notOpenUntil(result.opensAtMs, wallNowMs());
-    for (let i = 0; i < answers.length; i++) (answers[i] as Answer)(outcomeOf(result.decisions[i] as ReserveAnswer, dry, notOpen));
+    for (let i = 0; i < answers.length; i++) {
+      const reserved = result.decisions[i] as ReserveAnswer;
+      const answer = answers[i] as Answer;
+      if (isOneOfSeveral && (reserved.decision === Decision.dry || reserved.decision === Decision.unstocked))
+        hold(saleId, items[i] as string, answer, result.left);
+      else answer(outcomeOf(reserved, dry, notOpen));
+    }
   };
 
   return {

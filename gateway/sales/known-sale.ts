@@ -71,7 +71,7 @@ export class KnownSale {
   }
 
   view(nowMs: number): SaleView {
-    return this.#isFlagged(nowMs) ? this.#views.soldOut : this.#views.selling;
+    return this.isFlagged(nowMs) ? this.#views.soldOut : this.#views.selling;
   }
 
   /** @param askedAtMs when the flag was asked for, not when the answer came: the lease counts from there (P5) */
@@ -101,12 +101,13 @@ export class KnownSale {
    * the winners of that very version are known, nobody is told so without Redis.
    */
   isLost(uid: string, nowMs: number): boolean {
-    if (!this.#isFlagged(nowMs)) return false;
+    if (!this.isFlagged(nowMs)) return false;
     const winners = this.#winners;
     return winners !== undefined && winners.version === this.#flag?.version && !winners.set.has(uid);
   }
 
-  #isFlagged(nowMs: number): boolean {
+  /** The sale is sold out, all shards together, and that may be believed now (DESIGN 7.4). */
+  isFlagged(nowMs: number): boolean {
     return this.#flag !== undefined && nowMs < this.#flag.untilMs;
   }
 }

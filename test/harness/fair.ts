@@ -90,9 +90,14 @@ export class Fair {
   }
 
   /** One request; `away` stands for silence (P6). */
-  async once(method: "POST" | "GET", url: string, headers: Readonly<Record<string, string>> = {}): Promise<Told> {
+  async once(method: "POST" | "GET", url: string, headers: Readonly<Record<string, string>> = {}, sent?: string): Promise<Told> {
     try {
-      const { statusCode, body } = await request(url, { method, headers, dispatcher: connections });
+      const { statusCode, body } = await request(url, {
+        method,
+        headers,
+        dispatcher: connections,
+        ...(sent === undefined ? {} : { body: sent }),
+      });
       const told = (await body.json()) as { code: string; orderId?: string };
       return { status: statusCode, ...told };
     } catch {

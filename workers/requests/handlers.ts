@@ -7,6 +7,7 @@ import {
   rowRequestSchema,
   soldOutFactsRequestSchema,
   soldOutSetRequestSchema,
+  transferFactsRequestSchema,
   type Answer,
   type RestoreProgress,
   type RestoreRequest,
@@ -20,6 +21,7 @@ import { RestoreEnd, type Progress } from "../restore/restore.ts";
 import { addUnits, changeSale, openSale } from "../sales/desk.ts";
 import { readSales } from "../sales/records.ts";
 import { setSoldOut, soldOutFacts, soldOutFlags } from "../sales/sold-out.ts";
+import { drainingShards, transferFacts } from "../sales/transfers.ts";
 import type { ShardDesk } from "../shards/desk.ts";
 import { handler, type Handler } from "./server.ts";
 
@@ -72,6 +74,8 @@ export const requestHandlers = (options: HandlerOptions): Readonly<Record<Reques
     [Request.soldOutFacts]: handler(soldOutFactsRequestSchema, ({ saleId }) => soldOutFacts(database.sql, saleId)),
     [Request.soldOutSet]: handler(soldOutSetRequestSchema, ({ saleId, returnsSeq }) => setSoldOut(database.sql, saleId, returnsSeq)),
     [Request.soldOutFlags]: handler(nothing, async () => ok(await flags())),
+    [Request.transferFacts]: handler(transferFactsRequestSchema, ({ saleId }) => transferFacts(database.sql, saleId)),
+    [Request.drainingShards]: handler(nothing, async () => ok(await drainingShards(database.sql))),
     [Request.openSale]: handler(openSaleSchema, (sale) => changing(openSale(database, shards, sale))),
     [Request.changeSale]: handler(changeSaleSchema, (change) => changing(changeSale(database, change))),
     [Request.addUnits]: handler(addUnitsSchema, (add) => changing(addUnits(database, add))),

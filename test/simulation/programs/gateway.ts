@@ -3,6 +3,7 @@ import { Admission } from "../../../gateway/admission/admission.ts";
 import { Checkout } from "../../../gateway/buy/checkout.ts";
 import { Lane, type Answer, type LaneOptions } from "../../../gateway/buy/lane.ts";
 import type { PurchaseKey, ShardStore, Tickets } from "../../../gateway/buy/ports.ts";
+import { refusals } from "../../../gateway/buy/outcome.ts";
 import { purchaseCargo, standingCargo } from "../../../gateway/buy/purchases.ts";
 import { Waiting } from "../../../gateway/buy/waiting.ts";
 import { SaleBook } from "../../../gateway/sales/book.ts";
@@ -112,8 +113,10 @@ export const gatewayProgram = (world: World, name: string, sales: readonly SaleR
       timeoutMs: TIMEOUT_MS,
     };
     const shardsOf = (saleId: string): number => book.get(saleId)?.record.shards.length ?? 1;
+    // Buyers here come again by themselves: nobody has to wait at a dry shard.
+    const hold = (_saleId: string, _purchase: string, answer: Answer): void => answer(refusals.tryAgain);
     const purchases = stores.map(
-      (store, shard) => new Lane<string, Reserved>(purchaseCargo({ shard, store, shardsOf, wallNowMs: () => kernel.nowMs }), lane),
+      (store, shard) => new Lane<string, Reserved>(purchaseCargo({ shard, store, shardsOf, hold, wallNowMs: () => kernel.nowMs }), lane),
     );
     const standings = stores.map((store, shard) => new Lane<PurchaseKey, Standings>(standingCargo(shard, store), lane));
     const waiting = new Waiting((shard, purchase, answer) => {

@@ -1,0 +1,38 @@
+import { RequestError, type Answer, type TransferFacts } from "../../coordinator/protocol/requests.ts";
+import type { Sql } from "../db/database.ts";
+import { GrantKind, GrantState } from "../db/states.ts";
+
+/** What Postgres knows about a sale's shards for moving its units (DESIGN 7.3), in one statement: one moment. */
+export const transferFacts = async (sql: Sql, saleId: string): Promise<Answer<TransferFacts>> => {
+  const { rows } = await sql(
+    `SELECT ss.shard, ss.sold, sh.draining, coalesce(sent.units, 0) AS sent, coalesce(received.units, 0) AS received,
+       extract(epoch FROM now() - received.created_at) * 1000 AS received_ago_ms
+     FROM sale_shards ss JOIN shards sh ON sh.shard = ss.shard
+     LEFT JOIN LATERAL (
+       SELECT sum(g.units) AS units FROM grants g
+       WHERE g.sale_id = ss.sale_id AND g.shard = ss.shard AND g.state = '${GrantState.sent}'
+     ) sent ON true
+     LEFT JOIN LATERAL (
+       SELECT g.units, g.created_at FROM grants g
+       WHERE g.sale_id = ss.sale_id AND g.shard = ss.shard AND g.kind = '${GrantKind.transfer}' ORDER BY g.created_at DESC LIMIT 1
+     ) received ON true
+     WHERE ss.sale_id = ? ORDER BY ss.shard`,
+    [saleId],
+  );
+  if (rows.length === 0) return { ok: false, code: RequestError.notFound, detail: `no sale ${saleId}` };
+  return {
+    ok: true,
+    value: rows.map((row) => ({
+      shard: Number(row["shard"]),
+      soldUnits: Number(row["sold"]),
+      sentUnits: Number(row["sent"]),
+      isDraining: row["draining"] === true,
+      receivedUnits: Number(row["received"]),
+      receivedAgoMs: row["received_ago_ms"] === null ? null : Math.max(0, Math.round(Number(row["received_ago_ms"]))),
+    })),
+  };
+};
+
+/** Shards that are to be emptied. */
+export const drainingShards = async (sql: Sql): Promise<readonly number[]> =>
+  (await sql("SELECT shard FROM shards WHERE draining ORDER BY shard")).rows.map((row) => Number(row["shard"]));
