@@ -1,5 +1,6 @@
 import type { DefineSale, DefineSaleAnswer } from "../../lua/sale.ts";
 import type { Grant, GrantAnswer } from "../../lua/grant.ts";
+import type { SettleAnswer } from "../../lua/settle.ts";
 
 /** A definition that Redis may not have in this epoch. */
 export type UndeliveredSale = DefineSale;
@@ -32,5 +33,5 @@ export interface SweepStore {
 export interface SweepShards {
   defineSale(sale: DefineSale): Promise<DefineSaleAnswer>;
   grant(grant: Grant): Promise<GrantAnswer>;
-  settle(position: Omit<AppliedPosition, "wall">): Promise<void>;
+  settle(position: Omit<AppliedPosition, "wall">): Promise<SettleAnswer>;
 }

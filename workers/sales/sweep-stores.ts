@@ -73,8 +73,6 @@ export const redisSweepShards = (redisOf: (shard: number) => ScriptRedis | undef
   return {
     defineSale: (sale) => defineSale(of(sale.shard), sale),
     grant: (sent) => grant(of(sent.shard), sent),
-    settle: async ({ shard, epoch, applied }) => {
-      await settle(of(shard), { shard, epoch, applied });
-    },
+    settle: ({ shard, epoch, applied }) => settle(of(shard), { shard, epoch, applied }),
   };
 };

@@ -79,8 +79,9 @@ export class Sweep {
     const text = `${position.epoch}-${position.applied}`;
     // While a wall is touched Redis must not call refused orders confirmed.
     if (position.wall || position.applied === 0 || this.told.get(position.shard) === text) return;
-    await this.options.shards.settle(position);
-    this.told.set(position.shard, text);
+    const { status } = await this.options.shards.settle(position);
+    // A worker that still talks to a server which was replaced hears `foreign`: the new one has not been told.
+    if (status !== Status.foreign) this.told.set(position.shard, text);
   }
 
   /** @returns false if the shard is not open in this epoch: there is nothing to do until it is */
