@@ -70,7 +70,13 @@ export type RestoreProgress = Readonly<z.infer<typeof restoreProgressSchema>>;
 
 /** Request.soldOutFacts: {saleId} -> what Postgres knows for DESIGN 7.4. */
 export const soldOutFactsRequestSchema = z.strictObject({ saleId: id });
-export const soldOutFactsSchema = z.strictObject({ returnsSeq: z.int().min(0), sentGrants: z.int().min(0), soldOut: z.boolean() });
+export const soldOutFactsSchema = z.strictObject({
+  returnsSeq: z.int().min(0),
+  sentGrants: z.int().min(0),
+  soldOut: z.boolean(),
+  /** [shard, epoch] of each shard of the sale, read in the same moment */
+  epochs: z.array(z.tuple([z.int().min(0), z.int().min(0)])),
+});
 export type SoldOutFacts = Readonly<z.infer<typeof soldOutFactsSchema>>;
 
 /** Request.soldOutSet: {saleId, returnsSeq} -> {}; `overtaken` if returns_seq moved on. */

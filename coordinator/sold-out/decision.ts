@@ -17,24 +17,35 @@ export interface SaleShards {
   readonly shards: readonly number[];
 }
 
+/** What a look at all shards of a sale saw. */
+export interface DryShards {
+  /** of each shard, in the order of the sale's shards */
+  readonly epochs: readonly number[];
+  /** `<epoch>/<stock moves>` of each shard */
+  readonly moves: string;
+}
+
 /**
  * Looks at every shard of a sale.
- * @returns `<epoch>/<stock moves>` of each shard if all are open, have no unit left and no stock move on its way; else undefined
+ * @returns undefined unless all are open, have no unit left and no stock move on its way
  */
-export const collect = async (ports: Pick<SoldOutPorts, "stock">, sale: SaleShards): Promise<string | undefined> => {
+export const collect = async (ports: Pick<SoldOutPorts, "stock">, sale: SaleShards): Promise<DryShards | undefined> => {
   const stocks = await Promise.all(sale.shards.map((shard) => ports.stock(shard, sale.id)));
-  const seen: string[] = [];
+  const epochs: number[] = [];
+  const moves: string[] = [];
   for (const stock of stocks) {
     if (stock.status !== Status.ok || stock.left !== 0 || !stock.movesApplied) return undefined;
-    seen.push(`${stock.epoch}/${stock.moves}`);
+    epochs.push(stock.epoch);
+    moves.push(`${stock.epoch}/${stock.moves}`);
   }
-  return seen.join(" ");
+  return { epochs, moves: moves.join(" ") };
 };
 
 /**
  * Decides whether a sale is sold out, which is a fact about the whole sale (DESIGN 7.4): all shards, then Postgres, then all
  * shards again; between two equal looks no unit can have been anywhere else. `returnsSeq` read in between withdraws the flag
- * if a unit is freed before it is set.
+ * if a unit is freed before it is set. Postgres's epochs, read in the same moment, have to be those of the looks: a
+ * primary that was replaced may be open for some seconds more, and does not know of the units that its successor has.
  */
 export const decideSoldOut = async (ports: SoldOutPorts, sale: SaleShards): Promise<SoldOutLook> => {
   const before = await collect(ports, sale);
@@ -42,7 +53,9 @@ export const decideSoldOut = async (ports: SoldOutPorts, sale: SaleShards): Prom
   const facts = await ports.facts(sale.id);
   if (facts.soldOut) return SoldOutLook.soldOut;
   if (facts.sentGrants > 0) return SoldOutLook.moving;
+  const epochs = new Map(facts.epochs);
+  if (sale.shards.some((shard, i) => epochs.get(shard) !== before.epochs[i])) return SoldOutLook.moving;
   const after = await collect(ports, sale);
-  if (after !== before) return SoldOutLook.moving;
+  if (after?.moves !== before.moves) return SoldOutLook.moving;
   return (await ports.setSoldOut(sale.id, facts.returnsSeq)) ? SoldOutLook.soldOut : SoldOutLook.moving;
 };

@@ -28,7 +28,7 @@ export const watchSoldOut = async (options: SoldOutWatchOptions, stop: AbortSign
   const look = async (sale: SaleRecord, isRare: boolean): Promise<void> => {
     const known = flagged.get(sale.id);
     if (known !== undefined && !isRare) return;
-    const moves = await collect(ports, sale);
+    const moves = (await collect(ports, sale))?.moves;
     if (moves === undefined) flagged.delete(sale.id);
     if (moves === undefined || moves === known) return;
     const result = await decideSoldOut(ports, sale);

@@ -10,7 +10,9 @@ export const SOLD_OUT_BELIEVED_MS = SOLD_OUT_LEASE_MS + 100;
 export const soldOutFacts = async (sql: Sql, saleId: string): Promise<Answer<SoldOutFacts>> => {
   const { rows } = await sql(
     `SELECT returns_seq, sold_out_version IS NOT NULL AS sold_out,
-       (SELECT count(*) FROM grants g WHERE g.sale_id = s.id AND g.state = '${GrantState.sent}') AS sent
+       (SELECT count(*) FROM grants g WHERE g.sale_id = s.id AND g.state = '${GrantState.sent}') AS sent,
+       (SELECT json_agg(json_build_array(sh.shard, sh.epoch) ORDER BY sh.shard)
+          FROM sale_shards ss JOIN shards sh ON sh.shard = ss.shard WHERE ss.sale_id = s.id) AS epochs
      FROM sales s WHERE id = ?`,
     [saleId],
   );
@@ -18,7 +20,12 @@ export const soldOutFacts = async (sql: Sql, saleId: string): Promise<Answer<Sol
   if (row === undefined) return { ok: false, code: RequestError.notFound, detail: `no sale ${saleId}` };
   return {
     ok: true,
-    value: { returnsSeq: Number(row["returns_seq"]), sentGrants: Number(row["sent"]), soldOut: row["sold_out"] === true },
+    value: {
+      returnsSeq: Number(row["returns_seq"]),
+      sentGrants: Number(row["sent"]),
+      soldOut: row["sold_out"] === true,
+      epochs: (row["epochs"] ?? []) as [number, number][],
+    },
   };
 };
 

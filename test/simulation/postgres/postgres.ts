@@ -148,7 +148,8 @@ export class Postgres implements Target, TransactionServer {
     if (sale === undefined) throw new Error(`no sale ${saleId}`);
     let sentGrants = 0;
     for (const grant of this.grants.values()) if (grant.saleId === saleId && grant.state === "sent") sentGrants += 1;
-    return { returnsSeq: sale.returnsSeq, sentGrants, soldOut: sale.soldOutVersion !== null };
+    const epochs = sale.record.shards.map((shard): [number, number] => [shard, this.shardRow(shard).epoch]);
+    return { returnsSeq: sale.returnsSeq, sentGrants, soldOut: sale.soldOutVersion !== null, epochs };
   }
 
   setSoldOut(saleId: string, returnsSeq: number, done: (isSet: boolean) => void): void {
