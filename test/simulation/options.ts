@@ -61,6 +61,8 @@ export interface Options {
   readonly acts: number;
   /** units that an operator adds meanwhile, one grant each */
   readonly added: number;
+  /** times that somebody moves a unit of a sale from one of its shards to another */
+  readonly moves: number;
   readonly chaosMs: number;
   readonly leaseMs: number;
   readonly openMs: number;
@@ -195,6 +197,7 @@ export const expand = (seed: number, profile: Profile = MIXED): Options => {
     buyers: total + draw.between(0, 4),
     acts: draw.between(total, total * 3 + 6),
     added: draw.chance(0.3) ? draw.between(1, 2) : 0,
+    moves: draw.chance(0.5) ? draw.below(6) : 0,
     chaosMs,
     leaseMs: draw.chance(0.5) ? 3_000 : 1_000,
     openMs: draw.chance(0.5) ? 5_000 : 1_500,

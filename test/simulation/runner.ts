@@ -17,7 +17,8 @@ const turn = (): Promise<void> =>
   });
 
 export interface RunOptions {
-  readonly twins?: Twins;
+  /** made for each schedule */
+  readonly twins?: () => Twins;
   readonly say?: Say;
   readonly done: (result: Result) => void;
   readonly sideBySide?: number;
@@ -34,7 +35,7 @@ export const runSchedules = async (
     while (running.length < sideBySide) {
       const options = next();
       if (options === undefined) return;
-      running.push(new Schedule(options, twins, say));
+      running.push(new Schedule(options, twins?.(), say));
     }
   };
   fill();
@@ -52,7 +53,7 @@ export const runSchedules = async (
 };
 
 /** Runs one schedule. */
-export const runSchedule = async (options: Options, twins?: Twins, say?: Say): Promise<Result> => {
+export const runSchedule = async (options: Options, twins?: () => Twins, say?: Say): Promise<Result> => {
   let result: Result | undefined;
   let given = false;
   await runSchedules(

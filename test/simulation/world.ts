@@ -5,6 +5,7 @@ import type { SoldOutPorts } from "../../coordinator/sold-out/ports.ts";
 import type { SoldOutStore } from "../../gateway/sales/sold-out.ts";
 import type { Delivery } from "../../workers/apply/delivery.ts";
 import type { ApplyStore } from "../../workers/apply/ports.ts";
+import type { RestoreSource } from "../../workers/restore/ports.ts";
 import type { SweepStore } from "../../workers/sales/ports.ts";
 import type { Random } from "../../coordinator/protocol/ports.ts";
 import { Kernel, type Say } from "./kernel/kernel.ts";
@@ -38,8 +39,7 @@ export interface Twins {
   readonly applyStore?: (store: ApplyStore, delivery: Delivery) => ApplyStore;
   readonly delivery?: (delivery: Delivery) => Delivery;
   readonly sweepStore?: (store: SweepStore) => SweepStore;
-  /** what a worker tells Redis and the gateways after a commit */
-  readonly settlesWalls?: boolean;
+  readonly restoreSource?: (source: RestoreSource) => RestoreSource;
 }
 
 /** One installation: its stores, its network, its processes, and what its buyers were told. */

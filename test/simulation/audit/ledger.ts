@@ -61,7 +61,8 @@ export class Ledger {
   /** No two entries may have the same position, on whatever server. */
   appended(shard: number, epoch: number, entry: Entry): void {
     const position = `${shard} ${epoch} ${entry.seq}`;
-    const content = `${entry.kind} ${entry.saleId} ${entry.kind === "o" ? entry.purchases : entry.kind}`;
+    const what = entry.kind === "o" ? entry.purchases : entry.kind === "g" ? entry.grantId : `${entry.units} to ${entry.receiver}`;
+    const content = `${entry.kind} ${entry.saleId} ${what}`;
     const before = this.#appended.get(position);
     if (before !== undefined && before !== content) this.violate("TWO_WRITERS", `${position}: ${before} / ${content}`);
     this.#appended.set(position, content);
@@ -70,6 +71,7 @@ export class Ledger {
   /** Looks at what a commit has brought. */
   committed(): void {
     const { postgres } = this.#world;
+    this.#countUnits();
     if (postgres.orders.length === this.#ordersSeen) return;
     for (; this.#ordersSeen < postgres.orders.length; this.#ordersSeen += 1) {
       const order = postgres.orders[this.#ordersSeen];
@@ -111,6 +113,18 @@ export class Ledger {
       const left = sales.get(saleId)?.left ?? 0;
       if (isOpen && open.replicationId === current.replicationId && left > 0)
         this.violate("P5_FALSE_SOLD_OUT", `${saleId}: ${left} on shard ${shard}`);
+    }
+  }
+
+  /** In Postgres every unit is in one place at each instant: in a shard's quota, or on its way to one (P4). */
+  #countUnits(): void {
+    const { sales, saleShards, grants } = this.#world.postgres;
+    for (const [saleId, { totalUnits }] of sales) {
+      let units = 0;
+      for (const row of saleShards) if (row.saleId === saleId) units += row.quota;
+      for (const grant of grants.values())
+        if (grant.saleId === saleId && grant.state === "sent" && grant.kind !== "returned") units += grant.units;
+      if (units !== totalUnits) this.violate("P4_PAPER", `${saleId}: ${units} in quotas and grants, of ${totalUnits}`);
     }
   }
 

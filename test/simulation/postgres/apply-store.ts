@@ -96,7 +96,9 @@ class Applying implements ApplyTransaction {
       const id = transferGrantId(this.#shard, { epoch, seq });
       const shard = this.#postgres.saleShard(saleId, receiver)?.shard ?? this.#shard;
       const grant: GrantRow = { saleId, id, shard, units, kind: "transfer", state: "sent", flagged: false };
-      this.#transaction.atCommit(() => this.#postgres.grants.set(grantKey(saleId, id), grant));
+      const send = (): void => void this.#postgres.grants.set(grantKey(saleId, id), grant);
+      if (this.#postgres.rules.withdrawAtOnce) this.#transaction.atCommit(send);
+      else send();
       return WithdrawFate.sent;
     });
   }

@@ -63,6 +63,8 @@ export interface PostgresRules {
   readonly flagConditional: boolean;
   /** a gap is written into the row */
   readonly recordGap: boolean;
+  /** the donor's quota and the receiver's grant change in one transaction */
+  readonly withdrawAtOnce: boolean;
 }
 
 export const POSTGRES_RULES: PostgresRules = Object.freeze({
@@ -74,6 +76,7 @@ export const POSTGRES_RULES: PostgresRules = Object.freeze({
   stockWithdraws: true,
   flagConditional: true,
   recordGap: true,
+  withdrawAtOnce: true,
 });
 
 export const purchaseKey = (saleId: string, uid: string, key: string): string => `${saleId} ${uid} ${key}`;

@@ -6,7 +6,7 @@ import type { SoldOutPorts } from "../../../coordinator/sold-out/ports.ts";
 import { watchSoldOut } from "../../../coordinator/sold-out/watch.ts";
 import type { Life, Program } from "../kernel/process.ts";
 import { op, Unanswered, Wire } from "../kernel/wire.ts";
-import { stock } from "../redis/index.ts";
+import { stock, withdraw } from "../redis/index.ts";
 import type { World } from "../world.ts";
 import { arrive } from "./bus.ts";
 import { shardLogOf } from "./log-ports.ts";
@@ -20,6 +20,7 @@ const RESTORE = op("rows restore");
 const FACTS = op("sold-out facts");
 const SET = op("sold-out set");
 const STOCK = op("redis stock");
+const WITHDRAW = op("redis withdraw");
 
 /** A restore as its asker sees it: progress keeps it alive, silence ends it. */
 const restoreBy = (world: World, life: Life, wire: Wire, shard: number, request: Parameters<Rows["restore"]>[0], stop: AbortSignal) =>
@@ -118,6 +119,27 @@ const observerOf = (world: World, life: Life, shard: number): KeeperObserver => 
   };
 };
 
+/** Moves a unit of a sale from one of its shards to another, as often as the options say. */
+const moveUnits = async (world: World, life: Life, ports: SoldOutPorts, sales: readonly SaleRecord[]): Promise<void> => {
+  const { kernel, options } = world;
+  const redis = world.nodes.map((_, shard) => new RedisWire(world, life, shard));
+  const wide = sales.filter(({ shards }) => shards.length > 1);
+  for (let i = 0; i < options.moves && wide.length > 0; i += 1) {
+    await life.clock.sleep((kernel.draw.fraction() * 2 * options.chaosMs) / options.moves);
+    const sale = kernel.draw.pick(wide);
+    const [donor = 0, receiver = 0] = kernel.draw.chance(0.5) ? sale.shards : sale.shards.toReversed();
+    try {
+      const seen = await ports.stock(donor, sale.id);
+      if (seen.status !== "ok" || seen.left === 0) continue;
+      const request = { epoch: seen.epoch, saleId: sale.id, units: 1, receiver, moves: seen.moves };
+      const moved = await (redis[donor] as RedisWire).run(WITHDRAW, (server) => withdraw(server, request));
+      world.count(`move ${moved.status}`);
+    } catch (error) {
+      world.fault(`${life.process.name} move`, error);
+    }
+  }
+};
+
 /** coordinator/coordinator.ts, over the simulated stores. */
 export const coordinatorProgram = (world: World, name: string, sales: readonly SaleRecord[]): Program => ({
   name,
@@ -141,8 +163,9 @@ export const coordinatorProgram = (world: World, name: string, sales: readonly S
     });
     world.bus.hear(life, ({ shard, epoch, applied }) => keepers[shard]?.heardApplied(epoch, applied));
     for (const keeper of keepers) void keeper.run(life.stop);
-    if (!options.soldOut) return;
     const ports = soldOutPortsOf(world, life);
+    void moveUnits(world, life, ports, sales);
+    if (!options.soldOut) return;
     void watchSoldOut(
       {
         ports: twins.soldOutPorts?.(ports) ?? ports,

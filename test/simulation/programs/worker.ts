@@ -44,8 +44,7 @@ const lane = async (world: World, life: Life, shard: number, redis: RedisWire): 
     const ports = { store: twins.applyStore?.(store, delivery) ?? store, clock: life.clock, observer };
     const aftermath = await applyDelivery(ports, delivery, life.stop);
     if (aftermath === undefined) continue;
-    const { status } = aftermath;
-    const position = aftermath.settle ?? (twins.settlesWalls === true ? { epoch: status.epoch, applied: status.applied } : undefined);
+    const { status, settle: position } = aftermath;
     if (position !== undefined) void redis.run(SETTLE, (server) => settle(server, position)).catch(() => undefined);
     world.bus.publish(status);
   }
@@ -61,9 +60,7 @@ const sweepShardsOf = (world: World, redis: readonly RedisWire[]): SweepShards =
         world.say(() => `grant ${sent.grantId} of ${sent.units} to shard ${sent.shard} in ${sent.epoch}: ${answer.status}`);
         return answer;
       }),
-    settle: async (position) => {
-      await of(position.shard).run(SETTLE, (server) => settle(server, position));
-    },
+    settle: (position) => of(position.shard).run(SETTLE, (server) => settle(server, position)),
   };
 };
 
@@ -91,7 +88,8 @@ export const workerProgram = (world: World, name: string): Program => ({
     const redis = world.nodes.map((_, shard) => new RedisWire(world, life, shard));
     const statements = new Wire(life, world, () => postgres, STATEMENT_MS);
     for (const [shard, wire] of redis.entries()) void lane(world, life, shard, wire);
-    const source = restoreSourceOf(postgres, statements);
+    const shipped = restoreSourceOf(postgres, statements);
+    const source = twins.restoreSource?.(shipped) ?? shipped;
     const queue = new RestoreQueue(life.clock);
     world.bus.serve(life, async (request, progress): Promise<Restored> => {
       const target = targetOf(world, life, redis[request.shard] as RedisWire, request);

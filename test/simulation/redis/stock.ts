@@ -4,6 +4,7 @@ import type { Grant, GrantAnswer } from "../../../lua/grant.ts";
 import type { DefineSale, DefineSaleAnswer } from "../../../lua/sale.ts";
 import type { Settle, SettleAnswer } from "../../../lua/settle.ts";
 import type { Stock } from "../../../lua/stock.ts";
+import type { Withdraw, WithdrawAnswer } from "../../../lua/withdraw.ts";
 import { NO_POSITION, type Shard } from "./data.ts";
 import { isSettled, latch, nextId, settledUpTo, stockLatch } from "./latch.ts";
 
@@ -53,6 +54,30 @@ export const grant = (shard: Shard, request: Of<Grant>): GrantAnswer => {
   journal.set(sale, "movedAt", position);
   journal.add(sale.grants, grantId);
   return { status: Status.ok, position };
+};
+
+/** `withdraw.lua`: free units leave for another shard; all that are left where fewer are. */
+export const withdraw = (shard: Shard, request: Of<Withdraw>): WithdrawAnswer => {
+  const { data, journal, server } = shard;
+  const epoch = stockLatch(shard);
+  if (epoch === 0) return { status: Status.recovering };
+  if (epoch !== request.epoch) return { status: Status.foreign };
+  const { saleId, receiver, moves } = request;
+  const sale = data.sales.get(saleId);
+  if (sale === undefined) return { status: Status.unknown };
+  if (sale.moves !== moves) return { status: Status.stale };
+  if (sale.left < 1) return { status: Status.dry };
+  const units = Math.min(request.units, sale.left);
+  const position = nextId(shard);
+  if (position === undefined) return { status: Status.recovering };
+  journal.begin();
+  const atMs = Math.floor(server.nowMs());
+  journal.append(data.outbox, { epoch, entry: { kind: EntryKind.withdrawn, seq: position.seq, saleId, atMs, receiver, units } });
+  journal.set(data, "last", position);
+  journal.set(sale, "left", sale.left - units);
+  journal.set(sale, "moves", sale.moves + 1);
+  journal.set(sale, "movedAt", position);
+  return { status: Status.ok, position, units };
 };
 
 /** `settle.lua`: Postgres has applied up to here. */

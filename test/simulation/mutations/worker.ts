@@ -1,0 +1,131 @@
+import type { ShardRow } from "../../../coordinator/protocol/row.ts";
+import { decodeMessage, type LogMessage } from "../../../coordinator/protocol/message.ts";
+import type { Delivery } from "../../../workers/apply/delivery.ts";
+import type { ApplyStore } from "../../../workers/apply/ports.ts";
+import type { SoldOutFlag } from "../../../coordinator/protocol/sale.ts";
+import type { Mutation } from "./mutation.ts";
+import { BROKER, PAUSES, RESTARTS, STOCK_MOVES } from "./profiles.ts";
+
+/** Shows the plan another row than the one that is locked. */
+const seesRow =
+  (change: (row: ShardRow, message: LogMessage) => Partial<ShardRow>) =>
+  (store: ApplyStore, delivery: Delivery): ApplyStore => {
+    const message = decodeMessage(delivery.body);
+    return {
+      transaction: (shard, work) =>
+        store.transaction(shard, (row, transaction) =>
+          work(message === undefined ? row : { ...row, ...change(row, message) }, transaction),
+        ),
+    };
+  };
+
+const firstSeq = (message: LogMessage): number => (message.type === "entries" ? (message.entries[0]?.seq ?? 1) : 1);
+
+/** Rules of the worker: applying, restoring, bringing stock to Redis. */
+export const WORKER_MUTATIONS: readonly Mutation[] = [
+  {
+    name: "gap refusal",
+    rule: "an entry that does not follow is not applied",
+    twins: () => ({
+      applyStore: seesRow((row, message) =>
+        message.type === "entries" && message.epoch === row.epoch && firstSeq(message) > row.applied + 1
+          ? { applied: firstSeq(message) - 1 }
+          : {},
+      ),
+    }),
+    profile: BROKER,
+  },
+  {
+    name: "repeats skipped",
+    rule: "what is at or before the position is skipped",
+    twins: () => ({
+      applyStore: seesRow((row, message) =>
+        message.type === "entries" && message.epoch === row.epoch ? { applied: firstSeq(message) - 1 } : {},
+      ),
+    }),
+    profile: BROKER,
+  },
+  {
+    name: "epoch fence",
+    rule: "entries of another epoch than the row's are refused",
+    twins: () => ({
+      applyStore: seesRow((_row, message) => (message.type === "entries" ? { epoch: message.epoch, applied: firstSeq(message) - 1 } : {})),
+    }),
+    profile: RESTARTS,
+  },
+  {
+    name: "marker's gap",
+    rule: "a marker behind a flush that was lost is refused",
+    twins: () => ({
+      applyStore: seesRow((row, message) =>
+        message.type === "marker" && message.redisEpoch === row.epoch && message.from === row.epoch
+          ? { applied: Math.max(row.applied, Number(message.upto.split("-")[1])) }
+          : {},
+      ),
+      postgres: { beginConditional: false },
+    }),
+    profile: BROKER,
+  },
+  {
+    name: "marker's from",
+    rule: "a marker begins an epoch only if the row still is where its attempt found it",
+    twins: () => ({
+      applyStore: seesRow((row, message) => (message.type === "marker" && message.from < row.epoch ? { epoch: message.from } : {})),
+      postgres: { beginConditional: false },
+    }),
+    profile: PAUSES,
+  },
+  {
+    name: "ack after the commit",
+    rule: "a message is acked when Postgres has it",
+    twins: () => ({
+      delivery: (delivery) => {
+        delivery.ack();
+        return delivery;
+      },
+    }),
+    profile: BROKER,
+  },
+  {
+    name: "flagged grants wait",
+    rule: "a unit of a sale that was flagged reaches Redis only when nobody believes the flag any more",
+    twins: () => ({
+      sweepStore: (store) => ({
+        ...store,
+        sentGrants: async () => (await store.sentGrants()).map((grant) => Object.assign(grant, { flagged: false })),
+      }),
+    }),
+    profile: STOCK_MOVES,
+  },
+  {
+    name: "rebuilds wait for flags",
+    rule: "a rebuild that brings units back waits until nobody believes the flag any more",
+    twins: () => ({
+      restoreSource: (source) => ({
+        ...source,
+        snapshot: (shard, read) =>
+          source.snapshot(shard, (snapshot) =>
+            read({ ...snapshot, sales: snapshot.sales.map((sale) => Object.assign(sale, { everSoldOut: false })) }),
+          ),
+      }),
+    }),
+    profile: RESTARTS,
+  },
+  {
+    name: "flag's lease",
+    rule: "a gateway believes a flag for a moment; silence means: ask Redis",
+    twins: () => ({
+      soldOutStore: (store) => {
+        let last: readonly SoldOutFlag[] = [];
+        return {
+          ...store,
+          flags: async () => {
+            last = await store.flags().catch(() => last);
+            return last;
+          },
+        };
+      },
+    }),
+    profile: STOCK_MOVES,
+  },
+];
