@@ -95,7 +95,7 @@ describe("openapi.json", () => {
       requests.push(["/buy/{ticket}", method, request(spelled, `/buy/${ticketFor("win")}`, ["Idempotency-Key: %"])]);
     }
     requests.push(["/buy/{ticket}", "post", request("POST", `/buy/${ticketFor("win")}`, [], " ".repeat(2_000))]);
-    requests.push(["/sales/{id}", "get", request("GET", "/sales/none")]);
+    for (const saleId of ["none", "silent"]) requests.push(["/sales/{id}", "get", request("GET", `/sales/${saleId}`)]);
     requests.push(["/live", "get", request("GET", "/live")]);
     const seen = new Set<string>();
     for (const [path, method, text] of requests) {

@@ -255,6 +255,17 @@ describe("the order of checks", () => {
     silence();
   });
 
+  it("who only looks finds a sale that has not reached this process, and hears of none only from the truth", async () => {
+    const desk = await deskOf();
+    const record = await shop.stockSale({ id: "looked-for" }, 1);
+    const find = (saleId: string): Promise<string> => new Promise((resolve) => desk.findSale(saleId, resolve));
+    expect(await find(record.id)).toBe("silence");
+    const silence = shop.answerSales([record]);
+    expect(await Promise.all([find(record.id), find("nowhere")])).toEqual(["found", "none"]);
+    expect(desk.saleView(record.id)?.record).toEqual(record);
+    silence();
+  });
+
   it("a standing looks for an unknown sale too, and where nobody can say, nobody is told that there is none", async () => {
     const desk = await deskOf();
     const record = await shop.stockSale({ id: "later-bucket" }, 1);

@@ -10,7 +10,7 @@ import { SaleBook } from "../sales/book.ts";
 import { watchBucket } from "../sales/bucket.ts";
 import type { SaleView } from "../sales/known-sale.ts";
 import { listSales } from "../sales/sale-list.ts";
-import { SaleSearch } from "../sales/sale-search.ts";
+import { SaleSearch, type Found } from "../sales/sale-search.ts";
 import { soldOutStore } from "../sales/sold-out-store.ts";
 import { POLL_MS, SoldOut } from "../sales/sold-out.ts";
 import { Checkout, type BuyRequest } from "./checkout.ts";
@@ -64,6 +64,8 @@ export interface Desk {
    */
   watchBuyer(saleId: string, uid: string, push: Answer): Cancel;
   saleView(saleId: string): SaleView | undefined;
+  /** Looks for a sale that `saleView` does not know. @param done called once */
+  findSale(saleId: string, done: (found: Found) => void): void;
   /** the sales are known, a shard is connected, and `drain` was not called */
   isReady(): boolean;
   /** Refuses what is new as `busy`, answers what it holds (each within the decision time-out), then closes its connections. */
@@ -154,7 +156,10 @@ export const createDesk = ({ config, nats, tickets, log, registry, points = noCr
     },
     systemRandom,
   );
-  const search = new SaleSearch({ book, clock, list: () => listSales(nats, shards.length), stop: ended.signal });
+  const searchOptions = { book, clock, list: () => listSales(nats, shards.length), stop: ended.signal };
+  const search = new SaleSearch(searchOptions);
+  // its own: who asks for sales that there are not must not stand in the way of buyers
+  const readSearch = new SaleSearch(searchOptions);
   const checkout = new Checkout({
     clock,
     wallClock,
@@ -237,6 +242,7 @@ export const createDesk = ({ config, nats, tickets, log, registry, points = noCr
       return () => undefined;
     },
     watchBuyer: (saleId, uid, push) => watching.add(saleId, uid, push),
+    findSale: (saleId, done) => readSearch.find(saleId, done),
     saleView: (saleId) => book.get(saleId)?.view(clock.monotonicMs()),
     isReady: () => isLoaded && !isStopping && connections.isReady,
     drain: async () => {

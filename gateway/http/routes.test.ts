@@ -108,6 +108,18 @@ describe("GET /buy/:ticket", () => {
 });
 
 describe("GET /sales/:id", () => {
+  it("says that there is no such sale only when the truth was asked", async () => {
+    const answers = await Promise.all(
+      ["none", "a b", "silent"].map((id) => ask(edge.port, request("GET", `/sales/${encodeURIComponent(id)}`))),
+    );
+    expect(answers.map((answer) => [answer?.status, JSON.parse(answer?.body ?? "{}").code])).toEqual([
+      [404, "sale_unknown"],
+      [404, "sale_unknown"],
+      [503, "recovering"],
+    ]);
+    expect(answers[2]?.headers["retry-after"]).toBeDefined();
+  });
+
   it("answers cached bytes, and 304 to who has them", async () => {
     const full = await ask(edge.port, request("GET", "/sales/sale-1"));
     expect([full?.status, full?.body, full?.headers["etag"], full?.headers["doorbuster-time"]]).toEqual([

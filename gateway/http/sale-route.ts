@@ -1,5 +1,7 @@
+import { isId } from "../../coordinator/protocol/ids.ts";
 import type { Desk, SaleView } from "../buy/desk.ts";
 import { refusals } from "../buy/outcome.ts";
+import { Found } from "../sales/sale-search.ts";
 import { bytesOf, makeAnswer, type Answer } from "./answer.ts";
 import type { Exchange } from "./exchange.ts";
 import { problemOf } from "./problem.ts";
@@ -35,15 +37,29 @@ export const saleRoute = (prefix: string, desk: Desk, nowMs: () => number): Rout
     return answers;
   };
 
-  const get = (exchange: Exchange): void => {
-    const view = desk.saleView(exchange.parameter);
-    if (view === undefined) {
-      exchange.answer(problemOf(refusals.saleUnknown));
-      return;
-    }
+  const show = (exchange: Exchange, view: SaleView): void => {
     const { full, unchanged } = answersOf(view);
     const answer = matchesEtag(exchange.head.ifNoneMatch, view.etag) ? unchanged : full;
     exchange.send(answer.head, answer.body, TIME, String(nowMs()));
+  };
+
+  const get = (exchange: Exchange): void => {
+    const saleId = exchange.parameter;
+    const view = desk.saleView(saleId);
+    if (view !== undefined) {
+      show(exchange, view);
+      return;
+    }
+    if (!isId(saleId)) {
+      exchange.answer(problemOf(refusals.saleUnknown));
+      return;
+    }
+    // a sale that was opened a moment ago may not have come to this process
+    desk.findSale(saleId, (found) => {
+      const now = desk.saleView(saleId);
+      if (now !== undefined) show(exchange, now);
+      else exchange.answer(problemOf(found === Found.none ? refusals.saleUnknown : refusals.recovering));
+    });
   };
   return { pattern: `${prefix}/sales/:id`, get };
 };

@@ -59,7 +59,7 @@ export const liveRoute = (prefix: string, desk: Desk, keys: TicketKeys, tally: T
     if (read === undefined) return refusals.ticketInvalid;
     const verdict = verifyTicket(keys, ticket, read, nowMs());
     if (verdict !== "ok") return verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid;
-    if (desk.saleView(read.saleId) === undefined) return refusals.saleUnknown;
+    // not asked whether the sale is known here: the ticket is genuine, and a buy on the socket looks for it
     if (sockets.size >= MAX_SOCKETS) return refusals.busy;
     if ((perBuyer.get(`${read.saleId} ${read.uid}`) ?? 0) >= MAX_SOCKETS_PER_BUYER) return tooManySockets;
     return read;

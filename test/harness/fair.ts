@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { Agent, request } from "undici";
-import { allShardFactsSchema, type ShardFacts } from "../../coordinator/protocol/index.ts";
+import { allShardFactsSchema, saleRecordSchema, type ShardFacts } from "../../coordinator/protocol/index.ts";
 import { ticketKeys, signTicket, type TicketKeys } from "../../gateway/index.ts";
 import {
   audit,
@@ -76,13 +76,10 @@ export class Fair {
     await until(async () => (await fetch(`${this.#info.gateway}/sales/${id}`)).ok, `sale ${id} to be shown`, 30_000);
   }
 
-  /** The first of the shards that hold the sale's units. */
-  async shardOf(saleId: string): Promise<number> {
-    const response = await fetch(`${this.#info.admin}/sales`, { headers: { authorization: `Bearer ${this.#info.adminToken}` } });
-    const sales = (await response.json()) as readonly { readonly id: string; readonly shards: readonly number[] }[];
-    const shard = sales.find(({ id }) => id === saleId)?.shards[0];
-    if (shard === undefined) throw new Error(`no sale ${saleId}`);
-    return shard;
+  /** The shards that hold the sale's units. */
+  async shardsOf(saleId: string): Promise<readonly number[]> {
+    const response = await fetch(`${this.#info.admin}/sales/${saleId}`, { headers: { authorization: `Bearer ${this.#info.adminToken}` } });
+    return saleRecordSchema.parse(await response.json()).shards;
   }
 
   urlOf(saleId: string, uid: string): string {

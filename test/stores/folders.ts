@@ -43,10 +43,8 @@ const incrementOf = async (dir: string): Promise<string> => {
   return join(folder, files.toSorted().at(-1) as string);
 };
 
-/** Cuts the append-only file at a share of its length. @returns the bytes that are left */
-export const truncateAof = async (dir: string, share: number): Promise<number> => {
+/** Cuts the append-only file at a share of its length. */
+export const truncateAof = async (dir: string, share: number): Promise<void> => {
   const file = await incrementOf(dir);
-  const bytes = Math.floor((await stat(file)).size * share);
-  await truncate(file, bytes);
-  return bytes;
+  await truncate(file, Math.floor((await stat(file)).size * share));
 };
