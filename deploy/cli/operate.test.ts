@@ -129,7 +129,7 @@ describe("doorbuster sale", { timeout: 120_000 }, () => {
 
 describe("doorbuster shards", { timeout: 120_000 }, () => {
   it("tells each shard's state, epoch and units, and which process holds its lease", async () => {
-    await json("sale", "open", "tables", "--units", "40", "--closes", "+2h");
+    await json("sale", "open", "tables", "--units", "40", "--closes", "+2h", "--shards", "4");
     await until(async () => (await shards()).reduce((sum, { units }) => sum + (units.left ?? 0), 0) === 40, "the units to arrive", 30_000);
     const all = await shards();
     expect(all.map(({ shard, state, epoch }) => [shard, state, epoch])).toEqual([0, 1, 2, 3].map((shard) => [shard, "open", 1]));
@@ -139,6 +139,21 @@ describe("doorbuster shards", { timeout: 120_000 }, () => {
     expect(code).toBe(0);
     expect(stdout.match(/open/g)).toHaveLength(4);
     expect(stdout).toContain(`/${coordinator}`);
+  });
+
+  it("drains a shard: its units move to the sale's other shards; and takes it back into use", async () => {
+    const drained = (): Promise<boolean> => shards().then((all) => all[2]?.state === "drained");
+    expect((await shards())[2]?.units.left).toBe(10);
+    expect((await operate("shards", "drain", "2")).code).toBe(0);
+    await until(drained, "the shard to be drained", 30_000);
+    const all = await shards();
+    expect(all.map(({ units }) => units.left).reduce((sum, left) => (sum ?? 0) + (left ?? 0), 0)).toBe(40);
+    expect(all[2]).toMatchObject({ draining: true, units: { left: 0, reserved: 0, arriving: 0 } });
+    const opened = await json<SaleRecord>("sale", "open", "stools", "--units", "9", "--closes", "+2h", "--shards", "3");
+    expect(opened.shards).toEqual([0, 1, 3]);
+    expect(await operate("sale", "open", "more", "--units", "9", "--closes", "+2h", "--shards", "4")).toMatchObject({ code: 1 });
+    expect((await operate("shards", "undrain", "2")).code).toBe(0);
+    expect((await shards())[2]?.state).toBe("open");
   });
 
   it("shows a halt and takes it away", async () => {

@@ -22,6 +22,7 @@ interface OpenOptions extends SaleOptions {
   readonly currency: string;
   readonly limit: number;
   readonly campaign: string;
+  readonly shards?: number;
 }
 
 interface AddOptions extends SaleOptions {
@@ -93,6 +94,7 @@ const openCommand = (environment: Environment): Command => {
     .option("--limit <n>", "most units of one buyer", wholeNumber(1), 1)
     .option("--price-minor <n>", "price in the currency's smallest unit", wholeNumber(0), 0)
     .option("--currency <code>", "ISO 4217", "CNY")
+    .option("--shards <n>", "shards to deal the units to; by the number of units if left out", wholeNumber(1))
     .option("--campaign <id>", "a name that several sales share", idOf, "default")
     .action((id: string, own: OpenOptions, self: Command) =>
       ask(
@@ -109,6 +111,7 @@ const openCommand = (environment: Environment): Command => {
             opensAtMs: own.opens,
             closesAtMs: own.closes,
             limitPerBuyer: own.limit,
+            ...(own.shards === undefined ? {} : { shardCount: own.shards }),
           },
         },
         self.optsWithGlobals(),

@@ -28,7 +28,7 @@ afterAll(() => fair?.close());
  * @param lose is told the servers' part of the sale's first shard
  */
 const sellThrough = async (saleId: string, lose: (redis: string) => Promise<void>): Promise<void> => {
-  await fair.openSale(saleId, UNITS);
+  await fair.openSale(saleId, UNITS, { shardCount: 2 });
   const early = crowd(fair, saleId, 0, EARLY);
   await early.done;
   const before = await confirmedOrders(fair, saleId, winnersOf(early.told));
