@@ -40,15 +40,15 @@ describe("a sale on a Redis Cluster", { timeout: 180_000 }, () => {
 
   it("sells out exactly while a node is killed with -9 and comes back", async () => {
     await fair.openSale("killed", UNITS, { shardCount: SHARDS });
-    const { told, done, until: untilTold } = crowd(fair, "killed", 0, BUYERS);
-    await untilTold(50);
+    const all = crowd(fair, "killed", 0, BUYERS);
+    await all.until(50);
     const node = cluster.nodes[1];
     if (node === undefined) throw new Error("no node");
     await node.kill();
     await node.start();
-    await done;
-    expect(winnersOf(told)).toHaveLength(UNITS);
-    await confirmedOrders(fair, "killed", winnersOf(told));
+    await all.done;
+    expect(winnersOf(all.told)).toHaveLength(UNITS);
+    await confirmedOrders(fair, "killed", winnersOf(all.told));
     await expectSoldOut(fair, "killed", UNITS);
     await cluster.settled();
   });
