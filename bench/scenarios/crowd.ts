@@ -82,7 +82,7 @@ const measure = async (bench: Bench, whole: Whole): Promise<Entry> => {
       soldOut: countOf(first, 409) + countOf(rest, 409),
       comeAgain: countOf(first, 503) + countOf(rest, 503),
       redisBytesPerWinner: Math.round((full - empty) / UNITS),
-      redisBytesPerRefusedBuyer: Math.round(((after - full) / (BUYERS - FIRST)) * 100) / 100,
+      redisBytesPerRefusedBuyer: Math.round((after - full) / (BUYERS - FIRST)),
       ...grown,
     },
     notes: [
