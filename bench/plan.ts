@@ -10,9 +10,23 @@ import { recover } from "./scenarios/recover.ts";
 import { refuse } from "./scenarios/refuse.ts";
 import { scale } from "./scenarios/scale.ts";
 import { shard } from "./scenarios/shard.ts";
+import { transfers } from "./scenarios/transfers.ts";
 
 /** In the order in which they are run and shown. */
-export const SCENARIOS: readonly Scenario[] = [refuse, decide, shard, orders, live, reads, messages, scale, crowd, recover, peers];
+export const SCENARIOS: readonly Scenario[] = [
+  refuse,
+  decide,
+  shard,
+  orders,
+  live,
+  reads,
+  messages,
+  scale,
+  transfers,
+  crowd,
+  recover,
+  peers,
+];
 
 /** `refuse` asks for all of refuse's entries, `refuse.soldOut` for that one and what is below it. */
 export const isAsked = (asked: readonly string[], entry: string): boolean =>

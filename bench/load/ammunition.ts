@@ -1,5 +1,5 @@
 import { signTicket, ticketKeys, type TicketKeys } from "../../gateway/index.ts";
-import type { LoadOrder, TicketRequests } from "./order.ts";
+import type { LoadOrder, PathRequests, TicketRequests } from "./order.ts";
 
 /** Requests ready to be written, one behind the other in one buffer, so that a pipelined volley is one slice of it. */
 export interface Ammunition {
@@ -40,25 +40,32 @@ const sameAgain = (text: string, pipelining: number): Ammunition => {
   };
 };
 
-const oneEach = (requests: TicketRequests, host: string): Ammunition => {
-  const all = requests.count * requests.each;
+const ticketTexts = function* (requests: TicketRequests, host: string): Generator<string> {
+  for (let purchase = 0; purchase < requests.each; purchase += 1) {
+    const key = requests.each === 1 ? "" : `Idempotency-Key: k${purchase}\r\n`;
+    for (const address of addresses(requests)) yield requestText("POST", `/buy/${address}`, host, key + requests.headers);
+  }
+};
+
+const pathTexts = function* ({ paths }: PathRequests, host: string): Generator<string> {
+  for (const path of paths) yield requestText("POST", path, host);
+};
+
+/** @param all how many texts there are */
+const oneEach = (made: Iterable<string>, all: number): Ammunition => {
   const ends = new Float64Array(all + 1);
   const pieces: Buffer[] = [];
   let texts: string[] = [];
-  let made = 0;
+  let count = 0;
   const flush = (): void => {
     pieces.push(Buffer.from(texts.join(""), "latin1"));
     texts = [];
   };
-  for (let purchase = 0; purchase < requests.each; purchase += 1) {
-    const key = requests.each === 1 ? "" : `Idempotency-Key: k${purchase}\r\n`;
-    for (const address of addresses(requests)) {
-      const text = requestText("POST", `/buy/${address}`, host, key + requests.headers);
-      texts.push(text);
-      ends[made + 1] = (ends[made] as number) + text.length;
-      made += 1;
-      if (texts.length === PIECE) flush();
-    }
+  for (const text of made) {
+    texts.push(text);
+    ends[count + 1] = (ends[count] as number) + text.length;
+    count += 1;
+    if (texts.length === PIECE) flush();
   }
   flush();
   const bytes = Buffer.concat(pieces);
@@ -74,7 +81,10 @@ const oneEach = (requests: TicketRequests, host: string): Ammunition => {
   };
 };
 
-export const ammunitionOf = (order: LoadOrder): Ammunition =>
-  order.requests.kind === "same"
-    ? sameAgain(order.requests.text, order.pipelining)
-    : oneEach(order.requests, `${order.host}:${order.port}`);
+export const ammunitionOf = ({ host, port, pipelining, requests }: LoadOrder): Ammunition => {
+  const authority = `${host}:${port}`;
+  if (requests.kind === "same") return sameAgain(requests.text, pipelining);
+  return requests.kind === "paths"
+    ? oneEach(pathTexts(requests, authority), requests.paths.length)
+    : oneEach(ticketTexts(requests, authority), requests.count * requests.each);
+};

@@ -2,7 +2,7 @@
 export interface LoadOrder {
   readonly host: string;
   readonly port: number;
-  readonly requests: SameRequest | TicketRequests;
+  readonly requests: SameRequest | TicketRequests | PathRequests;
   readonly connections: number;
   /** requests on their way on each connection; more than one fits only what is answered in the same tick */
   readonly pipelining: number;
@@ -31,6 +31,12 @@ export interface TicketRequests {
   readonly each: number;
   /** further header lines, each with CR LF at its end */
   readonly headers: string;
+}
+
+/** A POST to each of these paths, once each, in this order. */
+export interface PathRequests {
+  readonly kind: "paths";
+  readonly paths: readonly string[];
 }
 
 /** What came of it, of the measured part alone. */

@@ -17,9 +17,12 @@ export interface Whole {
   /** a connection to each shard's Redis */
   readonly redis: readonly Redis[];
   watched(): Promise<Watched>;
-  openSale(id: string, units: number): Promise<void>;
+  /** @param shardCount shards that its units are dealt to */
+  openSale(id: string, units: number, shardCount?: number): Promise<void>;
   /** units in the live orders of a sale that Postgres has committed */
   sold(saleId: string): Promise<number>;
+  /** moves of a sale's units between shards */
+  transfers(saleId: string): Promise<number>;
   /** Resolves when Postgres has committed that many. @throws Error when nothing moves for a long time */
   untilSold(saleId: string, units: number): Promise<void>;
   stop(): Promise<void>;
@@ -62,12 +65,25 @@ const connected = async (stack: Stack): Promise<Omit<Whole, "stop">> => {
       const servers = { redis: pids(now.redis), nats: pids([now.nats]) };
       return { ...now.programs, ...servers, postgres: now.postgres.pid === null ? [] : await processTree(now.postgres.pid) };
     },
-    openSale: async (id, units) => {
+    openSale: async (id, units, shardCount) => {
       const nowMs = Date.now();
-      const about = { campaign: "bench", title: "Bench", priceMinor: 9_900, currency: "CNY", limitPerBuyer: 1 };
+      const about = {
+        campaign: "bench",
+        title: "Bench",
+        priceMinor: 9_900,
+        currency: "CNY",
+        limitPerBuyer: 1,
+        ...(shardCount === undefined ? {} : { shardCount }),
+      };
       await openSale(info, { id, units, opensAtMs: nowMs - 60_000, closesAtMs: nowMs + DAY_MS, ...about });
     },
     sold,
+    transfers: async (saleId) => {
+      const { rows } = await database.query<{ count: string }>("SELECT count(*) FROM grants WHERE sale_id = $1 AND kind = 'transfer'", [
+        saleId,
+      ]);
+      return Number(rows[0]?.count);
+    },
     untilSold: async (saleId, units) => {
       let seen = -1;
       let movedAtMs = performance.now();
