@@ -31,7 +31,8 @@ local function adjust(stock_key, barrier, compensated, amount, ttl, is_final)
     return 'SKIPPED'
   end
   local stock = redis.call('GET', stock_key)
-  if stock and not tonumber(stock) then return 'NOT_A_NUMBER' end
+  -- what INCRBY below would refuse, after the barrier was written: 1.5, 1e3, 007
+  if stock and (#stock > 15 or not string.match(stock, '^-?[1-9]%d*$') and stock ~= '0') then return 'NOT_A_NUMBER' end
   if not stock or stock + amount < 0 then
     if is_final == '1' then redis.call('SET', barrier, 'rollback', 'EX', ttl) end
     return 'FAILURE'

@@ -14,6 +14,12 @@
 if #KEYS ~= 2 or #ARGV ~= 2 then return redis.error_reply('ERR barrier-revert: takes 2 keys and 2 arguments') end
 local done = redis.call('GET', KEYS[2])
 if not done or done == 'rollback' then return 'DUPLICATE' end
+-- what DECRBY below would refuse, after the barrier was written
+local stock = redis.call('GET', KEYS[1]) or '0'
+if #stock > 15 or not string.match(stock, '^-?[1-9]%d*$') and stock ~= '0' then
+  return redis.error_reply('ERR barrier-revert: the stock is not a whole number')
+end
+
 redis.call('SET', KEYS[2], 'rollback', 'EX', ARGV[2])
 redis.call('DECRBY', KEYS[1], ARGV[1])
 return 'OK'

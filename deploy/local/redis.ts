@@ -14,6 +14,8 @@ export interface RedisOptions {
   readonly port?: number;
   /** a node of a Redis Cluster, not yet in one; its second port is chosen with the first */
   readonly cluster?: boolean;
+  /** DEBUG from this machine: tests change the replication id without a restart */
+  readonly debug?: boolean;
 }
 
 export interface RedisPart {
@@ -48,6 +50,7 @@ const redisPart = (run: Run, options: RedisOptions, port: number, busPort: numbe
     daemonize: "no",
     // A process title would overwrite the environment, and with it the run's id.
     "set-proc-title": "no",
+    ...(options.debug === true ? { "enable-debug-command": "local" } : {}),
     ...(busPort === undefined ? {} : CLUSTER_SETTINGS),
     ...(busPort === undefined ? {} : { "cluster-port": busPort }),
   };

@@ -66,6 +66,7 @@ export interface TestRedisOptions {
   readonly dir?: string;
   readonly port?: number;
   readonly cluster?: boolean;
+  readonly debug?: boolean;
 }
 
 /** A Redis with the settings of production. */

@@ -6,6 +6,7 @@ import type { Settle, SettleAnswer } from "../../../lua/settle.ts";
 import type { Stock } from "../../../lua/stock.ts";
 import type { Withdraw, WithdrawAnswer } from "../../../lua/withdraw.ts";
 import { NO_POSITION, type Shard } from "./data.ts";
+import { readOnly } from "./life.ts";
 import { isSettled, latch, nextId, settledUpTo, stockLatch } from "./latch.ts";
 
 type Of<T> = Omit<T, "shard">;
@@ -82,7 +83,8 @@ export const withdraw = (shard: Shard, request: Of<Withdraw>): WithdrawAnswer =>
 
 /** `settle.lua`: Postgres has applied up to here. */
 export const settle = (shard: Shard, { epoch, applied }: Of<Settle>): SettleAnswer => {
-  const { data, journal, rules } = shard;
+  const { data, journal, rules, server } = shard;
+  if (!server.isPrimary) throw readOnly();
   if (rules.settleEpoch ? data.epoch !== epoch : data.epoch === 0) return { status: Status.foreign };
   if (applied <= settledUpTo(shard)) return { status: Status.stale };
   journal.begin();
