@@ -37,6 +37,8 @@ const connectTo = (url: string, place: IoredisOptions | undefined, options: Redi
     ...(options.commandTimeoutMs > 0 ? { commandTimeout: options.commandTimeoutMs } : {}),
   };
   const redis = place === undefined ? new Redis(url, settings) : new Redis({ ...settings, ...place });
+  // every shard on it listens: the count grows with the shards, it is no leak
+  redis.setMaxListeners(0);
   const server = withoutCredentials(url);
   let down = false;
   redis.on("error", (error: Error) => {

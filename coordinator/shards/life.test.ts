@@ -21,11 +21,16 @@ const restartRedis = async (between = async (): Promise<void> => undefined): Pro
   await until(async () => (await rig.redis.ping().catch(() => "")) === "PONG", "Redis to answer");
 };
 
+/** The steps of the last attempt; `restore` comes once more with every chunk. */
+const stepsOf = ({ phases }: { readonly phases: readonly string[] }): readonly string[] =>
+  phases.slice(phases.lastIndexOf("ask")).filter((phase, index, all) => phase !== all[index - 1]);
+
 describe("the beginning of an epoch", () => {
   it("opens a shard that has never been", async () => {
-    await rig.coordinator();
+    const coordinator = await rig.coordinator();
     const state = await rig.untilOpen();
     expect(state.epoch).toBe(1);
+    expect(stepsOf(coordinator)).toEqual(["ask", "close", "flush", "mark", "await", "restore", "open"]);
     await rig.openSale("a", 10);
     await rig.buy("a", ["u1", "u2"]);
     await rig.untilApplied(["u1", "u2"]);
@@ -53,6 +58,7 @@ describe("the beginning of an epoch", () => {
     coordinator.gate.open();
     await rig.untilOpen(2);
     expect(await rowMode()).toBe("keep");
+    expect(stepsOf(coordinator)).toEqual(["ask", "close", "flush", "mark", "await", "keep", "open"]);
     await rig.untilApplied(["u1", "u2", "u3"]);
     expect(await rig.buy("a", ["u1", "u2", "u3"])).toEqual(won);
     expect(await rig.orders()).toHaveLength(4);
@@ -149,7 +155,7 @@ describe("the beginning of an epoch", () => {
     const openMs = 1_500;
     /** for each sleep of one lifetime: whether the shard was open at its end */
     const sleeps: boolean[] = [];
-    await rig.coordinator({
+    const coordinator = await rig.coordinator({
       openMs,
       clock: {
         ...systemClock,
@@ -171,6 +177,7 @@ describe("the beginning of an epoch", () => {
     });
     await rig.untilOpen();
     expect(sleeps).toEqual([false]);
+    expect(stepsOf(coordinator).slice(-2)).toEqual(["wait", "open"]);
     // the same server again: its old primary has been waited out
     await rig.redis.del("{s0}:open");
     await rig.untilOpen(2);

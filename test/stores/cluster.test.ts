@@ -1,3 +1,5 @@
+import { Cluster } from "ioredis";
+import { Barrier } from "../../coordinator/client/index.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { environment, Fair, startRedisCluster, until, type RedisCluster } from "../harness/index.ts";
 import { shardKeys, shardState } from "../../lua/index.ts";
@@ -51,6 +53,24 @@ describe("a sale on a Redis Cluster", { timeout: 180_000 }, () => {
     await confirmedOrders(fair, "killed", winnersOf(all.told));
     await expectSoldOut(fair, "killed", UNITS);
     await cluster.settled();
+  });
+
+  it("takes a client's barrier through a cluster client, where gid and stock share a hash tag", async () => {
+    const client = new Cluster(cluster.nodes.map(({ port }) => ({ host: "127.0.0.1", port })));
+    try {
+      for (const tag of ["{a}", "{b}", "{c}", "{d}"]) {
+        await client.set(`${tag}:stock`, 2);
+        const steps = [`${tag}-1`, `${tag}-1`, `${tag}-2`, `${tag}-3`].map(
+          (gid) => async () => Barrier.ofMessage(gid).checkAdjustAmount(client, `${tag}:stock`, -1),
+        );
+        const answers: string[] = [];
+        for (const step of steps) answers.push(await step());
+        expect(answers).toEqual(["done", "duplicate", "done", "failure"]);
+        expect(await Barrier.ofMessage(`${tag}-1`).queryPrepared(client)).not.toBe("failure");
+      }
+    } finally {
+      client.disconnect();
+    }
   });
 
   it("goes on in a new epoch on the node that a slot was moved to, and loses nothing", async () => {
