@@ -1,4 +1,5 @@
 import { Counter, Gauge, Registry } from "prom-client";
+import { BrokenState } from "../lua/script.ts";
 import type { Log } from "./program/log.ts";
 import type { Clock } from "./protocol/ports.ts";
 import { AttemptPhase } from "./protocol/shard-facts.ts";
@@ -62,6 +63,12 @@ export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) =>
     labelNames: ["where"] as const,
     registers: [registry],
   });
+  const broken = new Counter({
+    name: "doorbuster_coordinator_broken_total",
+    help: "calls that a script refused because its shard's state is broken. Alert on any",
+    labelNames: ["where"] as const,
+    registers: [registry],
+  });
   const soldOut = new Counter({ name: "doorbuster_sold_out_total", help: "sales flagged sold out", registers: [registry] });
   const transfers = new Counter({
     name: "doorbuster_transfers_total",
@@ -79,6 +86,7 @@ export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) =>
 
   const fault = (where: string, error: unknown): void => {
     faults.inc({ where });
+    if (error instanceof BrokenState) broken.inc({ where });
     const text = error instanceof Error ? error.message : String(error);
     const before = logged.get(where);
     const nowMs = clock.monotonicMs();

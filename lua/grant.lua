@@ -39,9 +39,15 @@ local epoch = latch(KEYS[1], KEYS[2])
 if not epoch then return { 'recovering' } end
 if epoch ~= ARGV[1] then return { 'foreign' } end
 -- HINCRBY below would make the hash: a sale that is not here must not begin by side effect
-if redis.call('EXISTS', KEYS[4]) == 0 then return { 'unknown' } end
+local sale = redis.call('HMGET', KEYS[4], 'state', 'left', 'moves')
+if not sale[1] then return { 'unknown' } end
 if redis.call('SISMEMBER', KEYS[5], ARGV[3]) == 1 then return { 'duplicate' } end
 if not string.match(ARGV[4], '^[1-9]%d*$') or #ARGV[4] > 10 then return redis.error_reply('ERR grant: units must be a number from 1') end
+
+-- what HINCRBY below would refuse after the entry was appended, and what may not be
+if not string.match(sale[2] or '', '^%d+$') or not string.match(sale[3] or '', '^%d+$') then
+  return redis.error_reply('BROKEN grant: the hash of the sale')
+end
 
 local time = redis.call('TIME')
 local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)

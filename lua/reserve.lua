@@ -63,8 +63,8 @@ local state = sale[1]
 if not state then return 'unknown' end
 local left, limit, opensAtMs, closesAtMs, moves =
   tonumber(sale[2]), tonumber(sale[3]), tonumber(sale[4]), tonumber(sale[5]), tonumber(sale[6])
-if not left or not limit or not opensAtMs or not closesAtMs or not moves then
-  return redis.error_reply('ERR reserve: the hash of the sale is broken')
+if not left or left < 0 or left % 1 ~= 0 or not limit or not opensAtMs or not closesAtMs or not moves then
+  return redis.error_reply('BROKEN reserve: the hash of the sale')
 end
 
 local packed, n = {}, 0

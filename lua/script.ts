@@ -12,6 +12,19 @@ export interface Script {
   run(redis: ScriptRedis, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
 }
 
+/**
+ * A script found something that may not be (a stock below zero, say), changed nothing and refuses to go on: the shard's
+ * Redis has to be looked at. Selling wrongly would be worse than not selling.
+ */
+export class BrokenState extends Error {
+  override readonly name = "BrokenState";
+}
+
+const asBroken = (error: unknown): never => {
+  if (error instanceof Error && error.message.startsWith("BROKEN ")) throw new BrokenState(error.message, { cause: error });
+  throw error;
+};
+
 const isMissing = (error: unknown): boolean => error instanceof Error && error.message.startsWith("NOSCRIPT");
 
 /**
@@ -30,8 +43,8 @@ export const loadScript = (name: string): Script => {
       try {
         return await redis.evalsha(sha, keys.length, ...keys, ...args);
       } catch (error) {
-        if (!isMissing(error)) throw error;
-        return await redis.eval(source, keys.length, ...keys, ...args);
+        if (!isMissing(error)) return asBroken(error);
+        return await redis.eval(source, keys.length, ...keys, ...args).catch(asBroken);
       }
     },
   };

@@ -1,6 +1,7 @@
 import type { Clock } from "../coordinator/protocol/ports.ts";
 import type { Log } from "../coordinator/program/log.ts";
-import { faultsTotal } from "./metrics.ts";
+import { BrokenState } from "../lua/script.ts";
+import { brokenTotal, faultsTotal } from "./metrics.ts";
 
 /** A store that is away for a minute fails every loop many times a second: one line in 5 s says as much. */
 const QUIET_MS = 5_000;
@@ -12,6 +13,7 @@ export const faultLog = (log: Log, clock: Clock): Faults => {
   const places = new Map<string, { loggedMs: number; leftOut: number }>();
   return (where) => (error) => {
     faultsTotal.inc({ where });
+    if (error instanceof BrokenState) brokenTotal.inc({ where });
     const nowMs = clock.monotonicMs();
     const place = places.get(where) ?? { loggedMs: -Infinity, leftOut: 0 };
     places.set(where, place);

@@ -42,3 +42,8 @@ export const faultsTotal = new Counter({
   help: "faults that are repeated, by place",
   labelNames: ["where"],
 });
+export const brokenTotal = new Counter({
+  name: "doorbuster_worker_broken_total",
+  help: "calls that a script refused because its shard's state is broken. Alert on any.",
+  labelNames: ["where"],
+});

@@ -100,6 +100,8 @@ const TICK_MS = 25;
 const MOST_WAITING = 100_000;
 /** A look at the winners that failed (a shard was recovering, a unit came back) is taken again after this. */
 const LOAD_MS = 250;
+/** Broken state is met by every batch; one line in 10 s says as much. */
+const BROKEN_LOG_MS = 10_000;
 
 /** Puts the desk together on real stores and keeps it running until `drain`. */
 export const createDesk = ({ config, nats, tickets, log, registry, points = noCrashPoints }: DeskOptions): Desk => {
@@ -120,7 +122,14 @@ export const createDesk = ({ config, nats, tickets, log, registry, points = noCr
     waiting: () => waiting.count,
     dry: () => dryShards.map((one) => one.count),
   });
-  const lane = { clock, turn: systemTurn, queueLimit: config.DOORBUSTER_QUEUE_LIMIT, timeoutMs };
+  let toldBrokenMs = Number.NEGATIVE_INFINITY;
+  const onFault = (error: unknown): void => {
+    const nowMs = clock.monotonicMs();
+    if (!metrics.onFault(error) || nowMs - toldBrokenMs < BROKEN_LOG_MS) return;
+    toldBrokenMs = nowMs;
+    log.error({ alert: true, err: error }, "a shard's state is broken: it sells nothing of that sale");
+  };
+  const lane = { onFault, clock, turn: systemTurn, queueLimit: config.DOORBUSTER_QUEUE_LIMIT, timeoutMs };
   const stores = shards.map((shard) => points("desk", redisShardStore(connections.of(shard), shard, config.DOORBUSTER_OUTBOX_LIMIT)));
   const shardsOf = (saleId: string): number => book.get(saleId)?.record.shards.length ?? 1;
   const dryShards = shards.map(

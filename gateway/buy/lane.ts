@@ -37,6 +37,8 @@ export interface LaneOptions {
   readonly timeoutMs: number;
   /** called for every call that ended: its size, and its time in ms */
   readonly onCall?: (size: number, ms: number) => void;
+  /** called for every call that failed */
+  readonly onFault?: (error: unknown) => void;
 }
 
 interface Batch<Item> {
@@ -165,9 +167,10 @@ export class Lane<Item, Result> {
         batch.answers = [];
         if (answers.length > 0) this.#cargo.deliver(batch.saleId, result, batch.items, answers);
       },
-      () => {
+      (error: unknown) => {
         this.#end(call);
         this.#tell(batch, this.#cargo.unanswered);
+        this.#options.onFault?.(error);
       },
     );
   }

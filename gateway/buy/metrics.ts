@@ -1,9 +1,12 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
+import { BrokenState } from "../../lua/script.ts";
 import type { Counts } from "./checkout.ts";
 
 export interface DeskMetrics {
   readonly onPurchases: (size: number, ms: number) => void;
   readonly onStandings: (size: number, ms: number) => void;
+  /** a call failed; `true` if because a shard's state is broken */
+  readonly onFault: (error: unknown) => boolean;
 }
 
 export interface MetricSources {
@@ -86,5 +89,15 @@ export const registerMetrics = (registry: Registry, sources: MetricSources): Des
       times.observe(ms / MS);
     };
   };
-  return { onPurchases: observer("purchases"), onStandings: observer("standings") };
+  const broken = new Counter({
+    name: "doorbuster_gateway_broken_total",
+    help: "Calls that a script refused because its shard's state is broken. Alert on any",
+    registers,
+  });
+  const onFault = (error: unknown): boolean => {
+    const isBroken = error instanceof BrokenState;
+    if (isBroken) broken.inc();
+    return isBroken;
+  };
+  return { onFault, onPurchases: observer("purchases"), onStandings: observer("standings") };
 };

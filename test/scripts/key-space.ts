@@ -15,8 +15,9 @@ export const CLOCK_KEY = "clock";
 
 /** Answers {key, type, PEXPIRETIME, content} of every key. */
 export const DUMP = `
-local found = {}
-for _, key in ipairs(redis.call('KEYS', '*')) do
+local found, keys = {}, redis.call('KEYS', '*')
+table.sort(keys)
+for _, key in ipairs(keys) do
   if key ~= '${CLOCK_KEY}' then
     local kind = redis.call('TYPE', key).ok
     local content
