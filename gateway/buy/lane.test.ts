@@ -7,7 +7,7 @@ import { systemClock } from "../../coordinator/program/system.ts";
 import { until } from "../../test/harness/index.ts";
 import { startShop, type Shop } from "../../test/harness/shop.ts";
 import { Connections } from "./connections.ts";
-import { Lane, type Cargo } from "./lane.ts";
+import { Lane, SECOND_CALL_LEAST, type Cargo } from "./lane.ts";
 import type { Outcome } from "./outcome.ts";
 import { purchaseCargo } from "./purchases.ts";
 import { redisShardStore } from "./shard-store.ts";
@@ -144,6 +144,30 @@ describe("a lane", () => {
     expect(await join(lane, "a", "u")).toMatchObject({ code: "recovering", retryAfterMs: 1_000 });
     await shop.openShard(0);
     expect(await join(lane, "a", "not-open-then")).toMatchObject({ code: "reserved" });
+  });
+
+  it("sends a second call beside another only when many wait; the others go with the answer", async () => {
+    const { lane, seen } = await laneOf();
+    const { pid } = shop.redis[0] as { pid: number };
+    await join(lane, "a", "warm-second");
+    const sizes = (): number[] => seen.calls.slice(1).map(({ size }) => size);
+    process.kill(pid, "SIGSTOP");
+    let told: Promise<Outcome>[] = [];
+    try {
+      told = [join(lane, "a", "second-first")];
+      await until(() => seen.calls.length === 2, "the first call is out");
+      told.push(...uidsOf(SECOND_CALL_LEAST - 1).map((uid) => join(lane, "a", `second-${uid}`)));
+      await delay(0);
+      await delay(0);
+      expect([sizes(), lane.queued]).toEqual([[1], SECOND_CALL_LEAST - 1]);
+      told.push(join(lane, "a", "second-last"));
+      await until(() => seen.calls.length === 3, "the second call is out");
+      told.push(join(lane, "a", "second-after"));
+    } finally {
+      process.kill(pid, "SIGCONT");
+    }
+    expect(codesOf(await Promise.all(told))).toEqual(["reserved"]);
+    expect(sizes()).toEqual([1, SECOND_CALL_LEAST, 1]);
   });
 
   it("a Redis that hangs: everybody is answered in time, two batches are held and no more, and repeats tell the truth", async () => {
