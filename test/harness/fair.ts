@@ -21,6 +21,7 @@ export interface Told {
   readonly status: number;
   readonly code: string;
   readonly orderId?: string;
+  readonly units?: number;
 }
 
 const ANSWER_WITHIN_MS = 5_000;
@@ -95,7 +96,7 @@ export class Fair {
         dispatcher: connections,
         ...(sent === undefined ? {} : { body: sent }),
       });
-      const told = (await body.json()) as { code: string; orderId?: string };
+      const told = (await body.json()) as Omit<Told, "status">;
       return { status: statusCode, ...told };
     } catch {
       return { status: 0, code: "away" };
@@ -103,10 +104,10 @@ export class Fair {
   }
 
   /** Buys, and asks again until there is an answer. */
-  async buy(saleId: string, uid: string, headers: Readonly<Record<string, string>> = {}): Promise<Told> {
+  async buy(saleId: string, uid: string, headers: Readonly<Record<string, string>> = {}, sent?: string): Promise<Told> {
     const url = this.urlOf(saleId, uid);
     for (;;) {
-      const told = await this.once("POST", url, headers);
+      const told = await this.once("POST", url, headers, sent);
       if (!AGAIN.has(told.code)) return told;
       await delay(ASK_AGAIN_MS);
     }

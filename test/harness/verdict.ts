@@ -4,7 +4,8 @@ import type { Crowd } from "./crowd.ts";
 /** Winners who are asked about at the public door; all of them are looked up in Postgres. */
 const ASKED = 40;
 
-const within = async <T>(ms: number, what: string, work: Promise<T>): Promise<T> => {
+/** @throws Error with `what` if the work takes longer than it may after the last fault */
+export const within = async <T>(ms: number, what: string, work: Promise<T>): Promise<T> => {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`${what}: not within ${ms / 1_000} s after the last fault`)), ms);

@@ -36,6 +36,8 @@ export interface PlannedSale {
   readonly units: number;
   readonly buyers: number;
   readonly limit: number;
+  /** shards that its units are dealt to */
+  readonly shardCount: number;
   /** units that an operator adds in the middle */
   readonly added: number;
 }
@@ -90,6 +92,7 @@ const planSale = (draw: Draw, options: PlanOptions, id: string, share: number): 
     units,
     buyers,
     limit: draw.fraction() < 0.3 ? 2 : 1,
+    shardCount: draw.whole(1, options.shards),
     added: draw.fraction() < 0.5 ? draw.whole(1, Math.ceil(buyers / 10)) : 0,
   };
 };

@@ -8,7 +8,7 @@ import { Crowd, type CrowdCounts } from "../harness/crowd.ts";
 import { drawFrom, type Draw } from "../harness/draw.ts";
 import { Fair } from "../harness/fair.ts";
 import { FaultNet } from "../harness/fault-net.ts";
-import { judgeSale } from "../harness/verdict.ts";
+import { judgeSale, within } from "../harness/verdict.ts";
 import { planRound, type PlannedSale, type Round } from "./plan.ts";
 import type { FaultDone, Sample, SoakReport, Violation } from "./report.ts";
 import { Troubles } from "./troubles.ts";
@@ -32,6 +32,8 @@ const SAMPLE_MS = 5_000;
 const AUDIT_MS = 5_000;
 /** From the last fault to "everybody has an answer and everything is in Postgres". */
 const REST_WITHIN_MS = 120_000;
+/** Draws of the buyers' habits begin anew with each sale. */
+const SALES_A_ROUND = 10;
 /** Enough to know what is broken. */
 const VIOLATIONS_MOST = 50;
 
@@ -130,18 +132,28 @@ class Soak {
     const roundMs = Math.max(5_000, Math.min(roundSeconds * 1_000, untilMs - performance.now()));
     const pairs = this.#net.pairs;
     const round = planRound(this.#draw, { parts: stack.parts, pairs, shards, roundMs, buyersPerSecond }, ++this.#rounds);
-    for (const { id, units, limit } of round.sales) await this.#fair.openSale(id, units, { limitPerBuyer: limit });
-    this.#crowds = round.sales.map(
-      ({ id, buyers, limit }) => new Crowd(this.#fair, { saleId: id, buyers, limit }, this.#counts, this.#draw, this.#stop),
-    );
+    for (const { id, units, limit, shardCount } of round.sales) await this.#fair.openSale(id, units, { limitPerBuyer: limit, shardCount });
+    const over = new AbortController();
+    const stop = AbortSignal.any([over.signal, this.#stop]);
+    setMaxListeners(0, stop);
+    this.#crowds = round.sales.map(({ id, buyers, limit }, n) => {
+      const draw = drawFrom(this.#options.seed + this.#rounds * SALES_A_ROUND + n);
+      return new Crowd(this.#fair, { saleId: id, buyers, limit }, this.#counts, draw, stop);
+    });
     const share = buyersPerSecond / round.sales.length;
     const buying = Promise.all(this.#crowds.map((crowd) => crowd.run(share)));
     const added = Promise.all(round.sales.map((sale) => this.#addUnits(sale, roundMs / 2)));
     await this.#makeTrouble(round);
-    await this.#calm();
-    if (round.wipedShard >= 0) await this.#wipe(round.wipedShard);
-    await Promise.all([buying, added]);
-    for (const [n, { units, added: more }] of round.sales.entries()) await this.#judge(this.#crowds[n] as Crowd, units + more);
+    try {
+      await this.#calm();
+      if (round.wipedShard >= 0)
+        await within(REST_WITHIN_MS, "P6: every buyer's answer before a Redis is wiped", this.#wipe(round.wipedShard));
+      await within(REST_WITHIN_MS, "P6: every buyer's answer", Promise.all([buying, added]));
+      for (const [n, { units, added: more }] of round.sales.entries()) await this.#judge(this.#crowds[n] as Crowd, units + more);
+    } finally {
+      // Who has no answer by now is a broken promise, and may not keep the next round waiting.
+      over.abort();
+    }
     const seen = `${this.#purchases} purchases, ${this.#faultLog.length} faults, ${stack.restarts} restarts, ${this.#violations.length} violations`;
     this.#options.say(`round ${this.#rounds} at ${Math.round(this.#atS())} s: ${seen}`);
   }
@@ -188,7 +200,7 @@ class Soak {
 
   async #judge(crowd: Crowd, units: number): Promise<void> {
     await this.#fair.auditAtRest(crowd.saleId);
-    await crowd.secondChance();
+    await within(REST_WITHIN_MS, "P6: every answer to whoever asks again", crowd.secondChance());
     if (this.#stop.aborted) return;
     for (const violation of crowd.violations) this.#violate(violation);
     this.#purchases += await judgeSale(this.#fair, crowd, units, REST_WITHIN_MS, (violation) => this.#violate(violation));
