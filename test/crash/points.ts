@@ -10,6 +10,8 @@ export const Stimulus = {
   rebuild: "rebuild",
   /** a second sale is opened, sells out and is flagged */
   sellOut: "sellOut",
+  /** small sales on two shards sell out: their last units are moved to who asks */
+  move: "move",
   /** further sales are opened, changed, and given more units */
   manage: "manage",
   /** buyers ask for their standing, and for sales that do not exist */
@@ -43,10 +45,21 @@ const CALLS: Readonly<Record<ProgramName, Calls>> = {
     sellOut: ["soldOut.stock", "soldOut.buyers"],
   },
   coordinator: {
-    sell: ["shard.state", "shard.acquireLease", "shard.renew", "outbox.read", "rows.row", "log.append", "log.lastEntry", "log.verify"],
+    sell: [
+      "shard.state",
+      "shard.acquireLease",
+      "shard.renew",
+      "outbox.read",
+      "rows.row",
+      "log.append",
+      "log.lastEntry",
+      "log.verify",
+      "transfers.draining",
+    ],
     keep: ["shard.close", "shard.readOutbox", "shard.keep", "shard.open", "outbox.close"],
     rebuild: ["rows.restore"],
     sellOut: ["soldOut.stock", "soldOut.facts", "soldOut.setSoldOut"],
+    move: ["transfers.stock", "transfers.facts", "transfers.withdraw"],
     message: [
       "messages.create",
       "messages.read",
@@ -72,7 +85,9 @@ const CALLS: Readonly<Record<ProgramName, Calls>> = {
       "sweep.settle",
       "row.handle",
       "sold-out.flags.handle",
+      "transfer.draining.handle",
     ],
+    move: ["apply.withdraw", "transfer.facts.handle"],
     keep: ["apply.beginEpoch"],
     rebuild: [
       "restore.snapshot",
@@ -139,6 +154,8 @@ export const LEFT_OUT: Readonly<Record<string, string>> = {
   "shard.openOutbox": "opens a connection",
   "delivery.again": "a worker that stops while Postgres is away",
   "sweep.notDelivered": "a Redis that lost a sale between two calls",
+  "shards.handle": "shows what is",
+  "shard.change.handle": "an operator's command; tested in workers/shards and test/stores",
   "apply.insertRejected": "needs a wrong history; tested in workers/apply",
   "apply.rejectInserted": "needs a wrong history; tested in workers/apply",
   "apply.roomOf": "needs a wrong history; tested in workers/apply",

@@ -67,6 +67,27 @@ const sellOut = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
   };
 };
 
+const move = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
+  const { fair } = rig;
+  const units = 6;
+  const ids: string[] = [];
+  const now = Date.now();
+  await repeatUntil(reached, async (n) => {
+    const id = `${sale.id}-dealt-${n}`;
+    await fair.openSale(id, units, { shardCount: 2, opensAtMs: now - 1_000, closesAtMs: now + HOUR_MS });
+    ids.push(id);
+    await Promise.all(Array.from({ length: units * 2 }, (_, buyer) => fair.buy(id, `m${buyer}`)));
+  });
+  return async () => {
+    const wrong: string[] = [];
+    for (const id of ids) {
+      const { sold, free, total } = await fair.auditAtRest(id);
+      if (sold !== units || free !== 0) wrong.push(`${id} sold ${sold} of ${total}, ${free} are free`);
+    }
+    return wrong;
+  };
+};
+
 const manage = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
   const { fair } = rig;
   const id = `${sale.id}-managed`;
@@ -200,6 +221,7 @@ export const stimuli: Readonly<Record<Stimulus, (turn: Turn) => Promise<Sequel>>
   [Stimulus.keep]: keep,
   [Stimulus.rebuild]: rebuild,
   [Stimulus.sellOut]: sellOut,
+  [Stimulus.move]: move,
   [Stimulus.manage]: manage,
   [Stimulus.ask]: ask,
   [Stimulus.message]: sendMessages,

@@ -41,7 +41,12 @@ const write = async (folder: string, report: SoakReport): Promise<void> => {
 
 const soak = async (options: Options): Promise<void> => {
   const stop = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.once(name, () => stop.abort(new Error(`stopped by ${name}`)));
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+    process.once(name, () => {
+      say(`stopped by ${name}`);
+      stop.abort(new Error(`stopped by ${name}`));
+    });
+  }
   const folder = resolve(options.report);
   await mkdir(folder, { recursive: true });
   const { minutes, seed, shards, rate, round } = options;
