@@ -148,8 +148,9 @@ describe("8: scope of guards", { timeout: 120_000 }, () => {
 
   it("a thousand first requests of one buyer at once take one unit", async () => {
     await fair.openSale("thousand", 10);
-    const fired = await many(1_000, () => fair.buy("thousand", "eager"));
-    expect(new Set(fired.map(({ orderId }) => orderId)).size).toBe(1);
+    // Once each: most are refused by the buyer's rate, and asking again until nobody is would take minutes.
+    const fired = await many(1_000, () => fair.once("POST", fair.urlOf("thousand", "eager")));
+    expect(new Set(fired.flatMap(({ orderId }) => (orderId === undefined ? [] : [orderId]))).size).toBe(1);
     expect(await fair.auditAtRest("thousand")).toMatchObject({ free: 9, sold: 1 });
   });
 
