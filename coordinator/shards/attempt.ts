@@ -49,6 +49,9 @@ export interface AttemptOptions {
   readonly log: ShardLog;
   readonly clock: Clock;
   readonly random: Random;
+  /** whether the row's attempt is known to have opened no other server than this, though its nonce is gone from it */
+  readonly isAlone: (replicationId: string, attempt: string) => boolean;
+  readonly alone: (replicationId: string, attempt: string) => void;
   /** whether the old primary of this promoted server has been waited out before */
   readonly isWaitedOut: (replicationId: string) => boolean;
   readonly waitedOut: (replicationId: string) => void;
@@ -110,6 +113,7 @@ class Attempt {
     const { brokerId } = await log.verify();
     // asked before the close: an epoch that begins in between makes the marker void
     const asked = await rows.row();
+    const { attempt: before } = await store.state();
     step(AttemptPhase.close);
     const closed = await store.close({ token, attempt: this.#nonce });
     if (closed.status !== Status.ok)
@@ -125,7 +129,7 @@ class Attempt {
     step(row.mode === RestoreMode.keep ? AttemptPhase.keep : AttemptPhase.restore);
     if (row.mode === RestoreMode.keep) await this.#keep(asked, closed);
     else await this.#restore(epoch, closed.replicationId);
-    await this.#waitOutOldPrimary(closed);
+    await this.#waitOutOthers(asked, before, closed);
     step(AttemptPhase.open);
     await this.#checkRow(epoch);
     const { replicationId } = closed;
@@ -245,16 +249,20 @@ class Attempt {
   }
 
   /**
-   * After a promotion the old primary may go on selling until its permission runs out; it cannot be prolonged, because
-   * the row names this attempt now. One wait does for all epochs that this server begins.
+   * Another server may go on selling until its permission runs out; it cannot be prolonged, because the row names this
+   * attempt now. That is the old primary after a promotion (one wait does for all epochs that this server begins), and
+   * whichever server the row's attempt had closed if that was not this one: two coordinators, each connected to one side of a
+   * failover, would otherwise open both, and a buyer of one would be told `sold_out` by the other.
    */
-  async #waitOutOldPrimary(closed: Closed): Promise<void> {
-    const { clock, openMs, isWaitedOut, waitedOut, step } = this.#options;
-    if (!closed.promoted || isWaitedOut(closed.replicationId)) return;
+  async #waitOutOthers(asked: ShardRow, before: string, { promoted, replicationId }: Closed): Promise<void> {
+    const { clock, openMs, isAlone, alone, isWaitedOut, waitedOut, step } = this.#options;
+    const isOwn = asked.epoch === 0 || before === asked.attempt || isAlone(replicationId, asked.attempt);
+    if (isOwn) alone(replicationId, asked.attempt);
+    if (isOwn && (!promoted || isWaitedOut(replicationId))) return;
     step(AttemptPhase.wait);
     await clock.sleep(openMs, this.#stop);
     this.#goOn();
-    waitedOut(closed.replicationId);
+    waitedOut(replicationId);
   }
 
   async #repeat<T>(step: () => Promise<T>): Promise<T> {

@@ -62,6 +62,7 @@ export class Keeper {
   #isOpen = false;
   #renewedAtMs = 0;
   #waitedOut = "";
+  #alone = "";
 
   constructor(options: KeeperOptions) {
     this.shard = options.shard;
@@ -215,6 +216,10 @@ export class Keeper {
         {
           ...this.#options,
           token: this.#lease.token,
+          isAlone: (replicationId, attempt) => this.#alone === `${replicationId} ${attempt}`,
+          alone: (replicationId, attempt) => {
+            this.#alone = `${replicationId} ${attempt}`;
+          },
           isWaitedOut: (replicationId) => this.#waitedOut === replicationId,
           waitedOut: (replicationId) => {
             this.#waitedOut = replicationId;
