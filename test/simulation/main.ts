@@ -1,12 +1,19 @@
 #!/usr/bin/env node
 import { writeFileSync } from "node:fs";
-import { SingleBar } from "cli-progress";
+import Table from "cli-table3";
 import { Command, InvalidArgumentError } from "commander";
+import { hunt } from "./mutations/run.ts";
+import { MUTATIONS } from "./mutations/pairs.ts";
 import { expand } from "./options.ts";
-import { runSchedule, runSchedules } from "./runner.ts";
+import { runSeeds } from "./report.ts";
+import { runSchedule } from "./runner.ts";
 import type { Result } from "./schedule.ts";
+import { shrink } from "./shrink.ts";
 
 const SEEDS = 1_000;
+const MUTATION_SEEDS = 20_000;
+/** Failing seeds that are shrunk and shown; more say the same again. */
+const SHOWN = 2;
 
 const number = (text: string): number => {
   const value = Number(text);
@@ -21,106 +28,79 @@ interface Flags {
   readonly json?: string;
   readonly seed?: number;
   readonly trace?: boolean;
-}
-
-/** What many schedules came to. */
-export interface Report {
-  readonly seeds: number;
-  readonly steps: number;
-  /** how often each fault struck, and what the protocol did about it */
-  readonly faults: Readonly<Record<string, number>>;
-  readonly violations: readonly { readonly seed: number; readonly kind: string; readonly detail: string }[];
-  readonly seedsPerSecond: number;
-  readonly stepsPerSecond: number;
+  readonly mutations?: string | true;
 }
 
 const say = (text: string): void => void process.stdout.write(`${text}\n`);
 
-const tell = ({ options, violations }: Result): void => {
-  for (const { kind, detail } of violations) say(`seed ${options.seed}: ${kind}: ${detail}`);
-  say(JSON.stringify(options, null, 2));
+const write = (file: string | undefined, value: unknown): void => {
+  if (file !== undefined) writeFileSync(file, `${JSON.stringify(value, null, 2)}\n`);
 };
 
-/** Runs seeds until as many have run, or the time is up. */
-const simulate = async ({ seeds, from, seconds }: Flags): Promise<Report> => {
+const tell = async (failed: Result): Promise<void> => {
+  for (const { kind, detail } of failed.violations) say(`seed ${failed.options.seed}: ${kind}: ${detail}`);
+  say(JSON.stringify(failed.options));
+  const smallest = await shrink(failed);
+  say(`breaks as well, in ${smallest.steps} steps: ${smallest.violations[0]?.detail}`);
+  say(JSON.stringify(smallest.options));
+};
+
+const simulateMany = async ({ from, seeds, seconds, json }: Flags): Promise<boolean> => {
   const most = seeds ?? (seconds === undefined ? SEEDS : Number.POSITIVE_INFINITY);
-  const bar = new SingleBar({
-    format: "{bar} {percentage}% | {count} schedules | {steps} steps/s | {violations} violations",
-    noTTYOutput: false,
-    clearOnComplete: true,
-  });
-  const begunMs = performance.now();
-  const spentS = (): number => (performance.now() - begunMs) / 1_000;
-  const faults: Record<string, number> = {};
-  const failed: Result[] = [];
-  let given = 0;
-  let done = 0;
-  let steps = 0;
-  bar.start(100, 0, { count: 0, steps: 0, violations: 0 });
-  await runSchedules(
-    () => {
-      if (given >= most || (seconds !== undefined && spentS() >= seconds)) return undefined;
-      given += 1;
-      return expand(from + given - 1);
-    },
-    {
-      done: (result) => {
-        done += 1;
-        steps += result.steps;
-        for (const [fault, count] of result.faults) faults[fault] = (faults[fault] ?? 0) + count;
-        if (result.violations.length > 0) failed.push(result);
-        const share = Math.max(seconds === undefined ? 0 : spentS() / seconds, Number.isFinite(most) ? done / most : 0);
-        bar.update(Math.min(100, Math.floor(share * 100)), {
-          count: done,
-          steps: Math.round(steps / spentS()),
-          violations: failed.length,
-        });
-      },
-    },
+  const { report, failed } = await runSeeds({ from, seeds: most, seconds: seconds ?? Number.POSITIVE_INFINITY });
+  for (const result of failed.slice(0, SHOWN)) await tell(result);
+  write(json, report);
+  say(
+    `${report.seeds} schedules, ${report.steps} steps, ${report.violations.length} violations; ` +
+      `${report.stepsPerSecond} steps/s, ${report.stepsPerCpuSecond} steps a second of CPU time, ${report.seedsPerSecond} schedules/s`,
   );
-  bar.stop();
-  for (const result of failed.slice(0, 3)) tell(result);
-  const secondsSpent = spentS();
-  return {
-    seeds: done,
-    steps,
-    faults,
-    violations: failed.flatMap(({ options, violations }) => violations.map(({ kind, detail }) => ({ seed: options.seed, kind, detail }))),
-    seedsPerSecond: Math.round(done / secondsSpent),
-    stepsPerSecond: Math.round(steps / secondsSpent),
-  };
+  return failed.length === 0;
 };
 
-/** One seed, as a trace that can be read, or only what it came to. */
 const simulateOne = async (seed: number, trace: boolean): Promise<boolean> => {
   const result = await runSchedule(
     expand(seed),
     undefined,
     trace ? (atMs, line) => say(`${atMs.toFixed(1).padStart(9)} ${line}`) : undefined,
   );
-  tell(result);
+  if (result.violations.length > 0) await tell(result);
+  else say(JSON.stringify(result.options));
   say(`${result.steps} steps, hash ${result.hash.toString(16)}, ${result.violations.length} violations`);
   return result.violations.length === 0;
 };
 
+/** Breaks each safety rule in turn and sees how many seeds it takes to notice. */
+const simulateMutations = async ({ from, seeds, json, mutations }: Flags): Promise<boolean> => {
+  const chosen = MUTATIONS.filter(({ name }) => mutations === true || name.includes(mutations ?? ""));
+  const table = new Table({ head: ["broken rule", "schedules", "seeds until caught", "by"] });
+  const caught: { readonly name: string; readonly rule: string; readonly seeds: number; readonly by: string | null }[] = [];
+  for (const mutation of chosen) {
+    const found = await hunt(mutation, seeds ?? MUTATION_SEEDS, from);
+    const by = found.caught?.violation.kind;
+    caught.push({ name: mutation.name, rule: mutation.rule, seeds: found.seeds, by: by ?? null });
+    table.push([mutation.name, mutation.profile?.name ?? "mixed", found.seeds, by ?? "NOT CAUGHT"]);
+    say(`${caught.length}/${chosen.length} ${mutation.name}: ${by === undefined ? "NOT CAUGHT" : by} after ${found.seeds} seeds`);
+  }
+  say(table.toString());
+  write(json, caught);
+  return caught.length > 0 && caught.every(({ by }) => by !== null);
+};
+
 const flags = new Command("simulate")
   .description("Runs the protocol code that ships over simulated stores, under a seeded scheduler, and checks what was promised.")
-  .option("--seeds <n>", `how many schedules (${SEEDS} by default)`, number)
+  .option("--seeds <n>", `how many schedules (${SEEDS} by default; ${MUTATION_SEEDS} a mutation)`, number)
   .option("--from <seed>", "the first seed", number, 1)
   .option("--seconds <t>", "run for so long", number)
   .option("--json <file>", "write the report there")
   .option("--seed <seed>", "run one schedule", number)
-  .option("--trace", "with --seed: show every step that matters")
+  .option("--trace", "with --seed: show what happens")
+  .option("--mutations [name]", "break each safety rule, or those whose name has this in it, and see that a seed catches it")
   .parse()
   .opts<Flags>();
 
-if (flags.seed !== undefined) process.exitCode = (await simulateOne(flags.seed, flags.trace === true)) ? 0 : 1;
-else {
-  const report = await simulate(flags);
-  if (flags.json !== undefined) writeFileSync(flags.json, `${JSON.stringify(report, null, 2)}\n`);
-  say(
-    `${report.seeds} schedules, ${report.steps} steps, ${report.stepsPerSecond} steps/s, ${report.seedsPerSecond} schedules/s, ` +
-      `${report.violations.length} violations`,
-  );
-  if (report.violations.length > 0) process.exitCode = 1;
-}
+const simulate = (): Promise<boolean> => {
+  if (flags.seed !== undefined) return simulateOne(flags.seed, flags.trace === true);
+  return flags.mutations === undefined ? simulateMany(flags) : simulateMutations(flags);
+};
+
+process.exitCode = (await simulate()) ? 0 : 1;

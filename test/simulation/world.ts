@@ -6,7 +6,7 @@ import type { SoldOutStore } from "../../gateway/sales/sold-out.ts";
 import type { Delivery } from "../../workers/apply/delivery.ts";
 import type { ApplyStore } from "../../workers/apply/ports.ts";
 import type { RestoreSource } from "../../workers/restore/ports.ts";
-import type { SweepStore } from "../../workers/sales/ports.ts";
+import type { SweepShards, SweepStore } from "../../workers/sales/ports.ts";
 import type { Random } from "../../coordinator/protocol/ports.ts";
 import { Kernel, type Say } from "./kernel/kernel.ts";
 import { Process, type Program } from "./kernel/process.ts";
@@ -39,6 +39,7 @@ export interface Twins {
   readonly applyStore?: (store: ApplyStore, delivery: Delivery) => ApplyStore;
   readonly delivery?: (delivery: Delivery) => Delivery;
   readonly sweepStore?: (store: SweepStore) => SweepStore;
+  readonly sweepShards?: (shards: SweepShards) => SweepShards;
   readonly restoreSource?: (source: RestoreSource) => RestoreSource;
 }
 

@@ -3,6 +3,7 @@ import type { ShardLog } from "../../../coordinator/relay/ports.ts";
 import type { Rows, ShardStore } from "../../../coordinator/shards/ports.ts";
 import type { ShardRow } from "../../../coordinator/protocol/row.ts";
 import type { Stock } from "../../../lua/stock.ts";
+import type { Twins } from "../world.ts";
 import type { Mutation } from "./mutation.ts";
 import { BROKER, NEW_PRIMARY, PAUSES, RESTARTS, STOCK_MOVES } from "./profiles.ts";
 
@@ -77,6 +78,42 @@ const renewsBlindly = (rows: Rows): Rows => {
   };
 };
 
+/** Takes every server for the one that the row's attempt had closed. */
+const takesAnyServer = (): Twins => {
+  let asked = "";
+  let isAsking = false;
+  return {
+    shardLog: (log) => ({
+      ...log,
+      verify: () => {
+        isAsking = true;
+        asked = "";
+        return log.verify();
+      },
+    }),
+    rows: (rows) => ({
+      ...rows,
+      row: async () => {
+        const row = await rows.row();
+        // an attempt looks at the log, asks for the row and then looks at Redis; the keeper looks at Redis first
+        if (isAsking) asked = row.attempt;
+        isAsking = false;
+        return row;
+      },
+    }),
+    shardStore: (store) => ({
+      ...store,
+      state: async () => {
+        const state = await store.state();
+        const attempt = asked === "" ? state.attempt : asked;
+        isAsking = false;
+        asked = "";
+        return { ...state, attempt };
+      },
+    }),
+  };
+};
+
 /** Rules of the keeper, the attempt and the relay. */
 export const COORDINATOR_MUTATIONS: readonly Mutation[] = [
   {
@@ -120,6 +157,12 @@ export const COORDINATOR_MUTATIONS: readonly Mutation[] = [
         },
       }),
     }),
+    profile: NEW_PRIMARY,
+  },
+  {
+    name: "wait for other servers",
+    rule: "a server opens only when no other that the row's attempt had closed can still be open",
+    twins: takesAnyServer,
     profile: NEW_PRIMARY,
   },
   {
@@ -192,6 +235,25 @@ export const SOLD_OUT_MUTATIONS: readonly Mutation[] = [
       },
     }),
     profile: STOCK_MOVES,
+  },
+  {
+    name: "sold out: Postgres's epochs",
+    rule: "the shards that are looked at are in the epochs that Postgres names",
+    twins: () => ({
+      soldOutPorts: (ports) => {
+        const epochs = new Map<number, number>();
+        return {
+          ...ports,
+          stock: async (shard, saleId) => {
+            const stock = await ports.stock(shard, saleId);
+            if (stock.status === "ok") epochs.set(shard, stock.epoch);
+            return stock;
+          },
+          facts: async (saleId) => ({ ...(await ports.facts(saleId)), epochs: [...epochs] }),
+        };
+      },
+    }),
+    profile: NEW_PRIMARY,
   },
   {
     name: "sold out: moves applied",

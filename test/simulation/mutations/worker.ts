@@ -4,7 +4,7 @@ import type { Delivery } from "../../../workers/apply/delivery.ts";
 import type { ApplyStore } from "../../../workers/apply/ports.ts";
 import type { SoldOutFlag } from "../../../coordinator/protocol/sale.ts";
 import type { Mutation } from "./mutation.ts";
-import { BROKER, PAUSES, RESTARTS, STOCK_MOVES } from "./profiles.ts";
+import { BROKER, NEW_PRIMARY, PAUSES, RESTARTS, STOCK_MOVES } from "./profiles.ts";
 
 /** Shows the plan another row than the one that is locked. */
 const seesRow =
@@ -85,6 +85,20 @@ export const WORKER_MUTATIONS: readonly Mutation[] = [
       },
     }),
     profile: BROKER,
+  },
+  {
+    name: "settle heard by the epoch's server",
+    rule: "the sweep tells a position again until a server of its epoch has heard it",
+    twins: () => ({
+      sweepShards: (shards) => ({
+        ...shards,
+        settle: async (position) => {
+          await shards.settle(position);
+          return { status: "ok" };
+        },
+      }),
+    }),
+    profile: NEW_PRIMARY,
   },
   {
     name: "flagged grants wait",

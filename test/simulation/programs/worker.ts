@@ -101,7 +101,7 @@ export const workerProgram = (world: World, name: string): Program => ({
     const store = sweepStoreOf(postgres, statements);
     const sweep = new Sweep({
       store: twins.sweepStore?.(store) ?? store,
-      shards: sweepShardsOf(world, redis),
+      shards: twins.sweepShards?.(sweepShardsOf(world, redis)) ?? sweepShardsOf(world, redis),
       clock: life.clock,
       fault: (error) => world.fault(`${name} sweep`, error),
     });
