@@ -43,7 +43,13 @@ export const collect = async (ports: Pick<SoldOutPorts, "stock">, sale: SaleShar
 
 /**
  * Decides whether a sale is sold out, which is a fact about the whole sale (DESIGN 7.4): all shards, then Postgres, then all
- * shards again; between two equal looks no unit can have been anywhere else. `returnsSeq` read in between withdraws the flag
+ * shards again.
+ *
+ * Why two equal looks prove it although units move: take the moment of Postgres's answer, and a unit that is not reserved
+ * then. It is free on a shard: but there nothing was left at the first look, and a shard gets units only by a stock move,
+ * which the second look would show. Or it was withdrawn and that entry is not applied: then the withdrawal came before the
+ * donor's first look (the moves are equal), which would have seen the move not applied. Or it is a grant that is not done,
+ * whether its receiver has taken it in or not: then Postgres counts it. Nothing else exists (DESIGN 7.3). `returnsSeq` read in between withdraws the flag
  * if a unit is freed before it is set. Postgres's epochs, read in the same moment, have to be those of the looks: a
  * primary that was replaced may be open for some seconds more, and does not know of the units that its successor has.
  */
