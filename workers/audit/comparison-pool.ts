@@ -39,23 +39,24 @@ export const compareHere: ComparisonPlace = {
   close: async () => undefined,
 };
 
-/** Sends chunk after chunk, at most CHUNKS_ON_THE_WAY not yet taken in; a closed port lets everything through. */
-const sender = (port: MessagePort): ((chunk: Chunk) => Promise<void>) => {
+/**
+ * Sends chunks, at most CHUNKS_ON_THE_WAY not yet taken in, for as many callers as there are shards; a closed port lets
+ * everything through.
+ */
+export const sender = (port: MessagePort): ((chunk: Chunk) => Promise<void>) => {
   let onTheWay = 0;
-  let resume: (() => void) | undefined;
+  const waiting: (() => void)[] = [];
   port.on("message", () => {
     onTheWay -= 1;
-    resume?.();
+    waiting.shift()?.();
   });
   port.on("close", () => {
     onTheWay = Number.NEGATIVE_INFINITY;
-    resume?.();
+    for (const resume of waiting.splice(0)) resume();
   });
   return async (chunk) => {
-    if (onTheWay >= CHUNKS_ON_THE_WAY)
-      await new Promise<void>((resolve) => {
-        resume = resolve;
-      });
+    // again, because another caller may have taken the place
+    while (onTheWay >= CHUNKS_ON_THE_WAY) await new Promise<void>((resolve) => void waiting.push(resolve));
     onTheWay += 1;
     port.postMessage(chunk, chunk.kind === "finish" ? [] : [chunk.lines.buffer as ArrayBuffer]);
   };
