@@ -46,6 +46,7 @@ export const compareHere: ComparisonPlace = {
 export const sender = (port: MessagePort): ((chunk: Chunk) => Promise<void>) => {
   let onTheWay = 0;
   const waiting: (() => void)[] = [];
+  const isFull = (): boolean => onTheWay >= CHUNKS_ON_THE_WAY;
   port.on("message", () => {
     onTheWay -= 1;
     waiting.shift()?.();
@@ -56,7 +57,7 @@ export const sender = (port: MessagePort): ((chunk: Chunk) => Promise<void>) => 
   });
   return async (chunk) => {
     // again, because another caller may have taken the place
-    while (onTheWay >= CHUNKS_ON_THE_WAY) await new Promise<void>((resolve) => void waiting.push(resolve));
+    while (isFull()) await new Promise<void>((resolve) => void waiting.push(resolve));
     onTheWay += 1;
     port.postMessage(chunk, chunk.kind === "finish" ? [] : [chunk.lines.buffer as ArrayBuffer]);
   };
