@@ -57,6 +57,7 @@ const QUEUE_MOST = 20_000;
 /** Few large requests cost less than many small ones; a hung one, bounded by its time-outs, does not stop the others. */
 const ON_WIRE_MOST = 2;
 const BODY_BYTES_MOST = 8 << 20;
+const QUERY_TIMEOUT_MS = 3_000;
 const PREFIX = "/api/dtmsvr";
 
 /** A coordinator at an address: ours, or dtm's own server. Every call is bounded in time, tries and sockets. */
@@ -121,6 +122,13 @@ export class Coordinator {
     const { body } = await this.#settled("GET", `/query?${queryOf({ gid })}`);
     const transaction = body["transaction"] as { status?: "prepared" | "submitted" | "succeed" | "failed" } | null;
     return transaction?.status;
+  }
+
+  /** Asks a query URL what became of a local step: its status. @throws if it does not answer within 3 s */
+  async ask(url: string): Promise<number> {
+    const answer = await request(url, { method: "GET", signal: AbortSignal.timeout(QUERY_TIMEOUT_MS) });
+    await answer.body.dump();
+    return answer.statusCode;
   }
 
   async subscribe(topic: string, url: string, remark = ""): Promise<Answer> {

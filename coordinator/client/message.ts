@@ -1,4 +1,3 @@
-import { request } from "undici";
 import { Barrier, Step } from "./barrier.ts";
 import { CallRefused, chosenCoordinator, messageOf, OutcomeUnknown, type Answer, type Coordinator } from "./coordinator.ts";
 
@@ -27,7 +26,9 @@ export interface MessageOptions {
 }
 
 const DUPLICATE: Sent = { status: "submitted", duplicate: true };
-const QUERY_TIMEOUT_MS = 3_000;
+
+/** What a message needs of its coordinator. */
+export type MessageCalls = Pick<Coordinator, "call" | "state" | "ask">;
 
 /**
  * A two-phase message: prepared, then the caller's local step, then submitted, which delivers its branches, or aborted.
@@ -35,7 +36,7 @@ const QUERY_TIMEOUT_MS = 3_000;
  */
 export class Message {
   readonly gid: string;
-  readonly #coordinator: Coordinator;
+  readonly #coordinator: MessageCalls;
   readonly #steps: { readonly action: string }[] = [];
   readonly #payloads: string[] = [];
   #options: MessageOptions = {};
@@ -43,7 +44,7 @@ export class Message {
   /** the coordinator has said so, of what this object holds now */
   #isPrepared = false;
 
-  constructor(gid: string, coordinator: Coordinator = chosenCoordinator()) {
+  constructor(gid: string, coordinator: MessageCalls = chosenCoordinator()) {
     this.gid = gid;
     this.#coordinator = coordinator;
   }
@@ -144,10 +145,9 @@ export class Message {
     for (const [name, value] of Object.entries({ gid: this.gid, trans_type: "msg", branch_id: "00", op: "msg" }))
       url.searchParams.set(name, value);
     try {
-      const answer = await request(url, { method: "GET", signal: AbortSignal.timeout(QUERY_TIMEOUT_MS) });
-      await answer.body.dump();
-      if (answer.statusCode >= 200 && answer.statusCode < 300) return Step.done;
-      if (answer.statusCode === 409) return Step.failure;
+      const status = await this.#coordinator.ask(url.href);
+      if (status >= 200 && status < 300) return Step.done;
+      if (status === 409) return Step.failure;
     } catch {
       // no answer either: it stays unknown
     }
