@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 --[[
-  Notes that gids are placed on this shard by a list of `count` shards, and tells by which other lists messages that are still here may
+  Notes that somebody places gids by a list of `count` shards, here or elsewhere, and tells by which other lists messages that are still here may
   have been placed: a list whose last note is older than the oldest message, by a margin, has none left and is forgotten.
 
   KEYS[1] {sN}:messages:placements

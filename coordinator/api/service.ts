@@ -63,7 +63,7 @@ export const messageService = (parts: {
   const { config, redis, leases, registry, log, points } = parts;
   const store = points("messages", new RedisMessageStore(redis, systemClock));
   const count = config.DOORBUSTER_MESSAGE_SHARDS || redis.length;
-  const placement = new Placement(store, { shards: redis.length, count: Math.min(count, redis.length) });
+  const placement = new Placement(store, { shards: redis.length, count: Math.min(count, redis.length), clock: systemClock });
   const policy: MessagePolicy = {
     queryAfterMs: config.DOORBUSTER_MESSAGE_QUERY_AFTER_MS,
     retryMs: config.DOORBUSTER_MESSAGE_RETRY_MS,
@@ -132,7 +132,7 @@ export const messageService = (parts: {
         fault: (error) => log.error({ err: error }, "a call of the message API failed"),
       }),
     run: async (stop) => {
-      await Promise.all([placement.run(systemClock, stop), runner.run(placement.shards, stop)]);
+      await Promise.all([placement.run(stop), runner.run(placement.shards, stop)]);
       await caller.close();
     },
   };

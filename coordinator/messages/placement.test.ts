@@ -1,27 +1,30 @@
 import { describe, expect, it } from "vitest";
 import { shardOf } from "../protocol/shard-map.ts";
+import type { Clock } from "../protocol/ports.ts";
 import { Placement, type PlacementStore } from "./placement.ts";
 
 /** Notes of shards, on one clock, as message-placement.lua keeps them; the margin after which one is forgotten left out. */
-const notes = (): { store: PlacementStore; now: { ms: number } } => {
+const notes = (): { store: PlacementStore; now: { ms: number }; clock: Clock; away: Set<number> } => {
   const now = { ms: 1_000_000 };
+  const away = new Set<number>();
   const noted = new Map<number, Map<number, number>>();
   const store: PlacementStore = {
     notePlacement: async (shard, count) => {
+      if (away.has(shard)) throw new Error("away");
       const there = noted.get(shard) ?? new Map<number, number>();
       noted.set(shard, there);
-      if (count > 0) there.set(count, now.ms);
+      there.set(count, now.ms);
       return { nowMs: now.ms, notedAtMs: new Map(there) };
     },
   };
-  return { store, now };
+  return { store, now, away, clock: { monotonicMs: () => now.ms, sleep: async () => undefined } };
 };
 const GIDS = Array.from({ length: 200 }, (_, i) => `gid-${i}`);
 
 describe("a place", () => {
   it("is by the smallest number in use; homes by the others are given up first", async () => {
-    const { store } = notes();
-    const [two, four] = [new Placement(store, { shards: 4, count: 2 }), new Placement(store, { shards: 4, count: 4 })];
+    const { store, clock } = notes();
+    const [two, four] = [new Placement(store, { shards: 4, count: 2, clock }), new Placement(store, { shards: 4, count: 4, clock })];
     for (const placement of [two, four, two]) await placement.refresh();
     for (const gid of GIDS) {
       const place = { shard: shardOf(gid, 2), count: 2, yields: shardOf(gid, 4) === shardOf(gid, 2) ? [] : [shardOf(gid, 4)] };
@@ -32,10 +35,10 @@ describe("a place", () => {
   });
 
   it("is by the own number again when nobody has noted another for the margin", async () => {
-    const { store, now } = notes();
-    const [two, four] = [new Placement(store, { shards: 4, count: 2 }), new Placement(store, { shards: 4, count: 4 })];
+    const { store, now, clock } = notes();
+    const [two, four] = [new Placement(store, { shards: 4, count: 2, clock }), new Placement(store, { shards: 4, count: 4, clock })];
     for (const placement of [two, four]) await placement.refresh();
-    now.ms += 59_000;
+    now.ms += 119_000;
     await four.refresh();
     expect(four.place("a").count).toBe(2);
     now.ms += 2_000;
@@ -48,8 +51,11 @@ describe("a place", () => {
       [2, 4],
       [4, 2],
     ] as const) {
-      const { store } = notes();
-      const [first, second] = [new Placement(store, { shards: 4, count: earlier }), new Placement(store, { shards: 4, count: later })];
+      const { store, clock } = notes();
+      const [first, second] = [
+        new Placement(store, { shards: 4, count: earlier, clock }),
+        new Placement(store, { shards: 4, count: later, clock }),
+      ];
       await first.refresh();
       await second.refresh();
       expect(first.place("a").count).toBe(earlier);
@@ -57,9 +63,28 @@ describe("a place", () => {
     }
   });
 
+  it("on fewer shards than there are is none while one beyond them cannot be told", async () => {
+    const { store, now, clock, away } = notes();
+    const [two, three] = [new Placement(store, { shards: 3, count: 2, clock }), new Placement(store, { shards: 3, count: 3, clock })];
+    away.add(2);
+    await two.refresh();
+    expect(two.place("a").untilMs).toBe(0);
+    away.clear();
+    await two.refresh();
+    expect(two.place("a").untilMs).toBe(now.ms + 15_000);
+    // who uses all of them needs only the shard where it creates
+    const gid = GIDS.find((one) => shardOf(one, 3) === 0) ?? "";
+    away.add(2);
+    await three.refresh();
+    expect(three.place(gid, 3).untilMs).toBe(now.ms + 15_000);
+    now.ms += 15_000;
+    await two.refresh();
+    expect(two.place("a").untilMs).toBe(0);
+  });
+
   it("holds until the notes were read too long ago, by the shard's clock; before they were read, never", async () => {
-    const { store, now } = notes();
-    const placement = new Placement(store, { shards: 2, count: 2 });
+    const { store, now, clock } = notes();
+    const placement = new Placement(store, { shards: 2, count: 2, clock });
     expect(placement.place("a").untilMs).toBe(0);
     await placement.refresh();
     expect(placement.place("a").untilMs).toBe(now.ms + 15_000);

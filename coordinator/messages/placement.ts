@@ -2,19 +2,21 @@ import type { PlacementNotes } from "../../lua/message-sweep.ts";
 import type { Clock } from "../protocol/ports.ts";
 import { shardOf } from "../protocol/shard-map.ts";
 
-/** How often a placing process says so, and how much older than the oldest message the last note of a list must be to forget it. */
+/** How often a placing process says so. */
 const NOTE_EVERY_MS = 5_000;
 /** A list noted so recently is in use. */
-const MARGIN_MS = 60_000;
-/** What a process knows of a shard's notes is good for so long: the script that creates refuses after it. Well below the margin. */
+const IN_USE_MS = 120_000;
+/** A list is forgotten when its last note is older than the oldest message by more than anybody may still place by it. */
+const FORGET_MS = 300_000;
+/** What a process knows of a shard's notes is good for so long: the script that creates refuses after it. */
 const KNOWN_FOR_MS = 15_000;
 /** A place that was given up stays so: longer than anybody may go on without knowing why. */
-export const YIELD_MS = 120_000;
+export const YIELD_MS = 40_000;
 /** A shard that never answered makes every new message be looked for everywhere: asked again soon. */
 const ASK_AGAIN_MS = 100;
 
 export interface PlacementStore {
-  /** notes that gids are placed on `shard` by `count` shards (0: none are) */
+  /** notes on `shard` that gids are placed by `count` shards, on it or on others */
   notePlacement(shard: number, count: number, marginMs: number): Promise<PlacementNotes>;
 }
 
@@ -35,25 +37,30 @@ export interface Place {
  * not at home is looked for everywhere before it is taken as new.
  *
  * While coordinators of different numbers run side by side, a new gid goes where the smallest of them says, and whoever
- * creates it there gives up its places by the others first, each in one script. Of two coordinators at least one knows
- * the other's number: each notes its own on every shard, and reads, before it places anything and every few seconds; the
- * one that noted later has read the other's note, or that note was older than the margin, and then everything placed
- * by it was stored before and is found by looking. So one gid never gets two records. (All must reach all shards:
- * lengthen REDIS_SHARDS first, then raise the number that takes new messages.)
+ * creates it there gives up its places by the others first, each in one script. Why one gid never gets two records: each
+ * notes its number on every shard. Who places by the longer list has noted it a moment ago on the shard where it creates;
+ * who places by the shorter one has noted that on this same shard (it may create nothing while it cannot reach a shard
+ * beyond its list). So the later of the two notes has read the other: either the one defers, or the other gives up that
+ * place before it creates. (All must reach all shards: lengthen REDIS_SHARDS first, then raise the number that takes new
+ * messages.)
  */
 export class Placement {
   readonly shards: readonly number[];
   readonly #count: number;
   readonly #store: PlacementStore;
+  readonly #clock: Clock;
+  /** by shard, when its last answer was asked for */
+  readonly #askedAtMs = new Map<number, number>();
   readonly #noted = new Map<number, PlacementNotes>();
   /** numbers by which somebody places new messages now, ours among them */
   #inUse: ReadonlySet<number>;
 
   /** @param options.shards all that exist; `count` of them, from 0, take new messages */
-  constructor(store: PlacementStore, options: { readonly shards: number; readonly count: number }) {
+  constructor(store: PlacementStore, options: { readonly shards: number; readonly count: number; readonly clock: Clock }) {
     this.shards = Array.from({ length: options.shards }, (_, shard) => shard);
     this.#count = options.count;
     this.#store = store;
+    this.#clock = options.clock;
     this.#inUse = new Set([options.count]);
   }
 
@@ -72,7 +79,8 @@ export class Placement {
     homes.delete(shard);
     const known = this.#noted.get(shard);
     // nothing known: too late by any clock
-    return { shard, count, untilMs: known === undefined ? 0 : known.nowMs + KNOWN_FOR_MS, yields: [...homes] };
+    const untilMs = known === undefined || !this.#reachesBeyond() ? 0 : known.nowMs + KNOWN_FOR_MS;
+    return { shard, count, untilMs, yields: [...homes] };
   }
 
   /** True also while a shard has never answered: it may hold anything. */
@@ -83,27 +91,40 @@ export class Placement {
     });
   }
 
+  /** Who takes new messages on fewer shards than there are must have told the others of it. */
+  #reachesBeyond(): boolean {
+    const now = this.#clock.monotonicMs();
+    return this.shards.slice(this.#count).every((shard) => (this.#askedAtMs.get(shard) ?? -Infinity) > now - KNOWN_FOR_MS);
+  }
+
   /** Asks every shard once. One that does not answer keeps what it said before. */
   async refresh(): Promise<void> {
     await Promise.all(
       this.shards.map(async (shard) => {
+        const askedAtMs = this.#clock.monotonicMs();
         try {
-          this.#noted.set(shard, await this.#store.notePlacement(shard, shard < this.#count ? this.#count : 0, MARGIN_MS));
+          this.#noted.set(shard, await this.#store.notePlacement(shard, this.#count, FORGET_MS));
+          this.#askedAtMs.set(shard, askedAtMs);
+          // at once: who counts as told must count as heard
+          this.#inUse = this.#used();
         } catch {
           // the next round asks again
         }
       }),
     );
-    const counts = new Set([this.#count]);
-    for (const { nowMs, notedAtMs } of this.#noted.values())
-      for (const [count, atMs] of notedAtMs) if (nowMs - atMs < MARGIN_MS && count <= this.shards.length) counts.add(count);
-    this.#inUse = counts;
   }
 
-  async run(clock: Clock, stop: AbortSignal): Promise<void> {
+  #used(): ReadonlySet<number> {
+    const counts = new Set([this.#count]);
+    for (const { nowMs, notedAtMs } of this.#noted.values())
+      for (const [count, atMs] of notedAtMs) if (nowMs - atMs < IN_USE_MS && count <= this.shards.length) counts.add(count);
+    return counts;
+  }
+
+  async run(stop: AbortSignal): Promise<void> {
     while (!stop.aborted) {
       await this.refresh();
-      await clock.sleep(this.#noted.size < this.shards.length ? ASK_AGAIN_MS : NOTE_EVERY_MS, stop);
+      await this.#clock.sleep(this.#noted.size < this.shards.length ? ASK_AGAIN_MS : NOTE_EVERY_MS, stop);
     }
   }
 }

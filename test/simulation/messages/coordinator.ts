@@ -111,7 +111,7 @@ export class CoordinatorProgram implements Program, Target {
     const count = world.countOf();
     world.say(() => `${this.name} places by ${count}`);
     const store = storeOf(world, life);
-    const placement = new Placement(store, { shards: world.shards.length, count });
+    const placement = new Placement(store, { shards: world.shards.length, count, clock });
     const leases = world.shards.map((shard) => {
       const wire = new Wire(life, world, () => shard, COMMAND_MS);
       const acquireLease = async (token: string, leaseMs: number): Promise<{ status: "ok" | "stale" }> => ({
@@ -160,7 +160,7 @@ export class CoordinatorProgram implements Program, Target {
       kick: (shard, gid, applied) => runner.kick(shard, gid, applied),
     });
     for (const lease of leases) void keep(lease);
-    void placement.run(clock, life.stop);
+    void placement.run(life.stop);
     void runner.run(placement.shards, life.stop);
   }
 

@@ -210,8 +210,13 @@ export class MessageWorld implements Network {
       this.count("month");
       // what is prepared or submitted lies there for a month; nobody buys meanwhile
       this.#acts = 0;
-      for (const process of this.#processes) process.crash(MONTH_MS);
-      kernel.after(MONTH_MS, () => this.#heal());
+      const end = (): void => {
+        for (const process of this.#processes) process.crash(MONTH_MS);
+      };
+      end();
+      // those that were down just then have come back meanwhile
+      kernel.after(4_000, end);
+      kernel.after(MONTH_MS + 5_000, () => this.#heal());
       return undefined;
     });
   }
