@@ -137,7 +137,7 @@ describe("doorbuster shards", { timeout: 120_000 }, () => {
     for (const { holder } of all) expect(holder).toMatch(new RegExp(`/${coordinator}$`));
     const { code, stdout } = await operate("shards");
     expect(code).toBe(0);
-    expect(stdout.match(/open/g)).toHaveLength(4);
+    expect(stdout.match(/│ open +│/g)).toHaveLength(4);
     expect(stdout).toContain(`/${coordinator}`);
   });
 
