@@ -1,4 +1,4 @@
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Command } from "commander";
@@ -7,9 +7,10 @@ import { wholeNumber } from "../deploy/cli/option.ts";
 import { stopSignal } from "../deploy/cli/stop-signal.ts";
 import type { Environment } from "../deploy/local/index.ts";
 import { judge, readBaseline, verdictText, writeBaseline } from "./check.ts";
+import { markdownOf, summaryOf, writeMeasured } from "./markdown.ts";
 import { isAsked, planOf } from "./plan.ts";
 import { writeReport } from "./report/page.ts";
-import type { Results } from "./results.ts";
+import { resultsSchema, type Results } from "./results.ts";
 import { runBench } from "./run.ts";
 import { openScreen } from "./screen.ts";
 import { resultsText } from "./table.ts";
@@ -22,10 +23,14 @@ interface BenchOptions {
   readonly report?: string;
   readonly check?: true;
   readonly baseline?: true;
+  readonly readme?: true;
+  readonly from?: string;
 }
 
 /** Beside the sources: it is committed. */
 const BASELINE = fileURLToPath(new URL("../../bench/baseline.json", import.meta.url));
+const README = fileURLToPath(new URL("../../bench/README.md", import.meta.url));
+const FRONT_PAGE = fileURLToPath(new URL("../../README.md", import.meta.url));
 /** Conventional exit code after SIGINT. */
 const EXIT_STOPPED = 130;
 
@@ -34,7 +39,7 @@ const environment: Environment = process.env;
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
-const keep = async (results: Results, { json, report, check, baseline }: BenchOptions): Promise<void> => {
+const keep = async (results: Results, { json, report, check, baseline, readme }: BenchOptions): Promise<void> => {
   if (json !== undefined) {
     await mkdir(dirname(json), { recursive: true });
     await writeFile(json, `${JSON.stringify(results, undefined, 2)}\n`);
@@ -46,9 +51,24 @@ const keep = async (results: Results, { json, report, check, baseline }: BenchOp
     if (verdicts.some(({ kind }) => kind === "worse")) process.exitCode = 1;
   }
   if (baseline === true) await writeBaseline(BASELINE, results);
+  if (readme === true) {
+    await writeMeasured(README, markdownOf(results));
+    await writeMeasured(FRONT_PAGE, summaryOf(results));
+  }
+};
+
+/** Shows and keeps again what was measured before. */
+const showAgain = async (file: string, options: BenchOptions): Promise<void> => {
+  const results = resultsSchema.parse(JSON.parse(await readFile(file, "utf8")));
+  process.stdout.write(resultsText(results, paletteOf(process.stdout, environment)));
+  await keep(results, options);
 };
 
 const bench = async (options: BenchOptions): Promise<void> => {
+  if (options.from !== undefined) {
+    await showAgain(options.from, options);
+    return;
+  }
   const asked = options.scenario.flatMap((names) => names.split(","));
   const scenarios = planOf(asked);
   const stop = stopSignal();
@@ -77,6 +97,8 @@ const program = new Command("bench")
   .option("--json <file>", "write everything that was measured")
   .option("--report <folder>", "write a page with plots and the data behind it")
   .option("--check", "compare the ratios with bench/baseline.json; exit 1 if one is worse than its stated spread allows")
+  .option("--readme", "write the table into bench/README.md and the targets into README.md (then: npm run format)")
+  .option("--from <file>", "measure nothing: take what --json wrote")
   .option("--baseline", "write bench/baseline.json from this run")
   .action(bench);
 

@@ -1,0 +1,48 @@
+import { readFile } from "node:fs/promises";
+import { describe, expect, it } from "vitest";
+import { markdownOf, summaryOf, withMeasured } from "./markdown.ts";
+import { entryOf, type Results } from "./results.ts";
+
+const results: Results = {
+  machine: { cpu: "a CPU", cores: 2, memoryBytes: 8e9, system: "Linux", loadAtStart: 3 },
+  versions: { node: "v20.20.2", redis: "Redis server v=7.0.15 sha=0" },
+  command: "npm run bench -- --seconds 5",
+  at: "2026-01-02T00:00:00.000Z",
+  seconds: 5,
+  runs: 3,
+  generators: {},
+  scenarios: {
+    reads: entryOf({ what: "", unit: "reads", perSecond: 80_000, referencePerSecond: 100_000, ratio: 0.8, spread: 0.05, generator: "" }),
+  },
+  skipped: [],
+};
+
+const text = "before\n<!-- measured: npm run bench -- --readme writes this -->\nold\n<!-- /measured -->\nafter\n";
+
+describe("what was measured, in a README", () => {
+  it("takes the place of what stood there, and of nothing else", () => {
+    const written = withMeasured(text, markdownOf(results));
+    expect(written.startsWith("before\n")).toBe(true);
+    expect(written.endsWith("<!-- /measured -->\nafter\n")).toBe(true);
+    expect(written).not.toContain("old");
+    expect(withMeasured(written, markdownOf(results))).toBe(written);
+  });
+
+  it("says command, date, machine, versions, and that the machine was not quiet", () => {
+    const written = withMeasured(text, markdownOf(results));
+    expect(written).toContain("`npm run bench -- --seconds 5`, 2026-01-02, 2 cores (a CPU), node v20.20.2, redis 7.0.15");
+    expect(written).toContain("load average 3.0 when it began");
+    expect(markdownOf({ ...results, machine: { ...results.machine, loadAtStart: 0.1 } })).not.toContain("load average");
+  });
+
+  it("shows each entry with its ratio", () => {
+    expect(withMeasured(text, markdownOf(results))).toContain("| `reads` | 80,000 reads | 100,000 | 0.80 | 5 % |");
+  });
+
+  it("has a place in the README of the bench and on the front page", async () => {
+    for (const file of ["README.md", "../README.md"]) {
+      const readme = await readFile(new URL(file, import.meta.url), "utf8");
+      expect(withMeasured(readme, summaryOf(results))).toContain("npm run bench -- --seconds 5");
+    }
+  });
+});
