@@ -85,6 +85,7 @@ const bench = async (options: BenchOptions): Promise<void> => {
   } catch (error) {
     screen.end();
     if (!stop.aborted) throw error;
+    process.stderr.write(`${(stop.reason as Error).message}\n`);
     process.exitCode = EXIT_STOPPED;
   }
 };

@@ -50,10 +50,10 @@ export const runBench = async (options: RunOptions): Promise<Results> => {
     stop.addEventListener("abort", giveUp, { once: true });
     try {
       bench.goOn();
-      Object.assign(entries, await scenario.run(bench));
+      await scenario.run(bench, entries);
     } catch (error) {
       stop.throwIfAborted();
-      skip(`${wanted.join(", ")}: ${(error as Error).message}`);
+      skip(`${wanted.filter((entry) => entries[entry] === undefined).join(", ")}: ${(error as Error).message}`);
     } finally {
       stop.removeEventListener("abort", giveUp);
       await endChildren();

@@ -27,5 +27,6 @@ export interface Bench {
 export interface Scenario {
   /** every entry that it can give, in the order of the table */
   readonly entries: readonly string[];
-  run(bench: Bench): Promise<Readonly<Record<string, Entry>>>;
+  /** @param entries where each entry goes when it is measured: what a later one breaks does not lose it */
+  run(bench: Bench, entries: Record<string, Entry>): Promise<void>;
 }

@@ -95,10 +95,10 @@ const measure = async (bench: Bench, whole: Whole): Promise<Entry> => {
 
 export const crowd: Scenario = {
   entries: [ENTRY],
-  run: async (bench) => {
+  run: async (bench, entries) => {
     const whole = await startWhole(bench, { shards: 1 });
     try {
-      return { [ENTRY]: await measure(bench, whole) };
+      entries[ENTRY] = await measure(bench, whole);
     } finally {
       await whole.stop();
     }

@@ -98,8 +98,7 @@ const measure = async (bench: Bench, front: Front, mode: (typeof MODES)[number])
 
 export const decide: Scenario = {
   entries: MODES.map(({ entry }) => entry),
-  run: async (bench) => {
-    const entries: Record<string, Entry> = {};
+  run: async (bench, entries) => {
     for (const mode of MODES) {
       if (!bench.wants(mode.entry)) continue;
       const front = await startFront({ ...bench, say: (line) => bench.step(line), shards: 1, processes: 0, appendfsync: mode.appendfsync });
@@ -109,6 +108,5 @@ export const decide: Scenario = {
         await front.stop();
       }
     }
-    return entries;
   },
 };

@@ -70,10 +70,10 @@ const measure = async (bench: Bench, front: Front): Promise<Entry> => {
 
 export const live: Scenario = {
   entries: [ENTRY],
-  run: async (bench) => {
+  run: async (bench, entries) => {
     const front = await startFront({ ...bench, say: (line) => bench.step(line), shards: 1, processes: 0, appendfsync: "always" });
     try {
-      return { [ENTRY]: await measure(bench, front) };
+      entries[ENTRY] = await measure(bench, front);
     } finally {
       await front.stop();
     }

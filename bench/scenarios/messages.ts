@@ -81,8 +81,7 @@ const throughput = async (bench: Bench, house: House, shards: number): Promise<E
 };
 
 /** The three-step purchase over HTTP, ours and dtm's: the same handler, the same Redis settings. */
-const purchases = async (bench: Bench, house: House): Promise<Record<string, Entry>> => {
-  const entries: Record<string, Entry> = {};
+const purchases = async (bench: Bench, house: House, entries: Record<string, Entry>): Promise<void> => {
   bench.step("starting dtm");
   const dtm = await startDtmPeer(house.run);
   if (typeof dtm === "string") bench.skip(`${WON}: ${dtm}; ours is measured alone`);
@@ -127,7 +126,6 @@ const purchases = async (bench: Bench, house: House): Promise<Record<string, Ent
   } finally {
     store.disconnect();
   }
-  return entries;
 };
 
 /** Messages prepared by a process that is gone: how long after they are due until the last one is decided. */
@@ -174,8 +172,7 @@ const crashed = async (bench: Bench, house: House): Promise<Entry> => {
 
 export const messages: Scenario = {
   entries: [...SHARDS.map(byShards), WON, SOLD_OUT, CRASHED],
-  run: async (bench) => {
-    const entries: Record<string, Entry> = {};
+  run: async (bench, entries) => {
     const programs = await findOrInstall([Store.redis, Store.nats], { path: bench.environment["PATH"] }, (line) => bench.step(line));
     const run = await beginRun({ environment: bench.environment, say: () => undefined });
     try {
@@ -184,11 +181,10 @@ export const messages: Scenario = {
         bench.goOn();
         if (bench.wants(byShards(shards))) entries[byShards(shards)] = await throughput(bench, house, shards);
       }
-      if (bench.wants(WON) || bench.wants(SOLD_OUT)) Object.assign(entries, await purchases(bench, house));
+      if (bench.wants(WON) || bench.wants(SOLD_OUT)) await purchases(bench, house, entries);
       if (bench.wants(CRASHED)) entries[CRASHED] = await crashed(bench, house);
     } finally {
       await run.end();
     }
-    return entries;
   },
 };

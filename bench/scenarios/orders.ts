@@ -136,10 +136,10 @@ const measure = async (bench: Bench, whole: Whole): Promise<Entry> => {
 
 export const orders: Scenario = {
   entries: [ENTRY],
-  run: async (bench) => {
+  run: async (bench, entries) => {
     const whole = await startWhole(bench, { shards: 1 });
     try {
-      return { [ENTRY]: await measure(bench, whole) };
+      entries[ENTRY] = await measure(bench, whole);
     } finally {
       await whole.stop();
     }

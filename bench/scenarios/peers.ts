@@ -86,13 +86,19 @@ const sellOut = async (whole: Whole): Promise<void> => {
   if (statusOf(late) !== 409) throw new Error(`a late buyer heard ${late}`);
 };
 
-const compare = async (bench: Bench, whole: Whole, name: string, entry: string, peer: Peer): Promise<Record<string, Entry>> => {
+const compare = async (
+  bench: Bench,
+  whole: Whole,
+  name: string,
+  entry: string,
+  peer: Peer,
+  entries: Record<string, Entry>,
+): Promise<void> => {
   const shared = {
     reference: name,
     generator: generatorOf(bench, { connections: CONNECTIONS, pipelining: 1 }),
     durability: `ours: Redis appendfsync always, the order in Postgres within moments; peer: ${peer.durability}`,
   };
-  const entries: Record<string, Entry> = {};
   if (bench.wants(entry)) {
     await peerWins(bench, peer, WARM_UP_S, whole.folder);
     const outcome = await interleaved({
@@ -124,13 +130,11 @@ const compare = async (bench: Bench, whole: Whole, name: string, entry: string, 
     });
     entries[refusals(entry)] = entryOf({ ...shared, ...outcome, what: "a buyer asks a sale that is sold out", unit: "refusals" });
   }
-  return entries;
 };
 
 export const peers: Scenario = {
   entries: PEERS.flatMap(({ entry }) => [entry, refusals(entry)]),
-  run: async (bench) => {
-    const entries: Record<string, Entry> = {};
+  run: async (bench, entries) => {
     const whole = await startWhole(bench, { shards: 1 });
     try {
       await sellOut(whole);
@@ -143,7 +147,7 @@ export const peers: Scenario = {
         try {
           const peer = await start(run);
           if (typeof peer === "string") bench.skip(`${entry}: ${peer}`);
-          else Object.assign(entries, await compare(bench, whole, name, entry, peer));
+          else await compare(bench, whole, name, entry, peer, entries);
         } finally {
           await run.end();
         }
@@ -151,6 +155,5 @@ export const peers: Scenario = {
     } finally {
       await whole.stop();
     }
-    return entries;
   },
 };

@@ -137,7 +137,7 @@ const measure = async (bench: Bench, whole: Whole, restarts: { atMs: number }): 
 
 export const recover: Scenario = {
   entries: [ENTRY],
-  run: async (bench) => {
+  run: async (bench, entries) => {
     const restarts = { atMs: 0 };
     const whole = await startWhole(bench, {
       shards: 1,
@@ -147,7 +147,7 @@ export const recover: Scenario = {
       },
     });
     try {
-      return { [ENTRY]: await measure(bench, whole, restarts) };
+      entries[ENTRY] = await measure(bench, whole, restarts);
     } finally {
       await whole.stop();
     }

@@ -159,10 +159,8 @@ const measure = async (bench: Bench, processes: number, entries: Record<string, 
  */
 export const refuse: Scenario = {
   entries: [...KINDS.flatMap(({ entry }) => [entry, single(entry)]), AUTOCANNON_ENTRY],
-  run: async (bench) => {
-    const entries: Record<string, Entry> = {};
+  run: async (bench, entries) => {
     if (refuse.entries.some((entry) => entry !== AUTOCANNON_ENTRY && bench.wants(entry))) await measure(bench, 1, entries);
     if (bench.wants(AUTOCANNON_ENTRY)) await measure(bench, 0, entries);
-    return entries;
   },
 };

@@ -77,24 +77,26 @@ const implied = (entry: Entry, first: Entry | undefined): Entry => {
   };
 };
 
-const row = async (bench: Bench, values: readonly number[], name: (value: number) => string, run: (value: number) => Promise<Entry>) => {
-  const entries: Record<string, Entry> = {};
+const row = async (
+  bench: Bench,
+  entries: Record<string, Entry>,
+  values: readonly number[],
+  name: (value: number) => string,
+  run: (value: number) => Promise<Entry>,
+): Promise<void> => {
   let first: Entry | undefined;
   for (const value of values) {
     if (!bench.wants(name(value))) continue;
     const entry = await run(value);
-    first ??= value === values[0] ? entry : undefined;
+    if (value === values[0]) first = entry;
     entries[name(value)] = implied(entry, first);
   }
-  return entries;
 };
 
 export const scale: Scenario = {
   entries: [...SHARDS.map(byShards), ...PROCESSES.map(byProcesses)],
-  run: async (bench) => {
-    return {
-      ...(await row(bench, SHARDS, byShards, (shards) => measure(bench, shards, 0))),
-      ...(await row(bench, PROCESSES, byProcesses, (processes) => measure(bench, PROCESS_SHARDS, processes))),
-    };
+  run: async (bench, entries) => {
+    await row(bench, entries, SHARDS, byShards, (shards) => measure(bench, shards, 0));
+    await row(bench, entries, PROCESSES, byProcesses, (processes) => measure(bench, PROCESS_SHARDS, processes));
   },
 };

@@ -90,14 +90,14 @@ const measure = async (stage: Stage): Promise<Entry> => {
 
 export const shard: Scenario = {
   entries: [ENTRY],
-  run: async (bench) => {
+  run: async (bench, entries) => {
     const programs = await findOrInstall([Store.redis], { path: bench.environment["PATH"] }, (line) => bench.step(line));
     const servers = await beginRun({ environment: bench.environment, say: () => undefined });
     try {
       const redis = await startRedis(servers, { program: programs.redis, appendfsync: "always" });
       const client = await openRedis(redis.url, 0);
       try {
-        return { [ENTRY]: await measure({ bench, redis, client, watched: { redis: [redis.part.pid ?? 0] } }) };
+        entries[ENTRY] = await measure({ bench, redis, client, watched: { redis: [redis.part.pid ?? 0] } });
       } finally {
         client.disconnect();
       }
