@@ -1,5 +1,5 @@
 import { Counter, Gauge, Registry } from "prom-client";
-import { BrokenState } from "../lua/script.ts";
+import { BrokenState } from "../lua/broken.ts";
 import type { Log } from "./program/log.ts";
 import type { Clock } from "./protocol/ports.ts";
 import { AttemptPhase } from "./protocol/shard-facts.ts";
@@ -65,8 +65,8 @@ export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) =>
   });
   const broken = new Counter({
     name: "doorbuster_coordinator_broken_total",
-    help: "calls that a script refused because its shard's state is broken. Alert on any",
-    labelNames: ["where"] as const,
+    help: "times that something was found that may not be, by what (lua/broken.ts), and nothing was changed. Alert on any",
+    labelNames: ["invariant"] as const,
     registers: [registry],
   });
   const soldOut = new Counter({ name: "doorbuster_sold_out_total", help: "sales flagged sold out", registers: [registry] });
@@ -86,13 +86,14 @@ export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) =>
 
   const fault = (where: string, error: unknown): void => {
     faults.inc({ where });
-    if (error instanceof BrokenState) broken.inc({ where });
+    if (error instanceof BrokenState) broken.inc({ invariant: error.invariant });
     const text = error instanceof Error ? error.message : String(error);
     const before = logged.get(where);
     const nowMs = clock.monotonicMs();
     if (before?.text !== text || nowMs - before.atMs > REPEAT_LOG_MS) {
       logged.set(where, { text, atMs: nowMs });
-      log.warn({ where, err: error }, "failed, will be tried again");
+      if (error instanceof BrokenState) log.error({ alert: true, where, err: error }, "found what may not be, and refused to go on");
+      else log.warn({ where, err: error }, "failed, will be tried again");
     }
     fatal(error);
   };

@@ -208,9 +208,9 @@ describe("common parts", () => {
     expect(new Set(texts).size).toBe(1);
   });
 
-  it("the latch is in every script that appends, defines a sale, renews or tells a buyer's standing, and is used", () => {
+  it("the latch is in every script that appends, defines a sale, renews, settles or tells a buyer's standing, and is used", () => {
     const latched = names.filter((name) => part(name, "latch") !== undefined);
-    expect(latched).toEqual(["grant", "renew", "reserve", "sale", "shard-state", "standing", "stock", "withdraw"]);
+    expect(latched).toEqual(["grant", "renew", "reserve", "sale", "settle", "shard-state", "standing", "stock", "withdraw"]);
     for (const name of latched) expect(read(name).body.replace(part(name, "latch") as string, "")).toMatch(/\blatch\(KEYS\[/);
     for (const name of names) {
       const own = PARTS.reduce((text, tag) => text.replace(part(name, tag) ?? "", ""), read(name).body);

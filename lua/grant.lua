@@ -46,7 +46,7 @@ if not string.match(ARGV[4], '^[1-9]%d*$') or #ARGV[4] > 10 then return redis.er
 
 -- what HINCRBY below would refuse after the entry was appended, and what may not be
 if not string.match(sale[2] or '', '^%d+$') or not string.match(sale[3] or '', '^%d+$') then
-  return redis.error_reply('BROKEN grant: the hash of the sale')
+  return redis.error_reply('BROKEN stock: grant found it in the hash of the sale')
 end
 
 local time = redis.call('TIME')

@@ -1,5 +1,6 @@
 export * from "./barrier-adjust.ts";
 export * from "./batches.ts";
+export * from "./broken.ts";
 export * from "./close.ts";
 export * from "./codes.ts";
 export * from "./entry.ts";

@@ -1,4 +1,5 @@
 import type { Redis } from "ioredis";
+import { BrokenState, Invariant } from "./broken.ts";
 import { EntryKind, type Entry } from "./entry.ts";
 import { shardKeys } from "./keys.ts";
 import { formatPosition, parsePosition, type Position } from "./position.ts";
@@ -19,12 +20,12 @@ export interface OutboxEntry {
 }
 
 /** An entry that our scripts never write: somebody else changed the outbox. */
-export class CorruptEntry extends Error {
+export class CorruptEntry extends BrokenState {
   override readonly name = "CorruptEntry";
   readonly id: string;
 
   constructor(outbox: string, id: string, fields: readonly string[]) {
-    super(`${outbox} ${id}: not an entry: ${fields.join(" ").slice(0, 200)}`);
+    super(Invariant.entry, `${outbox} ${id}: not an entry: ${fields.join(" ").slice(0, 200)}`);
     this.id = id;
   }
 }

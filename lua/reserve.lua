@@ -64,7 +64,7 @@ if not state then return 'unknown' end
 local left, limit, opensAtMs, closesAtMs, moves =
   tonumber(sale[2]), tonumber(sale[3]), tonumber(sale[4]), tonumber(sale[5]), tonumber(sale[6])
 if not left or left < 0 or left % 1 ~= 0 or not limit or not opensAtMs or not closesAtMs or not moves then
-  return redis.error_reply('BROKEN reserve: the hash of the sale')
+  return redis.error_reply('BROKEN stock: reserve found it in the hash of the sale')
 end
 
 local packed, n = {}, 0
@@ -124,7 +124,7 @@ for i = 1, count do
   local reservation, field = held[i], fields[i]
   if reservation then
     local rejected, atEpoch, atSeq = string.match(reservation, '^(x?)(%d+)-(%d+)-')
-    if not atEpoch then return redis.error_reply('ERR reserve: not a reservation') end
+    if not atEpoch then return redis.error_reply('BROKEN reservation: reserve found another value in a field of a buyer') end
     upTo = upTo or settledUpTo(KEYS[3], epoch)
     decisions[i] = rejected == 'x' and 'x' or (isSettled(atEpoch, atSeq, epoch, upTo) and 'c' or 'r')
     answered = answered + 1

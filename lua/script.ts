@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import type { Redis } from "ioredis";
+import { brokenIn } from "./broken.ts";
 
 /** The part of a connection that the scripts use. */
 export type ScriptRedis = Pick<Redis, "evalsha" | "eval">;
@@ -12,17 +13,8 @@ export interface Script {
   run(redis: ScriptRedis, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
 }
 
-/**
- * A script found something that may not be (a stock below zero, say), changed nothing and refuses to go on: the shard's
- * Redis has to be looked at. Selling wrongly would be worse than not selling.
- */
-export class BrokenState extends Error {
-  override readonly name = "BrokenState";
-}
-
 const asBroken = (error: unknown): never => {
-  if (error instanceof Error && error.message.startsWith("BROKEN ")) throw new BrokenState(error.message, { cause: error });
-  throw error;
+  throw brokenIn(error) ?? error;
 };
 
 const isMissing = (error: unknown): boolean => error instanceof Error && error.message.startsWith("NOSCRIPT");

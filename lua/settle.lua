@@ -3,15 +3,35 @@
   Tells the shard up to where Postgres has applied its entries: raises the copy and drops those entries.
   Never lowers; another epoch's position changes nothing. allow-oom: it frees memory.
 
-  KEYS[1] {sN}:epoch
-  KEYS[2] {sN}:applied
-  KEYS[3] {sN}:outbox
+  KEYS[1] {sN}:open
+  KEYS[2] {sN}:epoch
+  KEYS[3] {sN}:applied
+  KEYS[4] {sN}:outbox
   ARGV[1] epoch the position is of
   ARGV[2] seq of the last applied entry
   RETURNS ok | stale (not higher than what is there) | foreign (another epoch)
   COST    O(entries dropped)
   SLOT    {sN}
 ]]
+-- <server> who this server is; the same text in every script that has it (snippets.test.ts)
+local function server()
+  local info = redis.call('INFO', 'replication')
+  local replid = string.match(info, '\nmaster_replid:(%x+)\r')
+  local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
+  local promoted = string.find(info, '\nmaster_replid2:0*[^0\r]') ~= nil
+  return replid, primary, promoted
+end
+-- </server>
+-- <latch> the epoch if this shard may change here and now, else nil (DESIGN 4.3); the same text in every script that has it
+local function latch(openKey, epochKey)
+  local held = redis.call('MGET', openKey, epochKey)
+  local open, epoch = held[1], held[2]
+  if not open or not epoch then return nil end
+  local replid, primary = server()
+  if not primary or open ~= epoch .. ' ' .. replid then return nil end
+  return epoch
+end
+-- </latch>
 -- <settled> whether an entry is in Postgres (DESIGN 4.8): positions are compared within one epoch only; the same text in every script that has it
 local function settledUpTo(appliedKey, epoch)
   local appliedEpoch, appliedSeq = string.match(redis.call('GET', appliedKey) or '', '^(%d+)-(%d+)$')
@@ -21,13 +41,27 @@ local function isSettled(entryEpoch, entrySeq, epoch, upTo)
   return tonumber(entryEpoch) < tonumber(epoch) or (entryEpoch == epoch and tonumber(entrySeq) <= upTo)
 end
 -- </settled>
-if #KEYS ~= 3 or #ARGV ~= 2 then return redis.error_reply('ERR settle: takes 3 keys and 2 arguments') end
+-- <last-id> last id ever given in a stream, 0-0 if there is none; the same text in every script that has it
+local function lastId(streamKey)
+  if redis.call('EXISTS', streamKey) == 0 then return '0-0' end
+  local facts = redis.call('XINFO', 'STREAM', streamKey)
+  for i = 1, #facts, 2 do
+    if facts[i] == 'last-generated-id' then return facts[i + 1] end
+  end
+end
+-- </last-id>
+if #KEYS ~= 4 or #ARGV ~= 2 then return redis.error_reply('ERR settle: takes 4 keys and 2 arguments') end
 local epoch, seq = ARGV[1], tonumber(ARGV[2])
 if not seq or not string.match(epoch, '^%d+$') then return redis.error_reply('ERR settle: epoch and seq must be numbers') end
 
-if redis.call('GET', KEYS[1]) ~= epoch then return 'foreign' end
-if seq <= settledUpTo(KEYS[2], epoch) then return 'stale' end
+if redis.call('GET', KEYS[2]) ~= epoch then return 'foreign' end
+if seq <= settledUpTo(KEYS[3], epoch) then return 'stale' end
+-- a server that came back with less is not open, and its next attempt compares it with Postgres
+local lastEpoch, lastSeq = string.match(lastId(KEYS[4]), '^(%d+)-(%d+)$')
+if (lastEpoch ~= epoch or tonumber(lastSeq) < seq) and latch(KEYS[1], KEYS[2]) then
+  return redis.error_reply('BROKEN settled: ' .. epoch .. '-' .. ARGV[2] .. ' is applied, and the open shard made no such entry')
+end
 
-redis.call('SET', KEYS[2], epoch .. '-' .. ARGV[2])
-redis.call('XTRIM', KEYS[3], 'MINID', '=', epoch .. '-' .. string.format('%.0f', seq + 1))
+redis.call('SET', KEYS[3], epoch .. '-' .. ARGV[2])
+redis.call('XTRIM', KEYS[4], 'MINID', '=', epoch .. '-' .. string.format('%.0f', seq + 1))
 return 'ok'

@@ -19,6 +19,6 @@ export interface SettleAnswer {
 export const settle = async (redis: ScriptRedis, { shard, epoch, applied }: Settle): Promise<SettleAnswer> => {
   const keys = shardKeys(shard);
   return {
-    status: (await settleScript.run(redis, [keys.epoch, keys.applied, keys.outbox], [epoch, applied])) as SettleAnswer["status"],
+    status: (await settleScript.run(redis, [keys.open, keys.epoch, keys.applied, keys.outbox], [epoch, applied])) as SettleAnswer["status"],
   };
 };

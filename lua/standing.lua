@@ -67,7 +67,7 @@ for i = 1, count do
     states[i] = '-'
   else
     local rejected, atEpoch, atSeq = string.match(reservation, '^(x?)(%d+)-(%d+)-')
-    if not atEpoch then return redis.error_reply('ERR standing: not a reservation') end
+    if not atEpoch then return redis.error_reply('BROKEN reservation: standing found another value in a field of a buyer') end
     states[i] = rejected == 'x' and 'x' or (isSettled(atEpoch, atSeq, epoch, upTo) and 'c' or 'r')
     answer[#answer + 1] = reservation
   end

@@ -1,6 +1,6 @@
 import type { Log } from "../coordinator/program/log.ts";
 import { formatOrderId } from "../coordinator/protocol/order-id.ts";
-import type { Applied } from "./apply/apply.ts";
+import { REASON_QUOTA, type Applied } from "./apply/apply.ts";
 import type { ApplyObserver } from "./apply/delivery.ts";
 import type { LogDelivery } from "./apply/ports.ts";
 import type { Faults } from "./faults.ts";
@@ -15,11 +15,18 @@ const count = (shard: string, applied: Applied): void => {
   if ((applied.kind === "unreadable" || applied.kind === "halted") && applied.first) deadLettersTotal.inc({ shard });
 };
 
+/** The walls that a transaction touched, as metrics call them. */
+export const wallsOf = ({ wallNow, grantTwice, overdrawn }: Applied & { readonly kind: "applied" | "repeated" }): readonly string[] => [
+  ...new Set(wallNow.map(({ reason }) => (reason === REASON_QUOTA ? "quota" : "order_twice"))),
+  ...(grantTwice ? ["grant_twice"] : []),
+  ...(overdrawn ? ["overdrawn"] : []),
+];
+
 const say = (log: Log, { shard, streamSeq }: LogDelivery, applied: Applied): void => {
   switch (applied.kind) {
     case "applied":
       if (!applied.wallNow.length && !applied.grantTwice && !applied.overdrawn) return;
-      wallsTotal.inc({ shard });
+      for (const wall of wallsOf(applied)) wallsTotal.inc({ shard, wall });
       rejectedTotal.inc({ shard }, applied.wallNow.length);
       log.error(
         {

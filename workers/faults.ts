@@ -1,6 +1,6 @@
 import type { Clock } from "../coordinator/protocol/ports.ts";
 import type { Log } from "../coordinator/program/log.ts";
-import { BrokenState } from "../lua/script.ts";
+import { BrokenState } from "../lua/broken.ts";
 import { brokenTotal, faultsTotal } from "./metrics.ts";
 
 /** A store that is away for a minute fails every loop many times a second: one line in 5 s says as much. */
@@ -13,7 +13,7 @@ export const faultLog = (log: Log, clock: Clock): Faults => {
   const places = new Map<string, { loggedMs: number; leftOut: number }>();
   return (where) => (error) => {
     faultsTotal.inc({ where });
-    if (error instanceof BrokenState) brokenTotal.inc({ where });
+    if (error instanceof BrokenState) brokenTotal.inc({ invariant: error.invariant });
     const nowMs = clock.monotonicMs();
     const place = places.get(where) ?? { loggedMs: -Infinity, leftOut: 0 };
     places.set(where, place);
@@ -21,7 +21,9 @@ export const faultLog = (log: Log, clock: Clock): Faults => {
       place.leftOut += 1;
       return;
     }
-    log.warn({ where, err: error, leftOut: place.leftOut }, "fault, will be repeated");
+    const { leftOut } = place;
+    if (error instanceof BrokenState) log.error({ alert: true, where, err: error, leftOut }, "found what may not be, and refused to go on");
+    else log.warn({ where, err: error, leftOut }, "fault, will be repeated");
     place.loggedMs = nowMs;
     place.leftOut = 0;
   };

@@ -13,8 +13,8 @@ export const ordersTotal = new Counter({
 });
 export const wallsTotal = new Counter({
   name: "doorbuster_worker_walls_total",
-  help: "messages that touched a wall: the shard's history was wrong and it is rebuilt. Alert on any.",
-  labelNames: ["shard"],
+  help: "messages that touched a wall, by which: the shard's history was wrong and it is rebuilt. Alert on any.",
+  labelNames: ["shard", "wall"],
 });
 export const rejectedTotal = new Counter({
   name: "doorbuster_worker_rejected_orders_total",
@@ -44,6 +44,6 @@ export const faultsTotal = new Counter({
 });
 export const brokenTotal = new Counter({
   name: "doorbuster_worker_broken_total",
-  help: "calls that a script refused because its shard's state is broken. Alert on any.",
-  labelNames: ["where"],
+  help: "times that something was found that may not be, by what (lua/broken.ts), and nothing was changed. Alert on any.",
+  labelNames: ["invariant"],
 });

@@ -6,21 +6,33 @@ export interface CrashAt {
   readonly point: string;
   /** at the so many-th pass of it, from 1 */
   readonly pass: number;
-  readonly signal: "SIGKILL" | "SIGSTOP";
+  readonly act: CrashAct;
 }
 
-const FORM = /^([a-z][A-Za-z.-]*\.[A-Za-z]+:(?:before|after))(?::([1-9]\d{0,5}))?(?::(pause))?$/;
+/** What happens at a point. */
+export const CrashAct = {
+  /** SIGKILL */
+  kill: "kill",
+  /** SIGSTOP, until somebody lets it go on */
+  pause: "pause",
+  /** the call fails, and the process goes on; after a call: its effect stands */
+  throw: "throw",
+} as const;
+export type CrashAct = (typeof CrashAct)[keyof typeof CrashAct];
 
-/** @returns undefined if the text is not `<port>.<call>:before|after[:<pass>][:pause]` */
+const SIGNALS = { kill: "SIGKILL", pause: "SIGSTOP" } as const;
+const FORM = /^([a-z][A-Za-z.-]*\.[A-Za-z]+:(?:before|after))(?::([1-9]\d{0,5}))?(?::(pause|throw))?$/;
+
+/** @returns undefined if the text is not `<port>.<call>:before|after[:<pass>][:pause|:throw]` */
 export const parseCrashAt = (text: string): CrashAt | undefined => {
   const match = FORM.exec(text);
   if (match === null) return undefined;
-  return { point: match[1] as string, pass: Number(match[2] ?? 1), signal: match[3] === undefined ? "SIGKILL" : "SIGSTOP" };
+  return { point: match[1] as string, pass: Number(match[2] ?? 1), act: (match[3] as CrashAct | undefined) ?? CrashAct.kill };
 };
 
 /**
  * Gives every call of a port a point before it and one after it (when it has succeeded), at which a test can let this
- * process die or stop: before, the effect has not happened; after, nobody knows of it yet. Without the variable the port
+ * process die or stop, or the call fail: before, the effect has not happened; after, nobody knows of it yet. Without the variable the port
  * itself comes back, so that nothing is paid for it.
  */
 export type CrashPoints = <T extends object>(port: string, calls: T) => T;
@@ -40,8 +52,9 @@ export const crashPoints = (at: CrashAt | undefined, log: Log): CrashPoints => {
   const pass = (point: string): void => {
     if (point !== at.point || ++passes !== at.pass) return;
     // The log is written synchronously: this line is what a test knows of it.
-    log.fatal({ point, pass: at.pass, signal: at.signal }, "crash point");
-    process.kill(process.pid, at.signal);
+    log.fatal({ point, pass: at.pass, act: at.act }, "crash point");
+    if (at.act === CrashAct.throw) throw new Error(`the call fails at ${point}`);
+    process.kill(process.pid, SIGNALS[at.act]);
   };
   const around = (name: string, call: (...args: unknown[]) => unknown): ((...args: unknown[]) => unknown) => {
     return (...args) => {

@@ -8,6 +8,7 @@ import type { ShardLog } from "../relay/ports.ts";
 import { Wakeup } from "../relay/wakeup.ts";
 import { AttemptResult, beginEpoch } from "./attempt.ts";
 import { Carriage, type CarriageObserver } from "./carriage.ts";
+import { findBroken, type Look } from "./invariants.ts";
 import { Lease } from "./lease.ts";
 import type { Rows, ShardStore } from "./ports.ts";
 
@@ -63,6 +64,7 @@ export class Keeper {
   #renewedAtMs = 0;
   #waitedOut = "";
   #alone = "";
+  #looked: Look | undefined;
 
   constructor(options: KeeperOptions) {
     this.shard = options.shard;
@@ -124,6 +126,7 @@ export class Keeper {
     stop.addEventListener("abort", end, { once: true });
     if (stop.aborted) end();
     observer.lease(true);
+    this.#looked = undefined;
     const beside = Promise.all([this.#lease.hold(tenure), this.#renewBeside(tenure.signal)]);
     await this.#live(tenure.signal);
     const gaveUp = !tenure.signal.aborted;
@@ -181,6 +184,7 @@ export class Keeper {
     const row = await rows.row();
     if (tenure.aborted) return "again";
     observer.lag(state.outboxLength);
+    this.#refuseBroken({ state, row });
     if (row.halted !== null && state.open === null) {
       this.#carriage.stop();
       this.#setOpen(false, row.epoch);
@@ -193,6 +197,16 @@ export class Keeper {
     if (tenure.aborted) return "again";
     await this.#carriage.tend(row, state.replicationId, health, tenure);
     return "steady";
+  }
+
+  /** @throws BrokenState: the permission is not prolonged any more, so that the shard closes within its lifetime */
+  #refuseBroken(look: Look): void {
+    const broken = findBroken(look, this.#looked);
+    this.#looked = look;
+    if (broken === undefined) return;
+    this.#carriage.stop();
+    this.#setOpen(false, look.row.epoch);
+    throw broken;
   }
 
   /** Prolongs the permission to sell, only for the epoch and the attempt that the row named a moment ago. */

@@ -1,5 +1,6 @@
 import { cp, rm } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { BrokenState, Invariant } from "../../lua/index.ts";
 import { systemClock } from "../program/system.ts";
 import { logSubject, LOG_STREAM } from "../protocol/subjects.ts";
 import { until } from "../../test/harness/index.ts";
@@ -351,5 +352,44 @@ describe("two coordinators", () => {
     }, `epoch ${epoch} to begin`);
     // the rival may have opened another server, whose permission has to run out first
     expect(await rig.isOpen()).toBe(false);
+  });
+});
+
+describe("what may not be while a shard is open", () => {
+  const brokenOf = ({ faults }: { readonly faults: readonly unknown[] }): readonly string[] =>
+    faults.flatMap((fault) => (fault instanceof BrokenState ? [fault.invariant] : []));
+  const untilClosed = (): Promise<void> => until(async () => !(await rig.isOpen()), "the shard to be closed", 30_000);
+
+  it("Postgres has less than it had: the shard sells no more, and asks for somebody to look", async () => {
+    const coordinator = await rig.coordinator();
+    await rig.untilOpen();
+    await rig.openSale("a", 10);
+    await rig.buy("a", ["u1"]);
+    await rig.buy("a", ["u2"]);
+    await rig.untilApplied(["u1", "u2"]);
+    // as a restored older copy
+    await rig.database.sql("UPDATE shards SET applied = applied - 1 WHERE shard = 0");
+    await untilClosed();
+    expect(brokenOf(coordinator)).toContain(Invariant.history);
+    await until(() => coordinator.attempts.filter((result) => result === "gap").length >= 2, "two attempts that find no way", 30_000);
+    expect(await rig.isOpen()).toBe(false);
+    // the right copy again
+    await rig.database.sql("UPDATE shards SET applied = applied + 1 WHERE shard = 0");
+    await rig.untilOpen(2);
+    expect(await rig.orders()).toHaveLength(2);
+  });
+
+  it("Postgres has an entry that the shard never made: it is closed, and rebuilt from Postgres", async () => {
+    const coordinator = await rig.coordinator();
+    await rig.untilOpen();
+    await rig.openSale("a", 10);
+    const won = await rig.buy("a", ["u1"]);
+    await rig.untilApplied(["u1"]);
+    await rig.database.sql("UPDATE shards SET applied = applied + 1 WHERE shard = 0");
+    await untilClosed();
+    expect(brokenOf(coordinator)).toContain(Invariant.settled);
+    await rig.untilOpen(2);
+    expect(await rowMode()).toBe("rebuild");
+    expect(await rig.buy("a", ["u1"])).toEqual(won);
   });
 });

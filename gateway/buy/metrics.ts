@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
-import { BrokenState } from "../../lua/script.ts";
+import { BrokenState } from "../../lua/broken.ts";
 import type { Counts } from "./checkout.ts";
 
 export interface DeskMetrics {
@@ -91,13 +91,14 @@ export const registerMetrics = (registry: Registry, sources: MetricSources): Des
   };
   const broken = new Counter({
     name: "doorbuster_gateway_broken_total",
-    help: "Calls that a script refused because its shard's state is broken. Alert on any",
+    help: "Times that something was found that may not be, by what (lua/broken.ts), and nothing was changed. Alert on any",
+    labelNames: ["invariant"] as const,
     registers,
   });
   const onFault = (error: unknown): boolean => {
-    const isBroken = error instanceof BrokenState;
-    if (isBroken) broken.inc();
-    return isBroken;
+    if (!(error instanceof BrokenState)) return false;
+    broken.inc({ invariant: error.invariant });
+    return true;
   };
   return { onFault, onPurchases: observer("purchases"), onStandings: observer("standings") };
 };

@@ -1,13 +1,29 @@
-import { Registry } from "prom-client";
+import { pino } from "pino";
+import { register as workerMetrics, Registry } from "prom-client";
 import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createMetrics } from "../../coordinator/metrics.ts";
+import { systemClock } from "../../coordinator/program/index.ts";
 import { registerMetrics } from "../../gateway/buy/metrics.ts";
-import { BrokenState, grant, reserve, saleKeys, stock, withdraw } from "../../lua/index.ts";
+import {
+  BrokenState,
+  defineSale,
+  grant,
+  Invariant,
+  reserve,
+  saleKeys,
+  settle,
+  shardKeys,
+  standing,
+  stock,
+  withdraw,
+} from "../../lua/index.ts";
+import { faultLog } from "../../workers/faults.ts";
 import { startRedis, type RedisServer } from "../harness/index.ts";
 import { openEmptyShard, redisClient, stockSale } from "../harness/open-shard.ts";
 import { DUMP } from "./key-space.ts";
 
-/** A sale's hash that somebody else wrote: a script refuses to go on from what may not be, and changes nothing. */
+/** Keys that somebody else wrote, and calls that nobody of ours makes: a script refuses to go on from what may not be, and changes nothing. */
 const saleId = "sale-1";
 let server: RedisServer;
 let redis: Redis;
@@ -24,35 +40,94 @@ afterAll(async () => {
 
 const CALLS = {
   reserve: () => reserve(redis, { shard, saleId, outboxLimit: 10, purchases: ["ann", "bob"] }),
+  standing: () => standing(redis, { shard, saleId, purchases: [{ uid: "ann", key: "" }] }),
   grant: () => grant(redis, { shard, epoch: 1, saleId, grantId: "more", units: 2 }),
   withdraw: () => withdraw(redis, { shard, epoch: 1, saleId, units: 1, receiver: 2, moves: 1 }),
   stock: () => stock(redis, { shard, saleId }),
+  reopen: () =>
+    defineSale(redis, { shard, epoch: 1, saleId, version: 3, state: "open", limit: 1, opensAtMs: 0, closesAtMs: Number.MAX_SAFE_INTEGER }),
+  // the opening grant is entry 1
+  settleAhead: () => settle(redis, { shard, epoch: 1, applied: 2 }),
 } as const;
 
-const FORGED = [
-  { field: "left", value: "-1", refused: ["reserve", "grant", "withdraw", "stock"] },
-  { field: "left", value: "1.5", refused: ["reserve", "grant", "withdraw", "stock"] },
-  { field: "left", value: "many", refused: ["reserve", "grant", "withdraw", "stock"] },
-  { field: "moves", value: "some", refused: ["reserve", "grant"] },
-] as const;
+type Forge = (keys: ReturnType<typeof saleKeys>) => Promise<unknown>;
+const hash =
+  (field: string, value: string): Forge =>
+  (keys) =>
+    redis.hset(keys.sale, field, value);
 
-describe.each(FORGED)("with $field = $value", ({ field, value, refused }) => {
+const FORGED: readonly {
+  readonly what: string;
+  readonly forge: Forge;
+  readonly invariant: Invariant;
+  readonly refused: (keyof typeof CALLS)[];
+}[] = [
+  { what: "a stock below none", forge: hash("left", "-1"), invariant: "stock", refused: ["reserve", "grant", "withdraw", "stock"] },
+  { what: "half a unit", forge: hash("left", "1.5"), invariant: "stock", refused: ["reserve", "grant", "withdraw", "stock"] },
+  {
+    what: "a stock that is no number",
+    forge: hash("left", "many"),
+    invariant: "stock",
+    refused: ["reserve", "grant", "withdraw", "stock"],
+  },
+  { what: "uncounted moves", forge: hash("moves", "some"), invariant: "stock", refused: ["reserve", "grant"] },
+  {
+    what: "a buyer's field that nobody wrote",
+    forge: ({ buyers }) => redis.hset(buyers, "ann", "yes"),
+    invariant: "reservation",
+    refused: ["reserve", "standing"],
+  },
+  { what: "a sale that was closed", forge: hash("state", "closed"), invariant: "sale_state", refused: ["reopen"] },
+  { what: "an open shard without the entry", forge: () => Promise.resolve(), invariant: "settled", refused: ["settleAhead"] },
+];
+
+describe.each(FORGED)("with $what", ({ forge, invariant, refused }) => {
   it.each(refused)("%s refuses and changes nothing", async (name) => {
     shard += 1;
     await stockSale(redis, await openEmptyShard(redis, shard), { saleId, units: 3 });
-    await redis.hset(saleKeys(shard, saleId).sale, field, value);
+    await forge(saleKeys(shard, saleId));
     const before = await redis.eval(DUMP, 0);
-    await expect(CALLS[name]()).rejects.toBeInstanceOf(BrokenState);
+    await expect(CALLS[name]()).rejects.toMatchObject({ name: "BrokenState", invariant });
     expect(await redis.eval(DUMP, 0)).toEqual(before);
   });
 });
 
-it("is counted by whoever meets it, and nothing else is", async () => {
-  const registry = new Registry();
-  const counts = (): never => {
-    throw new Error("not asked");
-  };
-  const { onFault } = registerMetrics(registry, { counts, queued: () => [], waiting: () => 0, dry: () => [] });
-  expect([onFault(new Error("timed out")), onFault(new BrokenState("BROKEN reserve"))]).toEqual([false, true]);
-  expect(await registry.getSingleMetricAsString("doorbuster_gateway_broken_total")).toMatch(/ 1$/);
+it("a shard that is not open may have less than Postgres: it is settled, and compared by the next attempt", async () => {
+  shard += 1;
+  await stockSale(redis, await openEmptyShard(redis, shard), { saleId, units: 3 });
+  await redis.del(shardKeys(shard).open);
+  expect(await CALLS.settleAhead()).toEqual({ status: "ok" });
+});
+
+describe("each is counted by what it is", () => {
+  const silent = pino({ level: "silent" });
+  const ALL = Object.values(Invariant);
+  const counted = (text: string, metric: string): number[] =>
+    ALL.map((invariant) => Number(new RegExp(`^${metric}\\{invariant="${invariant}"\\} (\\d+)$`, "m").exec(text)?.[1] ?? 0));
+  const faults = [new Error("timed out"), ...ALL.map((invariant) => new BrokenState(invariant, "forged"))];
+  const once = ALL.map(() => 1);
+
+  it("by a gateway", async () => {
+    const registry = new Registry();
+    const counts = (): never => {
+      throw new Error("not asked");
+    };
+    const { onFault } = registerMetrics(registry, { counts, queued: () => [], waiting: () => 0, dry: () => [] });
+    expect(faults.map(onFault)).toEqual([false, ...ALL.map(() => true)]);
+    const metric = "doorbuster_gateway_broken_total";
+    expect(counted(await registry.getSingleMetricAsString(metric), metric)).toEqual(once);
+  });
+
+  it("by a coordinator", async () => {
+    const metrics = createMetrics(silent, systemClock, () => undefined);
+    for (const fault of faults) metrics.fault("here", fault);
+    const metric = "doorbuster_coordinator_broken_total";
+    expect(counted(await metrics.registry.getSingleMetricAsString(metric), metric)).toEqual(once);
+  });
+
+  it("by a worker", async () => {
+    for (const fault of faults) faultLog(silent, systemClock)("here")(fault);
+    const metric = "doorbuster_worker_broken_total";
+    expect(counted(await workerMetrics.getSingleMetricAsString(metric), metric)).toEqual(once);
+  });
 });

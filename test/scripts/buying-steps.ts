@@ -103,7 +103,7 @@ export const withdrawStep = command(
 
 export const settleStep = command(
   "settle",
-  fc.record({ behind: fc.integer({ min: 0, max: 4 }), epoch: mostly(0, -1, 1) }),
+  fc.record({ behind: fc.integer({ min: -2, max: 4 }), epoch: mostly(0, -1, 1) }),
   (state, step, { behind, epoch }) => {
     const { data } = state.shard;
     const request = { epoch: epochNear(state, epoch), applied: Math.max(0, (data.last?.seq ?? 0) - behind) };

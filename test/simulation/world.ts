@@ -1,3 +1,4 @@
+import { BrokenState } from "../../lua/broken.ts";
 import type { Entry } from "../../lua/entry.ts";
 import type { ShardLog } from "../../coordinator/relay/ports.ts";
 import type { Rows, ShardStore } from "../../coordinator/shards/ports.ts";
@@ -112,6 +113,8 @@ export class World implements Network {
 
   /** A store failed, or a broken port did: the protocol has to live with the first, and only the second is worth a look. */
   fault(where: string, error: unknown): void {
+    // the engine's own checks, and slips of the code
+    if (error instanceof BrokenState) this.ledger.violate("BROKEN", `${where}: ${error.message}`);
     if (error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError)
       this.ledger.violate("BROKEN", `${where}: ${error.stack ?? error.message}`);
     this.say(() => `${where}: ${error instanceof Error ? error.message : String(error)}`);

@@ -1,5 +1,6 @@
 import { decodeMessage, type EntriesMessage, type MarkerMessage } from "../../coordinator/protocol/message.ts";
 import type { RestoreMode, ShardRow } from "../../coordinator/protocol/row.ts";
+import { BrokenState, Invariant } from "../../lua/broken.ts";
 import type { Entry } from "../../lua/entry.ts";
 import { planEntries, planMarker, type EntriesPlan, type PlannedStep } from "./plan.ts";
 import {
@@ -47,7 +48,7 @@ export type Applied =
   | { readonly kind: "halted"; readonly reason: string; readonly first: boolean };
 
 const REASON_TWICE = "the buyer has an order for this purchase already";
-const REASON_QUOTA = "no unit left in the shard's quota";
+export const REASON_QUOTA = "no unit left in the shard's quota";
 
 const rejectedOrder = (order: PlannedOrder, reason: string): RejectedOrder => ({ seq: order.seq, index: order.index, reason });
 
@@ -163,6 +164,7 @@ const applyEntries = async (
       rejected,
     };
   }
+  if (plan.applied <= row.applied) throw new BrokenState(Invariant.position, `shard ${row.shard}: ${plan.applied} after ${row.applied}`);
   const walls = await applySteps(transaction, epoch, plan.steps);
   const wall = row.wall || walls.grantTwice || walls.overdrawn || walls.rejected.length > 0;
   await transaction.advance(plan.applied, wall);

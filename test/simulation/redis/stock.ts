@@ -1,3 +1,4 @@
+import { BrokenState, Invariant } from "../../../lua/broken.ts";
 import { Status } from "../../../lua/codes.ts";
 import { EntryKind } from "../../../lua/entry.ts";
 import type { Grant, GrantAnswer } from "../../../lua/grant.ts";
@@ -7,7 +8,7 @@ import type { Stock } from "../../../lua/stock.ts";
 import type { Withdraw, WithdrawAnswer } from "../../../lua/withdraw.ts";
 import { NO_POSITION, type Shard } from "./data.ts";
 import { readOnly } from "./life.ts";
-import { isSettled, latch, nextId, settledUpTo, stockLatch } from "./latch.ts";
+import { isSettled, lastId, latch, nextId, settledUpTo, stockLatch } from "./latch.ts";
 
 type Of<T> = Omit<T, "shard">;
 
@@ -21,6 +22,7 @@ export const defineSale = (shard: Shard, request: Of<DefineSale>): DefineSaleAns
   const held = data.sales.get(saleId);
   if (held !== undefined && held.version >= version) return { status: Status.stale };
   if (held !== undefined && held.limit !== limit) throw new Error("ERR sale: the limit of a sale cannot change");
+  if (held?.state === "closed" && state !== "closed") throw new BrokenState(Invariant.saleState, `a closed sale would be ${state}`);
   journal.begin();
   if (held === undefined) {
     const stock = { left: 0, moves: 0, movedAt: NO_POSITION, buyers: new Map(), totals: new Map(), grants: new Set<string>() };
@@ -87,6 +89,9 @@ export const settle = (shard: Shard, { epoch, applied }: Of<Settle>): SettleAnsw
   if (!server.isPrimary) throw readOnly();
   if (rules.settleEpoch ? data.epoch !== epoch : data.epoch === 0) return { status: Status.foreign };
   if (applied <= settledUpTo(shard)) return { status: Status.stale };
+  const last = lastId(shard);
+  if ((last.epoch !== data.epoch || last.seq < applied) && latch(shard) !== 0)
+    throw new BrokenState(Invariant.settled, `${epoch}-${applied} is applied, and the open shard made no such entry`);
   journal.begin();
   journal.set(data, "applied", { epoch: data.epoch, seq: applied });
   const kept = data.outbox.filter((item) => item.epoch > data.epoch || (item.epoch === data.epoch && item.entry.seq > applied));

@@ -1,0 +1,39 @@
+import { BrokenState, Invariant } from "../../lua/broken.ts";
+import { parsePosition } from "../../lua/position.ts";
+import type { ShardState } from "../../lua/shard-state.ts";
+import type { ShardRow } from "../protocol/row.ts";
+
+/** One look at an open shard: what its Redis says, and then what Postgres says. */
+export interface Look {
+  readonly state: ShardState;
+  readonly row: ShardRow;
+}
+
+const seqOf = (text: string, epoch: number): number => {
+  const position = parsePosition(text);
+  return position?.epoch === epoch ? position.seq : 0;
+};
+
+const history = (row: ShardRow, had: string): BrokenState =>
+  new BrokenState(Invariant.history, `shard ${row.shard}: Postgres has ${row.epoch}-${row.applied}, and once had ${had}`);
+
+/**
+ * What may not be while a shard is open. A Redis that came back with less is not open (its replication id is another);
+ * what is found here has another cause: Postgres lost commits or was restored from an older copy, or somebody changed keys.
+ * @param before the look before this one, in the same tenure of the lease
+ */
+export const findBroken = ({ state, row }: Look, before: Look | undefined): BrokenState | undefined => {
+  if (!state.isOpen) return undefined;
+  // Told to Redis only after the commit, and read before the row: the row cannot be behind it.
+  if (state.epoch === row.epoch && row.applied < seqOf(state.applied, row.epoch)) return history(row, state.applied);
+  if (before === undefined) return undefined;
+  const was = before.row;
+  if (row.epoch < was.epoch || (row.epoch === was.epoch && row.applied < was.applied)) return history(row, `${was.epoch}-${was.applied}`);
+  // What was applied then was an entry of this outbox.
+  if (state.epoch === was.epoch && seqOf(state.last, was.epoch) < was.applied)
+    return new BrokenState(
+      Invariant.settled,
+      `shard ${row.shard}: Postgres has ${was.epoch}-${was.applied}, the outbox ends at ${state.last}`,
+    );
+  return undefined;
+};

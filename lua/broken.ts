@@ -1,0 +1,41 @@
+/** What may not be, whatever fails. Each is looked at where it costs nothing beside what is done there anyway. */
+export const Invariant = {
+  /** a sale has a whole number of units on a shard, none or more */
+  stock: "stock",
+  /** a buyer's field is one that `reserve` or a rebuild has written */
+  reservation: "reservation",
+  /** an outbox holds entries of ours and nothing else */
+  entry: "entry",
+  /** a closed sale stays closed */
+  saleState: "sale_state",
+  /** Postgres has applied no entry that an open shard never made */
+  settled: "settled",
+  /** Postgres has what it once said that it has */
+  history: "history",
+  /** what a worker applies brings the shard forward */
+  position: "position",
+} as const;
+export type Invariant = (typeof Invariant)[keyof typeof Invariant];
+
+/**
+ * Something that may not be was found; nothing was changed, and whoever found it refuses to go on, because selling wrongly
+ * would be worse than not selling. Each is counted by what it is (`doorbuster_*_broken_total`).
+ */
+export class BrokenState extends Error {
+  override readonly name: string = "BrokenState";
+  readonly invariant: Invariant;
+
+  constructor(invariant: Invariant, found: string, options?: ErrorOptions) {
+    super(`BROKEN ${invariant}: ${found}`, options);
+    this.invariant = invariant;
+  }
+}
+
+const REPLY = /^BROKEN ([a-z_]+): (.*)$/s;
+const isInvariant = (text: string): text is Invariant => (Object.values(Invariant) as string[]).includes(text);
+
+/** What a script's refusal says, if it is one of these. */
+export const brokenIn = (error: unknown): BrokenState | undefined => {
+  const [, invariant = "", found = ""] = REPLY.exec(error instanceof Error ? error.message : "") ?? [];
+  return isInvariant(invariant) ? new BrokenState(invariant, found, { cause: error }) : undefined;
+};
