@@ -4,10 +4,12 @@ import {
   drainingShardsSchema,
   RequestError,
   soldOutFactsSchema,
+  soldOutFlagsSchema,
   transferFactsSchema,
   type SoldOutFacts,
   type TransferFacts,
 } from "../protocol/requests.ts";
+import type { SoldOutFlag } from "../protocol/sale.ts";
 import { Request } from "../protocol/subjects.ts";
 import { readAnswer, Refused } from "./answer.ts";
 
@@ -32,12 +34,14 @@ export const ask = async <T extends z.ZodType>(
 
 /** What the sold-out decision asks of Postgres. */
 export interface SaleFacts {
+  flags(): Promise<readonly SoldOutFlag[]>;
   facts(saleId: string): Promise<SoldOutFacts>;
   /** @returns false if `returns_seq` has moved on since */
   setSoldOut(saleId: string, returnsSeq: number): Promise<boolean>;
 }
 
 export const createSaleFacts = (connection: NatsConnection): SaleFacts => ({
+  flags: () => ask(connection, Request.soldOutFlags, {}, soldOutFlagsSchema),
   facts: (saleId) => ask(connection, Request.soldOutFacts, { saleId }, soldOutFactsSchema),
   setSoldOut: async (saleId, returnsSeq) => {
     try {

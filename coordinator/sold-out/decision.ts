@@ -18,7 +18,7 @@ export interface SaleShards {
 }
 
 /** What a look at all shards of a sale saw. */
-export interface DryShards {
+interface DryShards {
   /** of each shard, in the order of the sale's shards */
   readonly epochs: readonly number[];
   /** `<epoch>/<stock moves>` of each shard */
@@ -29,7 +29,7 @@ export interface DryShards {
  * Looks at every shard of a sale.
  * @returns undefined unless all are open, have no unit left and no stock move on its way
  */
-export const collect = async (ports: Pick<SoldOutPorts, "stock">, sale: SaleShards): Promise<DryShards | undefined> => {
+const collect = async (ports: Pick<SoldOutPorts, "stock">, sale: SaleShards): Promise<DryShards | undefined> => {
   const stocks = await Promise.all(sale.shards.map((shard) => ports.stock(shard, sale.id)));
   const epochs: number[] = [];
   const moves: string[] = [];

@@ -1,12 +1,10 @@
 import type { Clock } from "../protocol/ports.ts";
 import { SaleState, type SaleRecord } from "../protocol/sale.ts";
-import { collect, decideSoldOut, SoldOutLook } from "./decision.ts";
+import { decideSoldOut, SoldOutLook } from "./decision.ts";
 import type { SoldOutPorts } from "./ports.ts";
 
 /** A sale that has sold out is answered from Redis until it is flagged: that costs little for so long. */
 const LOOK_MS = 200;
-/** A flagged sale is looked at again rarely: its flag is withdrawn by whoever frees a unit, not by us. */
-const FLAGGED_LOOKS = 10;
 
 export interface SoldOutWatchOptions {
   readonly ports: SoldOutPorts;
@@ -19,30 +17,36 @@ export interface SoldOutWatchOptions {
   readonly fault: (error: unknown) => void;
 }
 
-/** Looks at the open sales of our shards until stopped, and flags those that are sold out. */
+/**
+ * Looks at the open sales of our shards until stopped, and flags those that are sold out. A sale whose flag stands costs
+ * nothing: whoever frees a unit withdraws the flag in Postgres, and from then on the sale is looked at like any other. Each
+ * sale is looked at by itself, because a Redis that hangs answers only by a time-out, and that would hold up the flags of
+ * all others.
+ */
 export const watchSoldOut = async (options: SoldOutWatchOptions, stop: AbortSignal): Promise<void> => {
   const { ports, clock, sales, isOurs, decided, fault } = options;
-  /** sale id -> the stock moves at which it was flagged; another unit or another epoch makes them differ */
-  const flagged = new Map<string, string>();
+  const looking = new Map<string, Promise<void>>();
 
-  const look = async (sale: SaleRecord, isRare: boolean): Promise<void> => {
-    const known = flagged.get(sale.id);
-    if (known !== undefined && !isRare) return;
-    const moves = (await collect(ports, sale))?.moves;
-    if (moves === undefined) flagged.delete(sale.id);
-    if (moves === undefined || moves === known) return;
-    const result = await decideSoldOut(ports, sale);
-    if (result !== SoldOutLook.soldOut) return;
-    flagged.set(sale.id, moves);
-    decided(sale.id);
+  const look = async (sale: SaleRecord): Promise<void> => {
+    if ((await decideSoldOut(ports, sale)) === SoldOutLook.soldOut) decided(sale.id);
   };
 
-  for (let turn = 0; !stop.aborted; turn += 1) {
-    for (const sale of sales()) {
-      const home = sale.shards[0];
-      if (stop.aborted || sale.state !== SaleState.open || home === undefined || !isOurs(home)) continue;
-      await look(sale, turn % FLAGGED_LOOKS === 0).catch(fault);
+  const lookAtAll = async (): Promise<void> => {
+    const ours = [...sales()].filter(({ state, shards: [home] }) => state === SaleState.open && home !== undefined && isOurs(home));
+    if (ours.length === 0) return;
+    const flagged = new Set((await ports.flags()).map(({ saleId }) => saleId));
+    for (const sale of ours) {
+      if (flagged.has(sale.id) || looking.has(sale.id)) continue;
+      const ended = look(sale)
+        .catch(fault)
+        .finally(() => looking.delete(sale.id));
+      looking.set(sale.id, ended);
     }
+  };
+
+  while (!stop.aborted) {
+    await lookAtAll().catch(fault);
     await clock.sleep(LOOK_MS, stop);
   }
+  await Promise.all(looking.values());
 };

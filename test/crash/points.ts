@@ -55,6 +55,7 @@ const CALLS: Readonly<Record<ProgramName, Calls>> = {
       "log.lastEntry",
       "log.verify",
       "transfers.draining",
+      "soldOut.flags",
     ],
     keep: ["shard.close", "shard.readOutbox", "shard.keep", "shard.open", "outbox.close"],
     rebuild: ["rows.restore"],

@@ -37,6 +37,8 @@ export interface Twins {
   readonly random?: (random: Random, name: string) => Random;
   readonly soldOutPorts?: (ports: SoldOutPorts) => SoldOutPorts;
   readonly soldOutStore?: (store: SoldOutStore) => SoldOutStore;
+  /** on how many shards a gateway believes a sale to be */
+  readonly shardsOf?: (count: number) => number;
   readonly applyStore?: (store: ApplyStore, delivery: Delivery) => ApplyStore;
   readonly delivery?: (delivery: Delivery) => Delivery;
   readonly sweepStore?: (store: SweepStore) => SweepStore;

@@ -15,6 +15,9 @@ export const auditAtRest = (world: World): void => {
     if (free + sold < totalUnits) world.ledger.violate("P4_LOST", `${saleId}: ${free} free and ${sold} sold of ${totalUnits}`);
     if (free + sold > totalUnits) world.ledger.violate("P4_PHANTOM", `${saleId}: ${free} free and ${sold} sold of ${totalUnits}`);
     if (soldOutVersion !== null && free > 0) world.ledger.violate("P5_FLAG_STUCK", `${saleId}: ${free} free`);
+    // where nothing was added and nothing was lost, what is free at rest was free all the time
+    if (free > 0 && world.options.added === 0 && world.lossy.size === 0 && world.ledger.toldSoldOut.has(saleId))
+      world.ledger.violate("P5_TOLD_SOLD_OUT", `${saleId}: ${free} free`);
   }
   auditTold(world);
 };

@@ -35,6 +35,8 @@ export const placeOf = (orderId: string): { shard: number; epoch: number; seq: n
 export class Ledger {
   readonly violations: Violation[] = [];
   readonly told = new Map<string, Told>();
+  /** sales of which somebody was told that they are sold out */
+  readonly toldSoldOut = new Set<string>();
   readonly #world: World;
   readonly #appended = new Map<string, string>();
   #ordersSeen = 0;
@@ -99,6 +101,7 @@ export class Ledger {
    */
   hear(told: Told, outcome: Outcome, heldBefore: string | undefined): void {
     const { code, orderId } = outcome;
+    if (code === "sold_out") this.toldSoldOut.add(told.saleId);
     if ((code === "reserved" || code === "confirmed") && orderId !== undefined) this.#hearOrder(told, orderId, code);
     else if (code === "rejected" && orderId !== undefined && told.confirmed.has(orderId))
       this.violate("P1_CONFIRMED_THEN_REJECTED", `${told.uid} ${orderId}`);

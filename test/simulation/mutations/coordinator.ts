@@ -1,4 +1,5 @@
 import type { MarkerMessage } from "../../../coordinator/protocol/message.ts";
+import type { SoldOutPorts } from "../../../coordinator/sold-out/ports.ts";
 import type { ShardLog } from "../../../coordinator/relay/ports.ts";
 import type { Rows, ShardStore } from "../../../coordinator/shards/ports.ts";
 import type { ShardRow } from "../../../coordinator/protocol/row.ts";
@@ -207,6 +208,35 @@ const altersStock = (change: (stock: Extract<Stock, { status: "ok" }>) => Partia
   }),
 });
 
+/** Takes what the first look saw for what a look after Postgres's answer would see. */
+const looksOnce = (ports: SoldOutPorts): SoldOutPorts => {
+  const first = new Map<string, Map<number, Stock>>();
+  const again = new Map<string, Map<number, Stock>>();
+  return {
+    ...ports,
+    stock: async (shard, saleId) => {
+      const seen = again.get(saleId)?.get(shard);
+      again.get(saleId)?.delete(shard);
+      if (seen !== undefined) return seen;
+      const stock = await ports.stock(shard, saleId);
+      const shards = first.get(saleId) ?? new Map<number, Stock>();
+      first.set(saleId, shards.set(shard, stock));
+      return stock;
+    },
+    facts: async (saleId) => {
+      const facts = await ports.facts(saleId);
+      const seen = first.get(saleId) ?? new Map<number, Stock>();
+      const areSame = facts.epochs.every(([shard, epoch]) => {
+        const stock = seen.get(shard);
+        return stock?.status === "ok" && stock.epoch === epoch;
+      });
+      // otherwise there is no second look
+      if (areSame && !facts.soldOut && facts.sentGrants === 0) again.set(saleId, new Map(seen));
+      return facts;
+    },
+  };
+};
+
 /** Rules of the sold-out decision (DESIGN 7.4). */
 export const SOLD_OUT_MUTATIONS: readonly Mutation[] = [
   {
@@ -234,6 +264,12 @@ export const SOLD_OUT_MUTATIONS: readonly Mutation[] = [
         };
       },
     }),
+    profile: STOCK_MOVES,
+  },
+  {
+    name: "sold out: second look",
+    rule: "the shards are looked at once more after Postgres",
+    twins: () => ({ soldOutPorts: looksOnce }),
     profile: STOCK_MOVES,
   },
   {

@@ -142,4 +142,9 @@ export const WORKER_MUTATIONS: readonly Mutation[] = [
     }),
     profile: STOCK_MOVES,
   },
+  {
+    name: "dry shard of several",
+    rule: "a shard of several does not know that the sale is sold out",
+    twins: () => ({ shardsOf: () => 1 }),
+  },
 ];

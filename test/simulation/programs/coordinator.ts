@@ -18,6 +18,7 @@ const PROGRESS_MS = 5_000;
 const ROW = op("rows row");
 const RESTORE = op("rows restore");
 const FACTS = op("sold-out facts");
+const STANDING_FLAGS = op("sold-out flags for a coordinator");
 const SET = op("sold-out set");
 const STOCK = op("redis stock");
 const WITHDRAW = op("redis withdraw");
@@ -78,6 +79,11 @@ const soldOutPortsOf = (world: World, life: Life): SoldOutPorts => {
   const redis = world.nodes.map((_, shard) => new RedisWire(world, life, shard));
   return {
     stock: (shard, saleId) => (redis[shard] as RedisWire).run(STOCK, (server) => stock(server, saleId)),
+    flags: () =>
+      wire.call(STANDING_FLAGS, () => {
+        if (world.bus.worker() === undefined || !world.postgres.isUp) throw new Unanswered("no worker answers");
+        return world.postgres.flags();
+      }),
     facts: (saleId) =>
       wire.call(FACTS, () => {
         if (world.bus.worker() === undefined || !world.postgres.isUp) throw new Unanswered("no worker answers");

@@ -112,7 +112,10 @@ export const gatewayProgram = (world: World, name: string, sales: readonly SaleR
       queueLimit: 100,
       timeoutMs: TIMEOUT_MS,
     };
-    const shardsOf = (saleId: string): number => book.get(saleId)?.record.shards.length ?? 1;
+    const shardsOf = (saleId: string): number => {
+      const count = book.get(saleId)?.record.shards.length ?? 1;
+      return world.twins.shardsOf?.(count) ?? count;
+    };
     // Buyers here come again by themselves: nobody has to wait at a dry shard.
     const hold = (_saleId: string, _purchase: string, answer: Answer): void => answer(refusals.tryAgain);
     const purchases = stores.map(
