@@ -20,7 +20,8 @@ const SOLD_OUT = "messages.purchase.refusals";
 const CRASHED = "messages.crashed";
 const byShards = (shards: number): string => `messages.${shards}`;
 
-const SENDERS = 256;
+/** A larger house is built for a larger crowd, and the batches stay as large as they were. */
+const SENDERS_A_SHARD = 256;
 const CONNECTIONS = 64;
 const WARM_UP_MS = 1_000;
 const WARM_UP_S = 1;
@@ -38,7 +39,10 @@ interface House {
   readonly nats: NatsPart;
 }
 
-/** prepare + submit over so many shards, by one service and one coordinator. */
+/**
+ * prepare + submit over so many shards, by one service and one coordinator. Those two are a thread each, and all share few
+ * cores: what a shard's Redis does for a message tells how far more shards, with more coordinators, would go.
+ */
 const throughput = async (bench: Bench, house: House, shards: number): Promise<Entry> => {
   const { run, redisServer, nats } = house;
   bench.step(`prepare + submit, ${shards} shards`);
@@ -61,7 +65,7 @@ const throughput = async (bench: Bench, house: House, shards: number): Promise<E
         {
           url: coordinator.url,
           prefix: `m${shards}-${number}`,
-          senders: SENDERS,
+          senders: SENDERS_A_SHARD * shards,
           warmUpMs: WARM_UP_MS,
           measureMs: bench.runSeconds * 1_000,
         },
@@ -71,13 +75,34 @@ const throughput = async (bench: Bench, house: House, shards: number): Promise<E
   });
   await coordinator.part.stop();
   await Promise.all(redis.map(({ part }) => part.stop()));
+  const counted = outcome.runs.reduce((sum, { perSecond }) => sum + perSecond * bench.runSeconds, 0);
+  const micros = (program: string): number => Math.round(((outcome.cpuSeconds[program] ?? 0) / counted) * 1e7) / 10;
   return entryOf({
     ...outcome,
-    what: `a service prepares and submits messages, ${SENDERS} at once; one coordinator, ${shards} shards`,
+    what: `a service prepares and submits messages, ${SENDERS_A_SHARD * shards} at once; one coordinator, ${shards} shards (a Redis each)`,
     unit: "messages",
     generator: "bench/load/messages-main.js with the TypeScript client",
     durability: DURABILITY,
+    numbers: { coordinatorMicrosPerMessage: micros("coordinator"), redisMicrosPerMessage: micros("redis") },
   });
+};
+
+/** Adds what the CPU time implies: the shards are independent, and so are the coordinators, each with shards of its own. */
+const implied = (entry: Entry, first: Entry | undefined): Entry => {
+  const { redisMicrosPerMessage = 0 } = entry.numbers;
+  const against = first?.cpuMicros ?? null;
+  return {
+    ...entry,
+    numbers: {
+      ...entry.numbers,
+      ...(redisMicrosPerMessage > 0 ? { impliedForOneShardsCorePerSecond: Math.round(1e6 / redisMicrosPerMessage) } : {}),
+      ...(against === null || entry.cpuMicros === null ? {} : { cpuAgainstFirst: Math.round((entry.cpuMicros / against) * 100) / 100 }),
+    },
+    notes: [
+      ...entry.notes,
+      "impliedForOneShardsCorePerSecond is arithmetic, not a measurement: what each shard adds whose Redis has a core, with coordinators enough",
+    ],
+  };
 };
 
 /** The three-step purchase over HTTP, ours and dtm's: the same handler, the same Redis settings. */
@@ -179,7 +204,8 @@ export const messages: Scenario = {
       const house: House = { run, redisServer: programs.redis, nats: await startNats(run, { program: programs.nats }) };
       for (const shards of SHARDS) {
         bench.goOn();
-        if (bench.wants(byShards(shards))) entries[byShards(shards)] = await throughput(bench, house, shards);
+        if (!bench.wants(byShards(shards))) continue;
+        entries[byShards(shards)] = implied(await throughput(bench, house, shards), entries[byShards(1)]);
       }
       if (bench.wants(WON) || bench.wants(SOLD_OUT)) await purchases(bench, house, entries);
       if (bench.wants(CRASHED)) entries[CRASHED] = await crashed(bench, house);

@@ -43,19 +43,28 @@ type CallName = "prepare" | "submit" | "abort";
 
 interface Queued {
   readonly call: CallName;
-  readonly body: unknown;
-  /** it is the submit of a message that this caller has prepared: our coordinator needs its gid only */
+  /** JSON */
+  readonly body: string;
+  /** as one of a bulk request. The submit of a message that this caller has prepared: our coordinator needs its gid only */
+  readonly inBulk: string;
   readonly isPrepared: boolean;
-  readonly gid: string;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (error: unknown) => void;
 }
 
-const BULK_MOST = 128;
+const BULK_MOST = 256;
+/** Half of what the coordinator takes. */
+const BULK_CHARS_MOST = 512 << 10;
 /** Calls that wait for their turn; a coordinator that hangs must not take the caller's memory. */
 const QUEUE_MOST = 20_000;
-/** Few large requests cost less than many small ones; a hung one, bounded by its time-outs, does not stop the others. */
-const ON_WIRE_MOST = 2;
+/**
+ * One request at a time, so that the next batch grows meanwhile: few large ones cost less than many small ones (a purchase
+ * costs a fifth less CPU than with two at a time). Another goes beside it when that many wait, or when it is late: a
+ * hung one does not stop the others.
+ */
+const ON_WIRE_MOST = 4;
+const ANOTHER_FROM = 128;
+const LATE_MS = 20;
 const BODY_BYTES_MOST = 8 << 20;
 const QUERY_TIMEOUT_MS = 3_000;
 const PREFIX = "/api/dtmsvr";
@@ -71,6 +80,7 @@ export class Coordinator {
   #queue: Queued[] = [];
   #onWire = 0;
   #isScheduled = false;
+  #late: NodeJS.Timeout | undefined;
 
   constructor(options: CoordinatorOptions) {
     const url = options.url.replace(/\/+$/, "");
@@ -100,13 +110,17 @@ export class Coordinator {
     how: { readonly isSlow?: boolean; readonly isPrepared?: boolean } = {},
   ): Promise<Answer> {
     const { isSlow = false, isPrepared = false } = how;
-    if (!this.#bulk || isSlow) return this.#settled("POST", `/${call}`, body);
+    const json = JSON.stringify(body);
+    if (!this.#bulk || isSlow) return this.#settled("POST", `/${call}`, json);
+    const inBulk = isPrepared
+      ? `{"call":"submitPrepared","body":${JSON.stringify({ gid: body.gid })}}`
+      : `{"call":"${call}","body":${json}}`;
     return new Promise((resolve, reject) => {
       if (this.#queue.length >= QUEUE_MOST) {
         reject(new OutcomeUnknown(`/${call}: ${QUEUE_MOST} calls wait already`));
         return;
       }
-      this.#queue.push({ call, body, isPrepared, gid: body.gid, resolve, reject });
+      this.#queue.push({ call, body: json, inBulk, isPrepared, resolve, reject });
       this.#schedule();
     });
   }
@@ -144,9 +158,17 @@ export class Coordinator {
     return this.#agent.destroy();
   }
 
-  /** At the end of this turn, unless as many requests as may are on the wire: meanwhile the next batch grows. */
+  /** At the end of this turn, or when the request on the wire is back: meanwhile the next batch grows. */
   #schedule(): void {
-    if (this.#isScheduled || this.#queue.length === 0 || this.#onWire >= ON_WIRE_MOST) return;
+    if (this.#queue.length === 0 || this.#onWire >= ON_WIRE_MOST) return;
+    if (this.#onWire === 0 || this.#queue.length >= ANOTHER_FROM) this.#flushSoon();
+    else this.#late ??= setTimeout(() => this.#flushSoon(), LATE_MS);
+  }
+
+  #flushSoon(): void {
+    clearTimeout(this.#late);
+    this.#late = undefined;
+    if (this.#isScheduled) return;
     this.#isScheduled = true;
     setImmediate(() => {
       this.#isScheduled = false;
@@ -155,7 +177,8 @@ export class Coordinator {
   }
 
   async #flush(): Promise<void> {
-    const batch = this.#queue.splice(0, BULK_MOST);
+    if (this.#onWire >= ON_WIRE_MOST) return;
+    const batch = this.#queue.splice(0, bulkOf(this.#queue));
     const [only] = batch;
     if (only === undefined) return;
     this.#onWire += 1;
@@ -169,11 +192,7 @@ export class Coordinator {
   async #together(batch: readonly Queued[]): Promise<void> {
     const single = (one: Queued): Promise<void> => this.#settled("POST", `/${one.call}`, one.body).then(one.resolve, one.reject);
     try {
-      const { status, body } = await this.#try(
-        "POST",
-        "/bulk",
-        batch.map(({ call, body, gid, isPrepared }) => (isPrepared ? { call: "submitPrepared", body: { gid } } : { call, body })),
-      );
+      const { status, body } = await this.#try("POST", "/bulk", `[${batch.map(({ inBulk }) => inBulk).join(",")}]`);
       const answers = status === 200 ? (body["answers"] as readonly Answer[]) : [];
       if (status === 404) this.#bulk = false;
       await Promise.all(
@@ -189,7 +208,7 @@ export class Coordinator {
     }
   }
 
-  async #settled(method: "GET" | "POST", path: string, body?: unknown): Promise<Answer> {
+  async #settled(method: "GET" | "POST", path: string, body?: string): Promise<Answer> {
     for (let tried = 1; ; tried += 1) {
       try {
         const answer = await this.#try(method, path, body);
@@ -203,12 +222,12 @@ export class Coordinator {
     }
   }
 
-  async #try(method: "GET" | "POST", path: string, body?: unknown): Promise<Answer> {
+  async #try(method: "GET" | "POST", path: string, body: string | null = null): Promise<Answer> {
     const answer = await request(this.url + path, {
       dispatcher: this.#agent,
       method,
       headers: this.#headers,
-      body: method === "POST" ? JSON.stringify(body) : null,
+      body,
       signal: AbortSignal.timeout(this.#options.timeoutMs),
     });
     const length = Number(answer.headers["content-length"] ?? 0);
@@ -217,6 +236,17 @@ export class Coordinator {
     return { status: answer.statusCode, body: parse(text) };
   }
 }
+
+/** How many calls the next request takes. */
+const bulkOf = (queue: readonly Queued[]): number => {
+  let [count, chars] = [0, 0];
+  for (const { inBulk } of queue) {
+    chars += inBulk.length;
+    if (count === BULK_MOST || (count > 0 && chars > BULK_CHARS_MOST)) break;
+    count += 1;
+  }
+  return count;
+};
 
 const queryOf = (parameters: Readonly<Record<string, string>>): string => new URLSearchParams(parameters).toString();
 
