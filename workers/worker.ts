@@ -3,6 +3,7 @@ import { Events, type NatsConnection } from "nats";
 import { connectNats, connectShard, systemClock, type Config, type CrashPoints, type Log } from "../coordinator/program/index.ts";
 import { Alarm } from "./alarm.ts";
 import { applyObserver } from "./apply-observer.ts";
+import { KnownPositions } from "./apply/known.ts";
 import { postgresApplyStore } from "./apply/postgres.ts";
 import { ShardConsumer } from "./consume/consumer.ts";
 import { runLane, Settler } from "./consume/lane.ts";
@@ -94,7 +95,12 @@ export const runWorker = async ({ config, log, stop, points, ready }: WorkerOpti
   const consumers = redises.map(
     (_, shard) => new ShardConsumer({ connection, manager, shard, clock, fault: faults(`consumer of shard ${shard}`) }),
   );
-  const delivery = { store: pointsInApply(points, postgresApplyStore(database)), clock, observer: applyObserver(log, faults) };
+  const delivery = {
+    store: pointsInApply(points, postgresApplyStore(database)),
+    clock,
+    observer: applyObserver(log, faults),
+    known: new KnownPositions(),
+  };
   const shards = redisSweepShards((shard) => redises[shard]);
   const sweepAlarm = new Alarm(clock);
   const lanes = redises.map((_, shard) => {

@@ -53,9 +53,12 @@ export class Carriage {
     this.#running = undefined;
   }
 
-  /** Carries an epoch that has just begun, from its first entry. `marker` is the message that began it. */
+  /**
+   * Carries an epoch that has just begun, from its first entry. `marker` is the message that began it: all before it is
+   * history for good, and worth a purge whatever its size, because a consumer made anew is handed all that is there.
+   */
   begin(epoch: number, replicationId: string, marker: StoredMessage): void {
-    this.#start(epoch, replicationId, 0, marker);
+    this.#start(epoch, replicationId, 0, { ...marker, bytes: Number.POSITIVE_INFINITY }).applied.applied(0);
   }
 
   /**

@@ -65,6 +65,21 @@ describe("the beginning of an epoch", () => {
     expect(await rig.orders()).toHaveLength(4);
   });
 
+  it("drops the log of the epoch that ended: a consumer made anew is not handed it again", async () => {
+    const coordinator = await rig.coordinator();
+    await rig.untilOpen();
+    await rig.openSale("a", 10);
+    await rig.buy("a", ["u0"]);
+    await rig.untilApplied(["u0"]);
+    await restartRedis();
+    await rig.untilOpen(2);
+    await until(() => coordinator.purges.length > 0, "a purge");
+    await rig.buy("a", ["u1"]);
+    await rig.untilApplied(["u0", "u1"]);
+    const kinds = (await rig.logged()).map(({ message }) => (message?.type === "entries" ? `entries of ${message.epoch}` : message?.type));
+    expect(kinds).toEqual(["marker", "entries of 2"]);
+  });
+
   it("begins again with another nonce when the log lost the flush", async () => {
     const coordinator = await rig.coordinator();
     await rig.untilOpen();

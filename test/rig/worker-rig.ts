@@ -2,6 +2,7 @@
 import type { Redis } from "ioredis";
 import type { NatsConnection } from "nats";
 import { systemClock } from "../../coordinator/program/index.ts";
+import { KnownPositions } from "../../workers/apply/known.ts";
 import { postgresApplyStore } from "../../workers/apply/postgres.ts";
 import { ShardConsumer } from "../../workers/consume/consumer.ts";
 import { runLane, Settler } from "../../workers/consume/lane.ts";
@@ -63,7 +64,12 @@ export const startWorkerRig = async (parts: {
           connection,
           consumer: new ShardConsumer({ connection, manager, shard, clock: systemClock, fault: nothing }),
           settler: new Settler({ shards: redisSweepShards(() => redis), shard, fault: nothing }),
-          delivery: { store: postgresApplyStore(database), clock: systemClock, observer: { done: nothing, fault: nothing } },
+          delivery: {
+            store: postgresApplyStore(database),
+            clock: systemClock,
+            observer: { done: nothing, fault: nothing },
+            known: new KnownPositions(),
+          },
         },
         stop.signal,
       );

@@ -6,6 +6,7 @@ import type { Entry } from "../../lua/entry.ts";
 import { freshDatabase, until, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database, type Row } from "../db/database.ts";
 import { readShard } from "../db/shard-row.ts";
+import { KnownPositions } from "./known.ts";
 import { applyMessage, type Applied } from "./apply.ts";
 import type { ApplyStore, ApplyTransaction } from "./ports.ts";
 import { postgresApplyStore } from "./postgres.ts";
@@ -122,9 +123,9 @@ describe("entries", () => {
   });
 
   it("of another epoch are ignored", async () => {
-    expect(await apply([order(1, "ann")], 2)).toEqual({ kind: "ignored" });
+    expect(await apply([order(1, "ann")], 2)).toEqual({ kind: "ignored", epoch: 1 });
     await mark({});
-    expect(await apply([order(1, "ann")], 1)).toEqual({ kind: "ignored" });
+    expect(await apply([order(1, "ann")], 1)).toEqual({ kind: "ignored", epoch: 2 });
     expect(await orders()).toEqual([]);
   });
 
@@ -306,7 +307,7 @@ describe("a marker", () => {
 
   it("of an attempt that was overtaken is ignored", async () => {
     await mark({});
-    expect(await mark({ attempt: "third" })).toEqual({ kind: "ignored" });
+    expect(await mark({ attempt: "third" })).toEqual({ kind: "ignored", epoch: 2 });
     expect(await row()).toMatchObject({ epoch: 2, attempt: "second" });
   });
 
@@ -471,5 +472,56 @@ describe("a lost connection", () => {
     resume();
     expect(await sleeping).toBeInstanceOf(Error);
     expect(await orders()).toEqual(["1-1-0 ann::1 pending_payment"]);
+  });
+});
+
+describe("what a worker remembers of a shard", () => {
+  /** Counts the transactions. */
+  const counting = (): { readonly through: ApplyStore; readonly known: KnownPositions; transactions: number } => {
+    const counted = {
+      known: new KnownPositions(),
+      transactions: 0,
+      through: {
+        transaction: (of: number, work: Parameters<ApplyStore["transaction"]>[1]) => {
+          counted.transactions += 1;
+          return store.transaction(of, work);
+        },
+      } as ApplyStore,
+    };
+    return counted;
+  };
+  const hand = (counted: ReturnType<typeof counting>, message: Parameters<typeof encodeMessage>[0]): Promise<Applied> =>
+    applyMessage(counted.through, { shard, streamSeq: (streamSeq += 1), body: encodeMessage(message) }, counted.known);
+  const entries = (epoch: number, ...list: readonly Entry[]) => ({ type: "entries", shard, epoch, entries: list }) as const;
+  const marker = (from: number, upto: string) =>
+    ({ type: "marker", shard, begins: from + 1, from, redisEpoch: from, upto, attempt: `after-${from}` }) as const;
+
+  it("is enough to pass a replayed log, and says the same as Postgres would", async () => {
+    const counted = counting();
+    const log = [entries(1, order(1, "ann")), entries(1, order(2, "bob")), marker(1, "1-2"), entries(2, order(1, "cid"))];
+    for (const message of log) await hand(counted, message);
+    expect(counted.transactions).toBe(4);
+    const again = [];
+    for (const message of log) again.push(await hand(counted, message));
+    expect(counted.transactions).toBe(4);
+    const asked = [];
+    for (const message of log) asked.push(await deliver(encodeMessage(message)));
+    expect(again).toEqual(asked);
+    expect(again.map(({ kind }) => kind)).toEqual(["ignored", "ignored", "ignored", "repeated"]);
+    expect(await hand(counted, entries(2, order(1, "cid"), order(2, "dan")))).toMatchObject({ kind: "applied", orders: 1 });
+  });
+
+  it("is nothing of a shard whose wall was touched, and is forgotten when the store fails", async () => {
+    const counted = counting();
+    await hand(counted, entries(1, order(1, "ann")));
+    await hand(counted, entries(1, order(2, "ann")));
+    expect(await hand(counted, entries(1, order(2, "ann")))).toMatchObject({ kind: "repeated", wall: true, rejected: [{ seq: 2 }] });
+    expect(await hand(counted, entries(1, order(1, "ann")))).toMatchObject({ kind: "repeated", applied: 1 });
+    expect(counted.transactions).toBe(3);
+    const failing: ApplyStore = { transaction: () => Promise.reject(new Error("away")) };
+    const body = encodeMessage(entries(1, order(3, "bob")));
+    await expect(applyMessage(failing, { shard, streamSeq: (streamSeq += 1), body }, counted.known)).rejects.toThrow("away");
+    await hand(counted, entries(1, order(1, "ann")));
+    expect(counted.transactions).toBe(4);
   });
 });

@@ -2,6 +2,7 @@ import { decodeMessage, type EntriesMessage, type MarkerMessage } from "../../co
 import type { RestoreMode, ShardRow } from "../../coordinator/protocol/row.ts";
 import { BrokenState, Invariant } from "../../lua/broken.ts";
 import type { Entry } from "../../lua/entry.ts";
+import { KnownPositions } from "./known.ts";
 import { planEntries, planMarker, type EntriesPlan, type PlannedStep } from "./plan.ts";
 import {
   GrantFate,
@@ -40,7 +41,7 @@ export type Applied =
   /** entries before this message are missing: the row asks for them */
   | { readonly kind: "gap"; readonly at: number }
   /** another epoch's entries, or a marker that came too late */
-  | { readonly kind: "ignored" }
+  | { readonly kind: "ignored"; readonly epoch: number }
   | { readonly kind: "began"; readonly epoch: number; readonly mode: RestoreMode }
   /** not a message of ours: parked, and the row asks for the entries that it may have carried */
   | { readonly kind: "unreadable"; readonly first: boolean }
@@ -136,6 +137,19 @@ const applySteps = async (transaction: ApplyTransaction, epoch: number, steps: r
 const countOrders = (plan: EntriesPlan & { kind: "apply" }): number =>
   plan.steps.reduce((sum, step) => sum + (step.kind === "sell" ? step.orders.length : 0), 0);
 
+const repeated = (epoch: number, applied: number): Applied & { readonly kind: "applied" | "repeated" } => ({
+  kind: "repeated",
+  entries: [],
+  epoch,
+  applied,
+  orders: 0,
+  wall: false,
+  wallNow: [],
+  grantTwice: false,
+  overdrawn: false,
+  rejected: [],
+});
+
 const applyEntries = async (
   row: ShardRow,
   transaction: ApplyTransaction,
@@ -143,27 +157,14 @@ const applyEntries = async (
   delivery: LogDelivery,
 ): Promise<Applied> => {
   const plan = planEntries(row, message);
-  if (plan.kind === "foreign") return { kind: "ignored" };
+  if (plan.kind === "foreign") return { kind: "ignored", epoch: row.epoch };
   if (plan.kind === "gap") {
     await transaction.recordGap(row.applied, delivery.streamSeq);
     return { kind: "gap", at: row.applied };
   }
   const { epoch } = row;
-  if (plan.kind === "repeat") {
-    const rejected = row.wall ? await transaction.rejectedOf(epoch) : [];
-    return {
-      kind: "repeated",
-      entries: [],
-      epoch,
-      applied: row.applied,
-      orders: 0,
-      wall: row.wall,
-      wallNow: [],
-      grantTwice: false,
-      overdrawn: false,
-      rejected,
-    };
-  }
+  if (plan.kind === "repeat")
+    return { ...repeated(epoch, row.applied), wall: row.wall, rejected: row.wall ? await transaction.rejectedOf(epoch) : [] };
   if (plan.applied <= row.applied) throw new BrokenState(Invariant.position, `shard ${row.shard}: ${plan.applied} after ${row.applied}`);
   const walls = await applySteps(transaction, epoch, plan.steps);
   const wall = row.wall || walls.grantTwice || walls.overdrawn || walls.rejected.length > 0;
@@ -189,13 +190,18 @@ const applyMarker = async (
   delivery: LogDelivery,
 ): Promise<Applied> => {
   const plan = planMarker(row, marker);
-  if (plan.kind === "ignore") return { kind: "ignored" };
+  if (plan.kind === "ignore") return { kind: "ignored", epoch: row.epoch };
   if (plan.kind === "gap") {
     await transaction.recordGap(row.applied, delivery.streamSeq);
     return { kind: "gap", at: row.applied };
   }
   const begun = await transaction.beginEpoch({ from: row.epoch, applied: row.applied, attempt: marker.attempt, mode: plan.mode });
-  return begun ? { kind: "began", epoch: marker.begins, mode: plan.mode } : { kind: "ignored" };
+  return begun ? { kind: "began", epoch: marker.begins, mode: plan.mode } : { kind: "ignored", epoch: row.epoch };
+};
+
+const note = (known: KnownPositions, shard: number, applied: Applied): void => {
+  if (applied.kind === "began" || applied.kind === "ignored") known.saw(shard, applied.epoch, 0);
+  else if (applied.kind === "applied" || applied.kind === "repeated") known.saw(shard, applied.epoch, applied.wall ? 0 : applied.applied);
 };
 
 const halt = (store: ApplyStore, delivery: LogDelivery, reason: string): Promise<Applied> =>
@@ -207,9 +213,10 @@ const halt = (store: ApplyStore, delivery: LogDelivery, reason: string): Promise
 /**
  * Applies one message of the log (DESIGN 4.6, 7.1 step 2, 7.2). One transaction; done twice it changes nothing the
  * second time, because the shard's position is committed with the rows.
+ * @param known what this process has seen of the shards
  * @throws a fault of the store: whether it was committed is then unknown, and the caller repeats
  */
-export const applyMessage = async (store: ApplyStore, delivery: LogDelivery): Promise<Applied> => {
+export const applyMessage = async (store: ApplyStore, delivery: LogDelivery, known = new KnownPositions()): Promise<Applied> => {
   const message = decodeMessage(delivery.body);
   if (message === undefined || message.shard !== delivery.shard) {
     const reason = message === undefined ? "not a message of the log" : `of shard ${message.shard}`;
@@ -218,12 +225,20 @@ export const applyMessage = async (store: ApplyStore, delivery: LogDelivery): Pr
       return { kind: "unreadable", first: await transaction.park(delivery, reason) };
     });
   }
+  const passed = known.passed(message);
+  if (passed !== undefined)
+    return passed.kind === "ignored" ? { kind: "ignored", epoch: passed.epoch } : repeated(passed.epoch, passed.applied);
   try {
-    return await store.transaction(delivery.shard, (row, transaction) =>
+    const applied = await store.transaction(delivery.shard, (row, transaction) =>
       message.type === "marker" ? applyMarker(row, transaction, message, delivery) : applyEntries(row, transaction, message, delivery),
     );
+    note(known, delivery.shard, applied);
+    return applied;
   } catch (error) {
-    if (!(error instanceof Unappliable)) throw error;
+    if (!(error instanceof Unappliable)) {
+      known.forget(delivery.shard);
+      throw error;
+    }
     return halt(store, delivery, error.message);
   }
 };

@@ -3,6 +3,7 @@ import type { Clock } from "../../coordinator/protocol/ports.ts";
 import type { StatusEvent } from "../../coordinator/protocol/status.ts";
 import { EntryKind } from "../../lua/entry.ts";
 import { applyMessage, type Applied } from "./apply.ts";
+import type { KnownPositions } from "./known.ts";
 import type { ApplyStore, LogDelivery } from "./ports.ts";
 
 /** A message as the broker handed it out, with what can be answered. Answers may get lost. */
@@ -24,6 +25,7 @@ export interface DeliveryPorts {
   readonly store: ApplyStore;
   readonly clock: Clock;
   readonly observer: ApplyObserver;
+  readonly known: KnownPositions;
 }
 
 /** What to tell Redis and the gateways after the commit; losing it loses nothing. */
@@ -68,11 +70,11 @@ const aftermathOf = (shard: number, applied: Applied): Aftermath | undefined => 
  * fault of the store is repeated here with growing delay until it works or `stop` is aborted.
  */
 export const applyDelivery = async (ports: DeliveryPorts, delivery: Delivery, stop: AbortSignal): Promise<Aftermath | undefined> => {
-  const { store, clock, observer } = ports;
+  const { store, clock, observer, known } = ports;
   for (let retryMs = RETRY_FIRST_MS; ; retryMs = Math.min(retryMs * 2, RETRY_MOST_MS)) {
     const startedMs = clock.monotonicMs();
     try {
-      const applied = await applyMessage(store, delivery);
+      const applied = await applyMessage(store, delivery, known);
       if (applied.kind === "halted") delivery.again(HALTED_AGAIN_MS);
       else delivery.ack();
       observer.done(delivery, applied, clock.monotonicMs() - startedMs);

@@ -25,6 +25,7 @@ import {
   type TestDatabase,
 } from "../../test/harness/index.ts";
 import type { Applied } from "../apply/apply.ts";
+import { KnownPositions } from "../apply/known.ts";
 import { postgresApplyStore } from "../apply/postgres.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import { readShard } from "../db/shard-row.ts";
@@ -116,7 +117,7 @@ const startLane = (on = database): TestLane => {
       connection,
       consumer,
       settler: new Settler({ shards: redisSweepShards(() => redis), shard, fault }),
-      delivery: { store: postgresApplyStore(on), clock: systemClock, observer },
+      delivery: { store: postgresApplyStore(on), clock: systemClock, observer, known: new KnownPositions() },
     },
     stop.signal,
   );

@@ -2,6 +2,7 @@ import { RequestError } from "../../../coordinator/protocol/requests.ts";
 import type { RestoreRequest } from "../../../coordinator/protocol/requests.ts";
 import type { Restored } from "../../../coordinator/shards/ports.ts";
 import { applyDelivery } from "../../../workers/apply/delivery.ts";
+import { KnownPositions } from "../../../workers/apply/known.ts";
 import type { RestoreTarget } from "../../../workers/restore/ports.ts";
 import { RestoreQueue } from "../../../workers/restore/queue.ts";
 import { RestoreEnd, restoreShard } from "../../../workers/restore/restore.ts";
@@ -37,11 +38,14 @@ const lane = async (world: World, life: Life, shard: number, redis: RedisWire): 
     fault: (_: unknown, error: unknown) => world.fault(`${life.process.name} apply`, error),
   };
   const { twins } = world;
+  const seen = new KnownPositions();
   for (;;) {
     const handedOut = await next();
     if (handedOut === undefined) continue;
     const delivery = twins.delivery?.(handedOut) ?? handedOut;
-    const ports = { store: twins.applyStore?.(store, delivery) ?? store, clock: life.clock, observer };
+    // A rule that is broken beneath what the worker remembers is met as if it remembered nothing.
+    const known = twins.applyStore === undefined ? seen : new KnownPositions();
+    const ports = { store: twins.applyStore?.(store, delivery) ?? store, clock: life.clock, observer, known };
     const aftermath = await applyDelivery(ports, delivery, life.stop);
     if (aftermath === undefined) continue;
     const { status, settle: position } = aftermath;
