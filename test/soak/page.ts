@@ -64,6 +64,19 @@ const total = (report: SoakReport): string =>
     ],
   });
 
+const COUNTED = ["kills", "pauses", "disturbances", "restarts", "redeliveries", "violations"] as const;
+
+const counted = (report: SoakReport): string =>
+  svg({
+    ...axes("so far"),
+    series: COUNTED.map((what) =>
+      line(
+        what,
+        report.samples.map((sample) => [minutes(sample.atS), sample[what]]),
+      ),
+    ),
+  });
+
 const memory = (report: SoakReport): string => {
   const parts = Object.keys(report.samples[0]?.memoryBytes ?? {});
   return svg({
@@ -108,7 +121,8 @@ ${violationsOf(report)}
 ${table(summaryOf(report))}
 <h2>Load and answers</h2>${throughput(report)}
 <h2>Purchases</h2>${total(report)}
-<h2>Faults</h2>${faults(report)}
+<h2>Kills, pauses, disturbed connections, restarts, redeliveries, violations</h2>${counted(report)}
+<h2>Faults, each at its time</h2>${faults(report)}
 <h2>Memory, each part with all its processes</h2>${memory(report)}
 </body></html>
 `;

@@ -12,6 +12,13 @@ export interface Sample {
   readonly requests: number;
   /** buyers who wait for an answer */
   readonly waiting: number;
+  /** what was done so far, and what came of it */
+  readonly kills: number;
+  readonly pauses: number;
+  readonly disturbances: number;
+  readonly restarts: number;
+  readonly redeliveries: number;
+  readonly violations: number;
   /** by part, with all its processes */
   readonly memoryBytes: Readonly<Record<string, number>>;
 }
@@ -61,12 +68,19 @@ const listed = (values: Readonly<Record<string, number>>): string =>
     .map(([name, value]) => `${name} ${count(value)}`)
     .join(", ") || "none";
 
+/** Messages that came to a worker although all of theirs was applied: delivered again, or appended again. */
 export const redeliveries = ({ messages }: Counters): number => messages["repeated"] ?? 0;
+
+type Faults = SoakReport["faults"];
+export const kills = (faults: Faults): number => faults.kill + faults.killProcess;
+const NO_DISTURBANCE: ReadonlySet<string> = new Set(["kill", "killProcess", "pause", "wipe"]);
+const disturbed = (faults: Faults): Record<string, number> =>
+  Object.fromEntries(Object.entries(faults).filter(([kind]) => !NO_DISTURBANCE.has(kind)));
+export const disturbances = (faults: Faults): number => Object.values(disturbed(faults)).reduce((sum, count) => sum + count, 0);
 
 /** The lines of the summary, as [what, value]. */
 export const summaryOf = (report: SoakReport): readonly (readonly [string, string])[] => {
   const { faults, counters, audits, answers } = report;
-  const disturbed = Object.entries(faults).filter(([kind]) => !["kill", "killProcess", "pause", "wipe"].includes(kind));
   return [
     ["violations", count(report.violations.length)],
     ["purchases", `${count(report.purchases)} orders in ${count(report.sales)} sales with ${count(report.unitsOnSale)} units`],
@@ -76,13 +90,16 @@ export const summaryOf = (report: SoakReport): readonly (readonly [string, strin
     ],
     ["kills (SIGKILL)", `${count(faults.kill)} of a server or program, ${count(faults.killProcess)} of one process of a cluster`],
     ["pauses (SIGSTOP)", count(faults.pause)],
-    ["connections disturbed", listed(Object.fromEntries(disturbed))],
+    ["connections disturbed", `${count(disturbances(faults))}: ${listed(disturbed(faults))}`],
     ["Redis folders wiped", count(faults.wipe)],
     ["restarts", count(report.restarts)],
+    ["redeliveries", `${count(redeliveries(counters))} messages came again and changed nothing`],
     ["messages to the workers", listed(counters.messages)],
     ["appended again, by cause", listed(counters.appendedAgain)],
     ["attempts to begin an epoch", listed(counters.epochs)],
     ["rebuilds from Postgres", listed(counters.restores)],
+    ["units moved between shards", listed(counters.transfers)],
+    ["alarms of the engine's checks", listed(counters.alarms)],
     [
       "audits during the faults",
       `${count(audits.ok)} exact, ${count(audits.unsettled)} in mid-recovery, ${count(audits.storeAway)} with a store away`,

@@ -10,9 +10,9 @@ import { Fair } from "../harness/fair.ts";
 import { FaultNet } from "../harness/fault-net.ts";
 import { judgeSale, within } from "../harness/verdict.ts";
 import { planRound, type PlannedSale, type Round } from "./plan.ts";
-import type { FaultDone, Sample, SoakReport, Violation } from "./report.ts";
+import { disturbances, kills, redeliveries, type FaultDone, type Sample, type SoakReport, type Violation } from "./report.ts";
 import { Troubles } from "./troubles.ts";
-import { CounterWatch, memoryOfParts } from "./watch.ts";
+import { CounterWatch, memoryOfParts, type Page } from "./watch.ts";
 
 export interface SoakOptions {
   readonly minutes: number;
@@ -51,6 +51,7 @@ class Soak {
   readonly #violations: Violation[] = [];
   readonly #faultLog: FaultDone[] = [];
   readonly #samples: Sample[] = [];
+  readonly #alarms: Record<string, number> = {};
   readonly #audits = { ok: 0, storeAway: 0, unsettled: 0 };
   readonly #watch: CounterWatch;
   #crowds: readonly Crowd[] = [];
@@ -59,7 +60,7 @@ class Soak {
   #purchases = 0;
   #units = 0;
 
-  constructor(options: SoakOptions, fair: Fair, net: FaultNet, troubles: Troubles, pages: readonly string[], stop: AbortSignal) {
+  constructor(options: SoakOptions, fair: Fair, net: FaultNet, troubles: Troubles, pages: readonly Page[], stop: AbortSignal) {
     this.#options = options;
     this.#fair = fair;
     this.#net = net;
@@ -104,13 +105,30 @@ class Soak {
 
   async #sample(): Promise<void> {
     await this.#watch.look();
+    this.#heedAlarms();
+    const { done } = this.#troubles;
     this.#samples.push({
       atS: this.#atS(),
       won: this.#counts.won,
       requests: this.#counts.requests,
       waiting: this.#crowds.reduce((sum, crowd) => sum + crowd.waiting, 0),
+      kills: kills(done),
+      pauses: done.pause,
+      disturbances: disturbances(done),
+      restarts: this.#fair.stack.restarts,
+      redeliveries: redeliveries(this.#watch.counters()),
+      violations: this.#violations.length,
       memoryBytes: await memoryOfParts(this.#fair.stack),
     });
+  }
+
+  /** What the engine itself found that may not be. */
+  #heedAlarms(): void {
+    for (const [what, times] of Object.entries(this.#watch.counters().alarms)) {
+      const before = this.#alarms[what] ?? 0;
+      if (times > before) this.#violate(`the engine counted ${what} ${times - before} times`);
+      this.#alarms[what] = times;
+    }
   }
 
   /** Alongside, also while stores are away: whatever it finds twice is a broken promise, unless a shard is just recovering. */
@@ -256,8 +274,8 @@ export const runSoak = async (options: SoakOptions, stop: AbortSignal): Promise<
   });
   try {
     troubles = new Troubles(fair.stack, net);
-    const { coordinator } = await fair.stack.info();
-    const pages = [coordinator, `http://127.0.0.1:${workersPort}`];
+    const { coordinator, admin, adminToken } = await fair.stack.info();
+    const pages = [{ url: coordinator }, { url: `http://127.0.0.1:${workersPort}` }, { url: admin, token: adminToken }];
     return await new Soak(options, fair, net, troubles, pages, stop).run();
   } finally {
     await fair.close();

@@ -12,15 +12,37 @@ export interface Counters {
   readonly epochs: Readonly<Record<string, number>>;
   /** rebuilds of a Redis from Postgres, by how they ended */
   readonly restores: Readonly<Record<string, number>>;
+  /** times that units were moved between shards, by reason */
+  readonly transfers: Readonly<Record<string, number>>;
+  /** what the engine's own checks found, by which: any is a broken promise */
+  readonly alarms: Readonly<Record<string, number>>;
 }
 
-const METRICS = {
-  appendedAgain: { name: "doorbuster_appended_again_total", label: "cause" },
-  messages: { name: "doorbuster_worker_messages_total", label: "outcome" },
-  epochs: { name: "doorbuster_epoch_attempts_total", label: "result" },
-  restores: { name: "doorbuster_worker_restores_total", label: "end" },
-} as const;
-type MetricGroup = keyof typeof METRICS;
+interface Metric {
+  readonly group: keyof Counters;
+  readonly name: string;
+  readonly label: string;
+}
+
+const METRICS: readonly Metric[] = [
+  { group: "appendedAgain", name: "doorbuster_appended_again_total", label: "cause" },
+  { group: "messages", name: "doorbuster_worker_messages_total", label: "outcome" },
+  { group: "epochs", name: "doorbuster_epoch_attempts_total", label: "result" },
+  { group: "restores", name: "doorbuster_worker_restores_total", label: "end" },
+  { group: "transfers", name: "doorbuster_transfers_total", label: "reason" },
+  { group: "alarms", name: "doorbuster_gateway_broken_total", label: "invariant" },
+  { group: "alarms", name: "doorbuster_coordinator_broken_total", label: "invariant" },
+  { group: "alarms", name: "doorbuster_worker_broken_total", label: "invariant" },
+  { group: "alarms", name: "doorbuster_worker_walls_total", label: "wall" },
+  { group: "alarms", name: "doorbuster_worker_dead_letters_total", label: "shard" },
+];
+
+/** Where a program shows its counters. */
+export interface Page {
+  readonly url: string;
+  /** of the operators' API */
+  readonly token?: string;
+}
 
 const SCRAPE_WITHIN_MS = 1_000;
 const BYTES_A_KB = 1_024;
@@ -44,9 +66,10 @@ export const memoryOfParts = async (stack: Stack): Promise<Record<string, number
   return memory;
 };
 
-const scrape = async (url: string): Promise<string> => {
+const scrape = async ({ url, token }: Page): Promise<string> => {
   try {
-    const { body } = await request(`${url}/metrics`, { dispatcher: connections });
+    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const { body } = await request(`${url}/metrics`, { dispatcher: connections, headers });
     return await body.text();
   } catch {
     return "";
@@ -55,21 +78,20 @@ const scrape = async (url: string): Promise<string> => {
 
 /** Adds up counters of programs that are killed and begin at zero again; what a process counted after its last scrape is lost. */
 export class CounterWatch {
-  readonly #urls: readonly string[];
+  readonly #pages: readonly Page[];
   readonly #latest = new Map<string, number>();
   readonly #totals = new Map<string, number>();
 
-  /** @param urls of the programs' pages */
-  constructor(urls: readonly string[]) {
-    this.#urls = urls;
+  constructor(pages: readonly Page[]) {
+    this.#pages = pages;
   }
 
   async look(): Promise<void> {
-    for (const url of this.#urls) for (const line of (await scrape(url)).split("\n")) this.#take(line);
+    for (const page of this.#pages) for (const line of (await scrape(page)).split("\n")) this.#take(line);
   }
 
   counters(): Counters {
-    const group = (name: MetricGroup): Record<string, number> => {
+    const group = (name: keyof Counters): Record<string, number> => {
       const sums: Record<string, number> = {};
       for (const [key, value] of this.#totals) {
         const [metric, label = ""] = key.split("|");
@@ -77,17 +99,24 @@ export class CounterWatch {
       }
       return sums;
     };
-    return { appendedAgain: group("appendedAgain"), messages: group("messages"), epochs: group("epochs"), restores: group("restores") };
+    return {
+      appendedAgain: group("appendedAgain"),
+      messages: group("messages"),
+      epochs: group("epochs"),
+      restores: group("restores"),
+      transfers: group("transfers"),
+      alarms: group("alarms"),
+    };
   }
 
   #take(line: string): void {
-    for (const [group, { name, label }] of Object.entries(METRICS)) {
+    for (const { group, name, label } of METRICS) {
       if (!line.startsWith(`${name}{`)) continue;
       const labelled = new RegExp(`[{,]${label}="([^"]*)"`).exec(line)?.[1] ?? "";
       const value = Number(line.slice(line.lastIndexOf(" ") + 1));
       const before = this.#latest.get(line.slice(0, line.lastIndexOf(" "))) ?? 0;
       this.#latest.set(line.slice(0, line.lastIndexOf(" ")), value);
-      const key = `${group}|${labelled}`;
+      const key = `${group}|${label === "shard" ? "dead_letters" : labelled}`;
       // Less than before: a process died, and the others' share was counted already.
       this.#totals.set(key, (this.#totals.get(key) ?? 0) + Math.max(0, value - before));
     }
