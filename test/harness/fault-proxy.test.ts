@@ -86,6 +86,16 @@ describe("a fault proxy", () => {
     await answered(one, "LATE");
   });
 
+  it("holds answers only: what is sent is heard", async () => {
+    const one = await client();
+    proxy.set({ kind: "holdAnswers" });
+    one.socket.write("early");
+    await until(() => heard === "early", "the request to be heard");
+    expect(one.heard()).toBe("");
+    proxy.set({ kind: "pass" });
+    await answered(one, "EARLY");
+  });
+
   it("swallows what is sent into a black hole, and cuts the connection at its end", async () => {
     const one = await client();
     proxy.set({ kind: "blackHole" });
@@ -145,6 +155,15 @@ describe("a fault proxy", () => {
     const two = await client();
     two.socket.write("commit");
     await answered(two, "COMMIT");
+    const silent = proxy.loseAnswer((bytes) => bytes.includes("commit"), "silent");
+    two.socket.write("commit");
+    expect(await silent).toBe(true);
+    const three = await client();
+    three.socket.write("x");
+    await answered(three, "X");
+    expect([two.heard(), two.isClosed()]).toEqual(["COMMIT", false]);
+    proxy.set({ kind: "pass" });
+    await until(() => two.isClosed(), "the silent connection to be cut");
     const never = proxy.loseAnswer(() => false);
     proxy.set({ kind: "pass" });
     expect(await never).toBe(false);

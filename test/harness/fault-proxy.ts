@@ -11,6 +11,8 @@ export type Trouble =
   | { readonly kind: "drip"; readonly bytes: number; readonly everyMs: number }
   /** nothing arrives until the trouble ends, then everything does: a route that is away for a while */
   | { readonly kind: "hold" }
+  /** as hold, for what the server answers: requests arrive */
+  | { readonly kind: "holdAnswers" }
   /** what is sent disappears, both ends believe that they are connected; such connections are cut when the trouble ends */
   | { readonly kind: "blackHole" }
   /** as blackHole, but the server has been told that its clients are gone */
@@ -23,12 +25,16 @@ interface Link {
   readonly server: Socket;
   /** bytes of it were thrown away: it can never be whole again */
   isSpoilt: boolean;
-  /** its next answer is thrown away and it is cut then */
+  /** its next answer is thrown away */
   losesAnswer: boolean;
 }
 
+/** How a client learns that the answer is lost: its connection is reset, or nothing comes any more. */
+export type AnswerLoss = "cut" | "silent";
+
 interface Loss {
   readonly request: (bytes: Buffer) => boolean;
+  readonly how: AnswerLoss;
   readonly done: (happened: boolean) => void;
 }
 
@@ -103,13 +109,14 @@ export class FaultProxy {
   }
 
   /**
-   * The next request of that kind is executed and its answer is lost with the connection.
+   * The next request of that kind is executed and its answer is lost, with the connection or, if `silent`, with all that
+   * comes on it until the next change of the trouble, which cuts it.
    * @returns true when it has happened, false when the trouble was ended before
    */
-  loseAnswer(request: (bytes: Buffer) => boolean): Promise<boolean> {
+  loseAnswer(request: (bytes: Buffer) => boolean, how: AnswerLoss = "cut"): Promise<boolean> {
     this.#endLoss(false);
     return new Promise((done) => {
-      this.#loss = { request, done };
+      this.#loss = { request, how, done };
     });
   }
 
@@ -170,11 +177,14 @@ export class FaultProxy {
 
   async #carry(link: Link, bytes: Buffer, to: Socket, direction: "up" | "down"): Promise<void> {
     if (direction === "down" && link.losesAnswer) {
-      this.#cut(link);
+      if (this.#loss?.how === "silent") link.isSpoilt = true;
+      else this.#cut(link);
+      link.losesAnswer = false;
       this.#endLoss(true);
       return;
     }
-    while (this.#trouble.kind === "hold" && !link.isSpoilt) await this.#changed;
+    const isHeld = (): boolean => this.#trouble.kind === "hold" || (this.#trouble.kind === "holdAnswers" && direction === "down");
+    while (isHeld() && !link.isSpoilt) await this.#changed;
     if (link.isSpoilt) return;
     if (direction === "up" && this.#loss?.request(bytes) === true) link.losesAnswer = true;
     const trouble = this.#trouble;

@@ -1,11 +1,13 @@
-import * as fc from "fast-check";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { environment, Fair, until } from "../harness/index.ts";
 
 /**
- * Bugs that real flash-sale systems have (scenarios 1, 2, 6, 7 and 8), through the public doors of a whole stack.
- * Scenario 3 is test/crash: each step killed, and its answer lost. 4 and 5 are about payment and expiry.
+ * Bugs that real flash-sale systems have (scenarios 1, 2 and 6, and most of 7), through the public doors of a whole stack.
+ * Scenario 3 is test/crash/steps: each step killed, timed out and failed; the rest of 7 late-workers and test/crash/stores;
+ * 8 is scope, 9 transfers. 4 and 5 are about payment and expiry.
  */
+const RETURNS = 3;
+
 let fair: Fair;
 beforeAll(async () => {
   // A shard whose row cannot be read closes after 5 s; here workers are stopped for as long as a busy machine takes.
@@ -30,6 +32,15 @@ describe("1: the winner's repeat on the last unit", { timeout: 120_000 }, () => 
     expect(first.orderId).toBeDefined();
     expect(second.orderId).toBe(first.orderId);
     expect((await fair.buy("last-unit", "other")).code).toBe("sold_out");
+    // Between the deduction and the delivery.
+    await fair.openSale("undelivered", 1);
+    await signalWorkers("SIGSTOP");
+    const deducted = await fair.buy("undelivered", "winner");
+    expect(await fair.buy("undelivered", "winner")).toEqual(deducted);
+    expect(deducted.code).toBe("reserved");
+    await signalWorkers("SIGCONT");
+    expect(await fair.final("undelivered", "winner")).toMatchObject({ code: "confirmed", orderId: deducted.orderId });
+    expect(await fair.auditAtRest("undelivered")).toMatchObject({ free: 0, sold: 1, rejected: 0 });
     expect(await fair.auditAtRest("last-unit")).toMatchObject({ free: 0, sold: 1 });
   });
 
@@ -119,89 +130,25 @@ describe("7: workers that are behind", { timeout: 180_000 }, () => {
     expect(await fair.auditAtRest("backlog")).toMatchObject({ free: 0, sold: units });
   });
 
-  it("an added unit clears sold-out and can be bought", async () => {
+  it("a unit that comes after sold-out clears the flag within a second, and can be bought", async () => {
     await fair.openSale("return", 1);
     await fair.buy("return", "first");
     await fair.auditAtRest("return");
-    const soldOut = async (): Promise<boolean> => {
-      const response = await fetch(fair.urlOf("return", "x").replace(/\/buy\/.*/, "/sales/return"));
-      return ((await response.json()) as { soldOut: boolean }).soldOut;
-    };
-    await until(soldOut, "the sale to be flagged sold out", 20_000);
-    expect((await fair.buy("return", "second")).code).toBe("sold_out");
-    await fair.admin("/sales/return/units", { grantId: "more", units: 1 });
-    await until(async () => (await fair.buy("return", "second")).orderId !== undefined, "the added unit to be sold", 20_000);
+    const page = fair.urlOf("return", "x").replace(/\/buy\/.*/, "/sales/return");
+    const isFlagged = async (): Promise<boolean> => ((await (await fetch(page)).json()) as { soldOut: boolean }).soldOut;
+    const clearedMs: number[] = [];
+    for (let turn = 0; turn < RETURNS; turn += 1) {
+      await until(isFlagged, "the sale to be flagged sold out", 20_000);
+      expect((await fair.buy("return", `late${turn}`)).code).toBe("sold_out");
+      const addedAt = performance.now();
+      await fair.admin("/sales/return/units", { grantId: `more${turn}`, units: 1 });
+      await until(async () => !(await isFlagged()), "the flag to be cleared", 20_000, 10);
+      clearedMs.push(performance.now() - addedAt);
+      await until(async () => (await fair.buy("return", `late${turn}`)).orderId !== undefined, "the unit to be sold", 20_000);
+    }
+    // The one length of time that a scenario states; the quickest of some, because the others are the machine's.
+    expect(Math.min(...clearedMs)).toBeLessThan(1_000);
     expect((await fair.buy("return", "first")).orderId).toBeDefined();
-    expect(await fair.auditAtRest("return")).toMatchObject({ total: 2, free: 0, sold: 2 });
-  });
-});
-
-describe("8: scope of guards", { timeout: 120_000 }, () => {
-  it("a limit above one holds over purchases, keys and repeats", async () => {
-    await fair.openSale("limit", 10, { limitPerBuyer: 3 });
-    const bought = await many(8, (n) => fair.buy("limit", "hungry", { "idempotency-key": `k${n % 4}` }));
-    const orders = new Set(bought.flatMap(({ orderId }) => (orderId === undefined ? [] : [orderId])));
-    expect(orders.size).toBe(3);
-    expect(bought.filter(({ orderId }) => orderId === undefined).every(({ code }) => code === "limit_reached")).toBe(true);
-    expect(await fair.auditAtRest("limit")).toMatchObject({ free: 7, sold: 3 });
-  });
-
-  it("a thousand first requests of one buyer at once take one unit", async () => {
-    await fair.openSale("thousand", 10);
-    // Once each: most are refused by the buyer's rate, and asking again until nobody is would take minutes.
-    const fired = await many(1_000, () => fair.once("POST", fair.urlOf("thousand", "eager")));
-    expect(new Set(fired.flatMap(({ orderId }) => (orderId === undefined ? [] : [orderId]))).size).toBe(1);
-    expect(await fair.auditAtRest("thousand")).toMatchObject({ free: 9, sold: 1 });
-  });
-
-  it("for any stock, limit and number of shards: never more than there is, each purchase whole", async () => {
-    let sales = 0;
-    await fc.assert(
-      fc.asyncProperty(
-        fc.record({
-          units: fc.integer({ min: 1, max: 12 }),
-          limit: fc.integer({ min: 1, max: 4 }),
-          shardCount: fc.integer({ min: 1, max: 2 }),
-        }),
-        fc.array(
-          fc.record({ buyer: fc.integer({ min: 0, max: 3 }), key: fc.integer({ min: 0, max: 2 }), units: fc.integer({ min: 1, max: 4 }) }),
-          {
-            minLength: 1,
-            maxLength: 24,
-          },
-        ),
-        async ({ units, limit, shardCount }, wishes) => {
-          const id = `any-${sales++}`;
-          await fair.openSale(id, units, { limitPerBuyer: limit, shardCount });
-          const told = await Promise.all(
-            wishes.map((wish) =>
-              fair.buy(
-                id,
-                `b${wish.buyer}`,
-                { "content-type": "application/json", ...(limit === 1 ? {} : { "idempotency-key": `k${wish.key}` }) },
-                JSON.stringify({ units: wish.units }),
-              ),
-            ),
-          );
-          const orders = new Map<string, number>();
-          for (const { orderId, units: taken } of told) if (orderId !== undefined) orders.set(orderId, taken ?? 0);
-          const sold = [...orders.values()].reduce((sum, taken) => sum + taken, 0);
-          expect(sold).toBeLessThanOrEqual(units);
-          expect(await fair.auditAtRest(id)).toMatchObject({ total: units, sold, free: units - sold });
-        },
-      ),
-      { numRuns: 12, seed: 8 },
-    );
-  });
-
-  it("a request of the first day, repeated after the sale, gets its first answer", async () => {
-    await fair.openSale("day-one", 5);
-    const first = await fair.buy("day-one", "early");
-    await fair.final("day-one", "early");
-    await fair.admin("/sales/day-one/state", { state: "closed" });
-    let tourists = 0;
-    // Each a new one: who got a unit before the closing would hear of it for ever.
-    await until(async () => (await fair.buy("day-one", `tourist${tourists++}`)).code === "closed", "the sale to be closed", 20_000);
-    expect(await fair.buy("day-one", "early")).toMatchObject({ status: 200, code: "confirmed", orderId: first.orderId });
+    expect(await fair.auditAtRest("return")).toMatchObject({ total: 1 + RETURNS, free: 0, sold: 1 + RETURNS });
   });
 });
