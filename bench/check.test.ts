@@ -13,6 +13,7 @@ const results = (scenarios: Results["scenarios"]): Results => ({
   at: "2026-01-01T00:00:00.000Z",
   seconds: 1,
   runs: 1,
+  tookSeconds: 61,
   generators: {},
   scenarios,
   skipped: [],

@@ -10,6 +10,7 @@ const results: Results = {
   at: "2026-01-02T00:00:00.000Z",
   seconds: 5,
   runs: 3,
+  tookSeconds: 61,
   generators: {},
   scenarios: {
     reads: entryOf({ what: "", unit: "reads", perSecond: 80_000, referencePerSecond: 100_000, ratio: 0.8, spread: 0.05, generator: "" }),
@@ -37,6 +38,40 @@ describe("what was measured, in a README", () => {
 
   it("shows each entry with its ratio", () => {
     expect(withMeasured(text, markdownOf(results))).toContain("| `reads` | 80,000 reads | 100,000 | 0.80 | 5 % |");
+  });
+
+  it("shows on the front page each target with its outcome, and the reason where one is known", () => {
+    const entry = (ratio: number) => entryOf({ what: "", unit: "", perSecond: 10, referencePerSecond: 20, ratio, generator: "" });
+    const lines = (ratio: number) =>
+      summaryOf({ ...results, scenarios: { "decide.always": entry(ratio) } })
+        .split("\n")
+        .filter((line) => line.startsWith("| decisions"));
+    expect(lines(0.6)).toEqual([expect.stringMatching(/\| ≥ 0\.50 \| 0\.60 \| reached \|$/)]);
+    expect(lines(0.4)).toEqual([expect.stringMatching(/\| ≥ 0\.50 \| 0\.40 \| \*\*missed\*\*/)]);
+  });
+
+  it("says which number of a row is missed", () => {
+    const shard = entryOf({ what: "", unit: "", perSecond: 400_000, ratio: 7, generator: "" });
+    expect(summaryOf({ ...results, scenarios: { "shard.batch256": shard } })).toMatch(/\| \*\*missed\*\* against one EVALSHA a buy/);
+  });
+
+  it("shows what people would use instead beside ours", () => {
+    const peer = entryOf({
+      what: "",
+      unit: "wins",
+      perSecond: 20_000,
+      reference: "dtm",
+      referencePerSecond: 1_000,
+      ratio: 20,
+      p50Ms: 1,
+      p99Ms: 2,
+      referenceP50Ms: 30,
+      referenceP99Ms: 40,
+      latencyPerSecond: 500,
+      generator: "",
+    });
+    const summary = summaryOf({ ...results, scenarios: { "peer.dtm": peer } });
+    expect(summary).toContain("| dtm | 1,000 : 20,000 | **20x** |  |  | 30.0 / 40.0 : 1.0 / 2.0 at 500/s |");
   });
 
   it("has a place in the README of the bench and on the front page", async () => {

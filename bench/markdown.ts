@@ -1,7 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import type { Entry, Results } from "./results.ts";
 import { ratioText } from "./table.ts";
-import { judgeTargets } from "./targets.ts";
+import { judgeTargets, targetText, type JudgedRow } from "./targets.ts";
 
 /** Between these two lines of a README stands what was measured last, and nothing else. */
 const BEGIN = "<!-- measured: npm run bench -- --readme writes this -->";
@@ -51,10 +51,75 @@ const headline = (results: Results): string => {
 };
 
 const targetLines = (results: Results): string[] =>
-  judgeTargets(results.scenarios).map(({ isReached, text }) => `- ${isReached ? "reached" : "**missed**"} ${text}`);
+  judgeTargets(results.scenarios).flatMap((row) =>
+    row.measures.map((measure) => `- ${measure.isReached ? "reached" : "**missed**"} ${targetText(row, measure)}`),
+  );
 
-/** What matters most, for the front page: the targets of DESIGN 14. */
-export const summaryOf = (results: Results): string => [headline(results), "", ...targetLines(results)].join("\n");
+/** `name value` of each, one name for what has one only; what is the same everywhere is said once. */
+const joined = (measures: JudgedRow["measures"], of: "measured" | "target"): string => {
+  const values = measures.map((measure) => measure[of]);
+  if (of === "target" && new Set(values).size === 1) return values[0] ?? "";
+  return measures.map(({ name, [of]: value }) => (name === "" ? value : `${name} ${value}`)).join("; ");
+};
+
+const verdict = ({ measures }: JudgedRow): string => {
+  const missed = measures.filter(({ isReached }) => !isReached);
+  if (missed.length === 0) return "reached";
+  const which = missed.length === measures.length ? "" : ` ${missed.map(({ name, target }) => name || target).join(", ")}`;
+  const limits = [...new Set(missed.flatMap(({ limit }) => limit ?? []))];
+  return `**missed**${which}${limits.length === 0 ? "" : `: ${limits.join("; ")}`}`;
+};
+
+const targetTable = (results: Results): string[] => {
+  const rows = judgeTargets(results.scenarios);
+  if (rows.length === 0) return [];
+  const lines = rows.map((row) => cells([row.what, joined(row.measures, "target"), joined(row.measures, "measured"), verdict(row)]));
+  return [cells(["what", "target", "measured", "outcome"]), cells(["---", "---", "---", "---"]), ...lines];
+};
+
+/** What people would use instead, beside ours in the same run. */
+const peerTable = ({ scenarios }: Results): string[] => {
+  const side = (entry: Entry | undefined): string[] =>
+    entry === undefined || entry.ratio === null
+      ? ["", ""]
+      : [`${count(entry.referencePerSecond)} : ${count(entry.perSecond)}`, `**${ratioText(entry.ratio)}**`];
+  const names = Object.keys(scenarios).filter((name) => /^peer\.[^.]+$/.test(name));
+  if (names.length === 0) return [];
+  const lines = names.map((name) => {
+    const entry = scenarios[name];
+    const ms = (p50: number | null | undefined, p99: number | null | undefined): string =>
+      p50 === null || p50 === undefined ? "" : `${p50.toFixed(1)} / ${(p99 ?? 0).toFixed(1)}`;
+    const latency = [ms(entry?.referenceP50Ms, entry?.referenceP99Ms), ms(entry?.p50Ms, entry?.p99Ms)].join(" : ");
+    const at = entry?.latencyPerSecond ?? null;
+    return cells([
+      entry?.reference ?? "",
+      ...side(entry),
+      ...side(scenarios[`${name}.refusals`]),
+      at === null ? "" : `${latency} at ${count(at)}/s`,
+    ]);
+  });
+  const heads = [
+    "instead",
+    "wins/s, theirs : ours",
+    "",
+    "refusals/s, theirs : ours",
+    "",
+    "p50 / p99 ms of a win at the same rate, theirs : ours",
+  ];
+  return ["", cells(heads), cells(heads.map((_, column) => (column === 0 ? "---" : "---:"))), ...lines];
+};
+
+/** What matters most, for the front page: the targets of DESIGN 14, and what people would use instead. */
+export const summaryOf = (results: Results): string =>
+  [
+    headline(results),
+    "Generator, engine and stores share these cores; each figure against a reference was measured in turns with it.",
+    "",
+    ...targetTable(results),
+    ...peerTable(results),
+    "",
+    "What each line measures and how: [bench/README.md](bench/README.md).",
+  ].join("\n");
 
 /** The whole outcome as Markdown: every entry, the targets, the further numbers. */
 export const markdownOf = (results: Results): string => {

@@ -71,6 +71,8 @@ export const resultsSchema = z.strictObject({
   at: z.string(),
   seconds: z.number(),
   runs: z.number(),
+  /** the whole run, from the first server to the last */
+  tookSeconds: z.number(),
   /** most answers a second that each generator got from a bare server: no engine can show more through it */
   generators: z.record(z.string(), z.number()),
   scenarios: z.record(z.string(), entrySchema),

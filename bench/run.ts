@@ -21,6 +21,7 @@ export interface RunOptions {
 /** Runs the scenarios one after the other. What a broken one leaves out is said and does not stop the others. */
 export const runBench = async (options: RunOptions): Promise<Results> => {
   const { environment, scenarios, asked, seconds, runs, screen, stop } = options;
+  const beganMs = performance.now();
   const wrk = await wrkVersion();
   const about = { machine: machine(), versions: await versions(environment, wrk), at: new Date().toISOString() };
   const entries: Record<string, Entry> = {};
@@ -60,5 +61,6 @@ export const runBench = async (options: RunOptions): Promise<Results> => {
     }
     for (const _entry of wanted) screen.advance();
   }
-  return { ...about, command: options.command, seconds, runs, generators, scenarios: entries, skipped };
+  const tookSeconds = (performance.now() - beganMs) / 1_000;
+  return { ...about, command: options.command, seconds, runs, tookSeconds, generators, scenarios: entries, skipped };
 };

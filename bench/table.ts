@@ -1,7 +1,7 @@
 import Table from "cli-table3";
 import { NO_INNER_LINES, type Palette } from "../deploy/cli/color.ts";
 import type { Entry, Results } from "./results.ts";
-import { judgeTargets } from "./targets.ts";
+import { judgeTargets, targetText } from "./targets.ts";
 
 const count = (value: number | null): string => (value === null ? "" : Math.round(value).toLocaleString("en-US"));
 const percent = (part: number | null): string => (part === null ? "" : `${Math.round(part * 100)} %`);
@@ -36,7 +36,7 @@ export const resultsText = (results: Results, palette: Palette): string => {
   for (const [name, entry] of Object.entries(results.scenarios)) table.push(row(name, entry));
   const { machine } = results;
   const lines = [
-    `${results.command}, ${results.at.slice(0, 10)}, ${machine.cores} cores (${machine.cpu}), load when it began ${machine.loadAtStart.toFixed(2)}`,
+    `${results.command}, ${results.at.slice(0, 10)}, ${machine.cores} cores (${machine.cpu}), load when it began ${machine.loadAtStart.toFixed(2)}, took ${Math.round(results.tookSeconds)} s`,
     table.toString(),
     "CPU µs: of everything but the generator, ours / the reference's. generator: how busy it was; near 100 % it is the limit.",
     `most that a generator got from a bare server: ${
@@ -44,8 +44,10 @@ export const resultsText = (results: Results, palette: Palette): string => {
         .map(([name, perSecond]) => `${name} ${count(perSecond)}`)
         .join("; ") || "not measured"
     }`,
-    ...judgeTargets(results.scenarios).map(({ isReached, text }) =>
-      isReached ? palette.good(`reached  ${text}`) : palette.bad(`missed   ${text}`),
+    ...judgeTargets(results.scenarios).flatMap((row) =>
+      row.measures.map((measure) =>
+        measure.isReached ? palette.good(`reached  ${targetText(row, measure)}`) : palette.bad(`missed   ${targetText(row, measure)}`),
+      ),
     ),
     ...results.skipped.map((text) => palette.warning(`SKIPPED ${text}`)),
   ];

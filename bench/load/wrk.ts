@@ -5,7 +5,7 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { z } from "zod";
-import { cpuOf, minus, type CpuSeconds, type Watched } from "../usage.ts";
+import { cpuOf, cpuSecondsOf, minus, type CpuSeconds, type Watched } from "../usage.ts";
 import { exitOf, tracked } from "./child.ts";
 
 export interface WrkOrder {
@@ -58,10 +58,11 @@ export const wrk = async (order: WrkOrder, watched: Watched): Promise<WrkResult>
   );
   const all: Watched = { ...watched, generator: [child.pid ?? 0] };
   let before: Promise<CpuSeconds> | undefined;
-  let latest: CpuSeconds = {};
+  let latest = 0;
   let summary = "";
-  // Its own time can be read only while it lives, so it is looked at until it is gone.
-  const watch = setInterval(() => void cpuOf({ generator: all["generator"] ?? [] }).then((now) => (latest = now)), WATCH_MS);
+  // Its own time can be read only while it lives (later it is 0), so it is looked at until it is gone.
+  const pid = child.pid ?? 0;
+  const watch = setInterval(() => void cpuSecondsOf(pid).then((now) => (latest = Math.max(latest, now))), WATCH_MS);
   try {
     createInterface({ input: child.stdout }).on("line", (line) => {
       if (line === "ready") before = cpuOf(all);
@@ -70,7 +71,7 @@ export const wrk = async (order: WrkOrder, watched: Watched): Promise<WrkResult>
     const how = await exitOf(child);
     if (how !== "exit code 0" || summary === "") throw new Error(`wrk ended with ${how} and without a summary`);
     const { micros, ...counts } = summarySchema.parse(JSON.parse(summary));
-    const after = { ...(await cpuOf(watched)), generator: latest["generator"] ?? 0 };
+    const after = { ...(await cpuOf(watched)), generator: latest };
     const cpuSeconds = minus(after, (await before) ?? {});
     return { seconds: micros / 1e6, ...counts, cpuSeconds };
   } finally {

@@ -9,12 +9,14 @@ const results: Results = {
   at: "2026-01-01T00:00:00.000Z",
   seconds: 5,
   runs: 3,
+  tookSeconds: 61,
   generators: { "wrk -t1 -c64": 100_000 },
   scenarios: {
     "refuse.soldOut": entryOf({
       what: "a buyer & a sale",
       unit: "refusals",
       perSecond: 80_000,
+      reference: "bare uWebSockets.js",
       referencePerSecond: 100_000,
       ratio: 0.8,
       cpuMicros: 5,
@@ -51,8 +53,21 @@ describe("the report page", () => {
     expect(page).not.toMatch(/<script|<link|<img|@import|url\(http/);
   });
 
-  it("draws ratios, costs, the scale and each entry's curves", () => {
+  it("draws what stands against a bare server, costs, the scale and each entry's curves", () => {
     expect(page.match(/<svg/g)).toHaveLength(4);
+    expect(page).toContain("Against the limit");
+    expect(page).not.toContain("Against other ways");
+  });
+
+  it("draws what stands against other ways apart from it", () => {
+    const other = entryOf({ what: "", unit: "wins", perSecond: 20, reference: "dtm", referencePerSecond: 1, ratio: 20, generator: "" });
+    expect(reportPage({ ...results, scenarios: { "peer.dtm": other } })).toContain("Against other ways");
+  });
+
+  it("says of each target whether it is reached", () => {
+    expect(page).toContain('<span class="reached">reached</span>');
+    const slow = { ...results.scenarios, "refuse.soldOut": entryOf({ what: "", unit: "", perSecond: 1, ratio: 0.79, generator: "" }) };
+    expect(reportPage({ ...results, scenarios: slow })).toContain('<span class="missed">missed</span>');
   });
 
   it("escapes what it was told", () => {

@@ -1,30 +1,49 @@
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Curve, Entry, Results } from "../results.ts";
+import type { Entry, Results } from "../results.ts";
 import { ratioText } from "../table.ts";
 import { judgeTargets } from "../targets.ts";
-import { costChart, curveChart, ratioChart } from "./charts.ts";
+import { curveChart } from "./charts.ts";
+import { overviewCharts } from "./overview.ts";
+import { STYLE } from "./style.ts";
 
 const ESCAPES: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
 const escaped = (text: string): string => text.replace(/[&<>"]/g, (character) => ESCAPES[character] ?? "");
 const count = (value: number | null): string => (value === null ? "" : Math.round(value).toLocaleString("en-US"));
 const fixed = (value: number | null, digits = 1): string => (value === null ? "" : value.toFixed(digits));
 const megabytes = (bytes: number): string => `${Math.round(bytes / 1e6)} MB`;
+const percent = (part: number): string => `${Math.round(part * 100)} %`;
 
 const cells = (tag: "td" | "th", texts: readonly string[]): string =>
   `<tr>${texts.map((text) => `<${tag}>${text}</${tag}>`).join("")}</tr>`;
 
+const pair = (mine: string, theirs: string): string => (theirs === "" ? mine : `${mine} <span class="ref">/ ${theirs}</span>`);
+const latencyText = (p50: number | null, p99: number | null): string => (p50 === null ? "" : `${fixed(p50)} · ${fixed(p99)}`);
+
 const row = (name: string, entry: Entry): string =>
   cells("td", [
     `<a href="#${escaped(name)}">${escaped(name)}</a>`,
-    `${count(entry.perSecond)} ${escaped(entry.unit)}`,
+    `${count(entry.perSecond)} <span class="unit">${escaped(entry.unit)}</span>`,
     count(entry.referencePerSecond),
-    ratioText(entry.ratio),
-    `${Math.round(entry.spread * 100)} %`,
-    entry.p50Ms === null ? "" : `${fixed(entry.p50Ms)} / ${fixed(entry.p99Ms)} at ${count(entry.latencyPerSecond)}`,
-    fixed(entry.cpuMicros) + (entry.referenceCpuMicros === null ? "" : ` / ${fixed(entry.referenceCpuMicros)}`),
-    entry.generatorBusy === null ? "" : `${Math.round(entry.generatorBusy * 100)} %`,
+    `<b>${ratioText(entry.ratio)}</b>`,
+    entry.runs.length > 1 ? percent(entry.spread) : "",
+    pair(latencyText(entry.p50Ms, entry.p99Ms), latencyText(entry.referenceP50Ms, entry.referenceP99Ms)),
+    count(entry.latencyPerSecond),
+    pair(fixed(entry.cpuMicros), fixed(entry.referenceCpuMicros)),
+    entry.generatorBusy === null ? "" : percent(entry.generatorBusy),
   ]);
+
+const HEADS = [
+  "entry",
+  "a second",
+  "reference",
+  "ratio",
+  "spread",
+  'p50 · p99 ms <span class="ref">/ ref.</span>',
+  "at arrivals/s",
+  'CPU µs each <span class="ref">/ ref.</span>',
+  "generator busy",
+];
 
 const list = (numbers: Readonly<Record<string, number>>, show: (value: number) => string): string =>
   Object.entries(numbers)
@@ -47,54 +66,66 @@ const facts = (entry: Entry): readonly (readonly [string, string])[] =>
     ] as const
   ).filter(([, text]) => text !== "");
 
-const section = (name: string, entry: Entry): string => `<section id="${escaped(name)}"><h2>${escaped(name)}</h2>
+const figures = (svgs: readonly string[]): string =>
+  svgs.length === 0 ? "" : `<div class="figures">${svgs.map((svg) => `<figure>${svg}</figure>`).join("\n")}</div>`;
+
+const section = (name: string, entry: Entry): string => `<section id="${escaped(name)}"><h3>${escaped(name)}</h3>
 <table class="facts">${facts(entry)
   .map(([title, text]) => `<tr><th>${title}</th><td>${text}</td></tr>`)
   .join("")}</table>
-${entry.curves.map((curve) => `<figure>${curveChart(name, curve)}</figure>`).join("\n")}</section>`;
+${figures(entry.curves.map((curve) => curveChart(name, curve)))}</section>`;
 
-/** CPU of a decision over shards and over processes: one line of entries makes one curve. */
-const scaleCurve = (results: Results, name: RegExp, x: string): Curve | undefined => {
-  const points = Object.entries(results.scenarios).flatMap(([entry, { cpuMicros }]): [number, number][] => {
-    const value = name.exec(entry)?.[1];
-    return value === undefined || cpuMicros === null ? [] : [[Number(value), cpuMicros]];
-  });
-  return points.length < 2 ? undefined : { title: `CPU by ${x}`, x, y: "µs", lines: [{ name: "a decision", points }] };
+const targets = (scenarios: Results["scenarios"]): string => {
+  const rows = judgeTargets(scenarios);
+  if (rows.length === 0) return "";
+  const lines = rows.flatMap(({ what, measures }) =>
+    measures.map(({ entry, name, isReached, measured, target, limit }, index) =>
+      cells("td", [
+        index === 0 ? escaped(what) : "",
+        `<a href="#${escaped(entry)}">${escaped(name || entry)}</a>`,
+        escaped(target),
+        `<b>${escaped(measured)}</b>`,
+        `<span class="${isReached ? "reached" : "missed"}">${isReached ? "reached" : "missed"}</span>${isReached || limit === undefined ? "" : ` ${escaped(limit)}`}`,
+      ]),
+    ),
+  );
+  return `<h2>Targets</h2><table class="targets">${cells("th", ["what", "", "target", "measured", ""])}${lines.join("\n")}</table>`;
 };
 
-const STYLE = `body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2rem auto;padding:0 1rem;color:#1e293b}
-table{border-collapse:collapse;margin:1rem 0}td,th{padding:.25rem .6rem;text-align:right;border-bottom:1px solid #e2e8f0;vertical-align:top}
-td:first-child,th:first-child,.facts td,.facts th{text-align:left}.facts th{white-space:nowrap;font-weight:600;color:#475569}
-figure{margin:1rem 0;overflow-x:auto}h2{margin-top:2.5rem;border-top:2px solid #c2410c;padding-top:.6rem}.warn{color:#b45309}`;
-
-const HEADS = ["entry", "a second", "reference", "ratio", "spread", "p50 / p99 ms", "CPU µs each, ours / ref.", "generator busy"];
+const machineTable = (results: Results): string => {
+  const { machine, versions } = results;
+  const rows: readonly (readonly [string, string])[] = [
+    ["command", `<code>${escaped(results.command)}</code>`],
+    ["when", `${escaped(results.at.replace("T", " ").slice(0, 16))} UTC, took ${count(results.tookSeconds)} s`],
+    ["machine", `${machine.cores} cores, ${escaped(machine.cpu)}, ${megabytes(machine.memoryBytes)}, ${escaped(machine.system)}`],
+    ["load when it began", fixed(machine.loadAtStart, 2)],
+    [
+      "versions",
+      Object.entries(versions)
+        .map(([name, version]) => `${escaped(name)} ${escaped(/v?\d+\.\d+[\w.]*/.exec(version)?.[0] ?? version)}`)
+        .join(", "),
+    ],
+    ["load", `${results.seconds} s for each side of a measurement, in ${results.runs} runs in turn with the reference`],
+    ["generators' own limit", `${escaped(list(results.generators, count) || "not measured")} (answers a second from a bare server)`],
+  ];
+  return `<table class="facts">${rows.map(([title, text]) => `<tr><th>${title}</th><td>${text}</td></tr>`).join("")}</table>`;
+};
 
 /** The whole report: one file, no scripts, nothing loaded from elsewhere. */
 export const reportPage = (results: Results): string => {
-  const { machine, versions, generators, scenarios } = results;
-  const curves = [scaleCurve(results, /^scale\.(\d+)$/, "shards"), scaleCurve(results, /^scale\.processes(\d+)$/, "gateway processes")];
-  const overview = [ratioChart(results), costChart(results), ...curves.map((curve) => curve && curveChart("scale", curve))];
+  const entries = Object.entries(results.scenarios);
   return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Doorbuster bench</title><style>${STYLE}</style></head><body><h1>Doorbuster bench</h1>
-<p><code>${escaped(results.command)}</code>, ${escaped(results.at)}. ${machine.cores} cores, ${escaped(machine.cpu)}, ${megabytes(machine.memoryBytes)},
-${escaped(machine.system)}; load average when it began ${fixed(machine.loadAtStart, 2)}. ${Object.entries(versions)
-    .map(([name, version]) => `${escaped(name)}: ${escaped(version)}`)
-    .join("; ")}.</p>
-<p>${results.seconds} s of load for each side of a measurement, in ${results.runs} runs in turn with the reference. Rates are medians; the
-ratio is the median of the pairs' ratios, the spread how far those lie apart. Everything shares this machine, the generator too. Latencies
-are open-loop: fixed arrivals, each counted from the moment at which it was meant to start.</p>
-${results.skipped.map((text) => `<p class="warn">Skipped: ${escaped(text)}</p>`).join("\n")}
-<table>${cells("th", HEADS)}${Object.entries(scenarios)
-    .map(([name, entry]) => row(name, entry))
-    .join("\n")}</table>
-<ul>${judgeTargets(scenarios)
-    .map(({ isReached, text }) => `<li${isReached ? "" : ' class="warn"'}>${isReached ? "reached" : "missed"}: ${escaped(text)}</li>`)
-    .join("")}</ul>
-<p>Most that each generator got from a bare server, so that nobody takes it for the engine's limit: ${escaped(list(generators, count) || "not measured")}.</p>
-${overview.map((svg) => (svg === undefined ? "" : `<figure>${svg}</figure>`)).join("\n")}
-${Object.entries(scenarios)
-  .map(([name, entry]) => section(name, entry))
-  .join("\n")}</body></html>
+${machineTable(results)}
+<p>Rates are medians; the ratio is the median of the pairs' ratios, the spread how far those lie apart. Generator, engine and stores share
+this machine. Latencies are open-loop: fixed arrivals, each counted from the moment at which it was meant to start.</p>
+${results.skipped.map((text) => `<p class="missed">Skipped: ${escaped(text)}</p>`).join("\n")}
+${targets(results.scenarios)}
+${figures(overviewCharts(results))}
+<h2>Everything that was measured</h2>
+<div class="wide"><table>${cells("th", HEADS)}${entries.map(([name, entry]) => row(name, entry)).join("\n")}</table></div>
+<h2>One by one</h2>
+${entries.map(([name, entry]) => section(name, entry)).join("\n")}</body></html>
 `;
 };
 
