@@ -20,7 +20,7 @@ beforeEach(async () => {
 
 const barrier = barrierKey("g", "00", "msg", "01");
 const take = (amount = -1): ReturnType<typeof adjustBarrier> =>
-  adjustBarrier(redis, { stockKey: "stock", barrier, amount, ttlS: 60, isFinal: false });
+  adjustBarrier(redis, { stockKey: "stock", barrier, amount, ttlS: 60, refusalTtlS: 0 });
 
 describe("barrier-adjust", () => {
   it("spells keys and values as dtm does", async () => {
@@ -49,9 +49,9 @@ describe("barrier-adjust", () => {
 
   it("whose failure is final stays refused when stock comes back; one that is not may be made then", async () => {
     const final = (): ReturnType<typeof adjustBarrier> =>
-      adjustBarrier(redis, { stockKey: "stock", barrier, amount: -1, ttlS: 60, isFinal: true });
+      adjustBarrier(redis, { stockKey: "stock", barrier, amount: -1, ttlS: 60, refusalTtlS: 30 });
     expect(await final()).toBe("FAILURE");
-    expect([await redis.get(barrier), await redis.ttl(barrier)]).toEqual(["rollback", 60]);
+    expect([await redis.get(barrier), await redis.ttl(barrier)]).toEqual(["rollback", 30]);
     await redis.set("stock", 1);
     expect([await final(), await take()]).toEqual(["ROLLBACK", "ROLLBACK"]);
     await redis.del(barrier, "stock");
@@ -64,7 +64,7 @@ describe("barrier-adjust", () => {
     await redis.set("stock", 2);
     await redis.set("words", "many");
     const step = (gid: string, stockKey = "stock"): Promise<string> =>
-      adjustBarrier(redis, { stockKey, barrier: barrierKey(gid, "00", "msg", "01"), amount: -1, ttlS: 60, isFinal: true });
+      adjustBarrier(redis, { stockKey, barrier: barrierKey(gid, "00", "msg", "01"), amount: -1, ttlS: 60, refusalTtlS: 30 });
     const answers = await Promise.allSettled([step("a"), step("b", "words"), step("a"), step("c"), step("d"), step("d")]);
     expect(answers.map((answer) => (answer.status === "fulfilled" ? answer.value : String(answer.reason)))).toEqual([
       "OK",
@@ -92,13 +92,13 @@ describe("barrier-adjust", () => {
   it("compensates once, and only what happened", async () => {
     const [action, compensate] = [barrierKey("g", "01", "action", "01"), barrierKey("g", "01", "compensate", "01")];
     const undo = (): ReturnType<typeof adjustBarrier> =>
-      adjustBarrier(redis, { stockKey: "stock", barrier: compensate, compensates: action, amount: 1, ttlS: 60, isFinal: false });
+      adjustBarrier(redis, { stockKey: "stock", barrier: compensate, compensates: action, amount: 1, ttlS: 60, refusalTtlS: 0 });
     await redis.set("stock", 5);
     expect([await undo(), await undo()]).toEqual(["SKIPPED", "DUPLICATE"]);
-    expect(await adjustBarrier(redis, { stockKey: "stock", barrier: action, amount: -1, ttlS: 60, isFinal: false })).toBe("ROLLBACK");
+    expect(await adjustBarrier(redis, { stockKey: "stock", barrier: action, amount: -1, ttlS: 60, refusalTtlS: 0 })).toBe("ROLLBACK");
     expect(await redis.get("stock")).toBe("5");
     await redis.del(action, compensate);
-    await adjustBarrier(redis, { stockKey: "stock", barrier: action, amount: -1, ttlS: 60, isFinal: false });
+    await adjustBarrier(redis, { stockKey: "stock", barrier: action, amount: -1, ttlS: 60, refusalTtlS: 0 });
     expect([await undo(), await undo()]).toEqual(["OK", "DUPLICATE"]);
     expect(await redis.get("stock")).toBe("5");
   });

@@ -30,8 +30,8 @@ export interface AdjustBarrier {
   /** added to the stock; below zero takes */
   readonly amount: number;
   readonly ttlS: number;
-  /** a `FAILURE` bars the step for good, by its barrier, in the same script */
-  readonly isFinal: boolean;
+  /** above zero: a `FAILURE` is final: it bars the step, by its barrier, in the same script, for so long */
+  readonly refusalTtlS: number;
 }
 
 const MOST_STEPS = 256;
@@ -40,7 +40,7 @@ const adjustTogether = async (redis: ScriptRedis, steps: readonly AdjustBarrier[
   (await barrierAdjustScript.run(
     redis,
     steps.flatMap(({ stockKey, barrier, compensates }) => [stockKey, barrier, compensates ?? barrier]),
-    steps.flatMap(({ amount, ttlS, isFinal }) => [amount, ttlS, isFinal ? 1 : 0]),
+    steps.flatMap(({ amount, ttlS, refusalTtlS }) => [amount, ttlS, refusalTtlS]),
   )) as BarrierAnswer[];
 
 type Steps = Batches<AdjustBarrier, BarrierAnswer>;
@@ -76,5 +76,5 @@ export const queryBarrier = async (
   (await barrierQueryScript.run(redis, [barrier], [ttlS])) as typeof BarrierAnswer.ok | typeof BarrierAnswer.failure;
 
 /** Takes a step back whose message has failed. @returns whether there was one to take back */
-export const revertBarrier = async (redis: ScriptRedis, request: Omit<AdjustBarrier, "compensates" | "isFinal">): Promise<boolean> =>
+export const revertBarrier = async (redis: ScriptRedis, request: Omit<AdjustBarrier, "compensates" | "refusalTtlS">): Promise<boolean> =>
   (await barrierRevertScript.run(redis, [request.stockKey, request.barrier], [request.amount, request.ttlS])) === BarrierAnswer.ok;

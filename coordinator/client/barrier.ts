@@ -17,8 +17,14 @@ export interface Caller {
 /** dtm's names: the step that a compensating one undoes. */
 const UNDONE: Readonly<Record<string, string>> = { cancel: "try", compensate: "action", rollback: "action" };
 const MESSAGE = { branchId: "00", op: "msg", barrierId: "01" } as const;
-/** dtm's default in its samples: a day */
-const TTL_S = 86_400;
+/**
+ * A step's barrier must outlive its message: a message stays prepared, and is asked about, for as long as coordinator or query
+ * URL are away or nobody looks at a dead letter. (dtm's samples say a day: asked later, the step is taken for one that did not
+ * happen, and what it took is lost.)
+ */
+const TTL_S = 90 * 86_400;
+/** A refused step's guards against rival calls only; a crowd of them must not fill the stock's Redis for months. */
+const REFUSAL_TTL_S = 86_400;
 
 /**
  * Makes a local step happen once, however often it is called, and never after a query-back declared that it did not
@@ -112,7 +118,7 @@ export class Barrier implements Caller {
       compensates: undone === undefined ? undefined : barrierKey(this.gid, this.branchId, undone, id),
       amount,
       ttlS,
-      isFinal: this.isOfMessage,
+      refusalTtlS: this.isOfMessage ? Math.min(ttlS, REFUSAL_TTL_S) : 0,
     };
     const answer = await adjustBarrier(redis, step);
     if (this.isOfMessage && (answer === BarrierAnswer.failure || answer === BarrierAnswer.rollback)) this.bar();

@@ -14,14 +14,17 @@ export interface Adjustment {
   readonly compensated: string;
   readonly amount: number;
   readonly ttlS: number;
-  readonly isFinal: boolean;
+  readonly refusalTtlS: number;
 }
 
 const MOST_STEPS = 256;
 const isWhole = (text: string): boolean => text.length <= 15 && /^(?:0|-?[1-9]\d*)$/.test(text);
 
 /** `barrier-adjust.lua`, one step */
-const adjust = ({ stocks, barriers }: BarrierData, { stock, barrier, compensated, amount, ttlS, isFinal }: Adjustment): BarrierAnswer => {
+const adjust = (
+  { stocks, barriers }: BarrierData,
+  { stock, barrier, compensated, amount, ttlS, refusalTtlS }: Adjustment,
+): BarrierAnswer => {
   const done = barriers.get(barrier);
   if (done !== undefined) return done.says === "rollback" ? BarrierAnswer.rollback : BarrierAnswer.duplicate;
   if (compensated !== barrier && !barriers.has(compensated)) {
@@ -32,7 +35,7 @@ const adjust = ({ stocks, barriers }: BarrierData, { stock, barrier, compensated
   const held = stocks.get(stock);
   if (held !== undefined && !isWhole(held)) return BarrierAnswer.notANumber;
   if (held === undefined || Number(held) + amount < 0) {
-    if (isFinal) barriers.set(barrier, { says: "rollback", ttlS });
+    if (refusalTtlS > 0) barriers.set(barrier, { says: "rollback", ttlS: refusalTtlS });
     return BarrierAnswer.failure;
   }
   barriers.set(barrier, { says: "op", ttlS });

@@ -28,7 +28,10 @@ const gid = fc.constantFrom("g1", "g2", "g3", "g4");
 const ttlS = fc.constantFrom(600, 1_800, 3_600);
 const action = (gid: string): string => barrierKey(gid, "01", "action", "01");
 
-const adjustStep = steps<BarrierModel, { gid: string; stock: string; amount: number; ttlS: number; isFinal: boolean; undoes: boolean }[]>(
+const adjustStep = steps<
+  BarrierModel,
+  { gid: string; stock: string; amount: number; ttlS: number; refusalTtlS: number; undoes: boolean }[]
+>(
   "adjust",
   fc.array(
     fc.record({
@@ -36,7 +39,7 @@ const adjustStep = steps<BarrierModel, { gid: string; stock: string; amount: num
       stock,
       amount: fc.oneof(fc.constantFrom(-1, -1, 1), fc.integer({ min: -4, max: 3 })),
       ttlS,
-      isFinal: fc.boolean(),
+      refusalTtlS: fc.constantFrom(0, 900, 2_700),
       undoes: mostly(false, true),
     }),
     { minLength: 1, maxLength: 4 },
@@ -54,7 +57,7 @@ const adjustStep = steps<BarrierModel, { gid: string; stock: string; amount: num
         barrierAdjustScript.run(
           redis,
           adjustments.flatMap(({ stock, barrier, compensated }) => [stock, barrier, compensated]),
-          adjustments.flatMap(({ amount, ttlS, isFinal }) => [amount, ttlS, isFinal ? 1 : 0]),
+          adjustments.flatMap(({ amount, ttlS, refusalTtlS }) => [amount, ttlS, refusalTtlS]),
         ),
       answer: () => model.adjustBarriers(data, adjustments),
     });

@@ -62,7 +62,7 @@ export class Participant implements Target {
       const amount = Number(rest[keyCount]);
       switch (sha) {
         case barrierAdjustScript.sha:
-          return wire.call(ADJUST, () => [this.adjust(barrier, amount, String(rest[keyCount + 2]) === "1")]);
+          return wire.call(ADJUST, () => [this.adjust(barrier, amount, Number(rest[keyCount + 2]) > 0)]);
         case barrierQueryScript.sha:
           return wire.call(QUERY, () => this.query(String(rest[0])));
         case barrierRevertScript.sha:
