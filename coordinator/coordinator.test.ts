@@ -132,6 +132,7 @@ describe("the coordinator", () => {
         opensAtMs: 0,
         closesAtMs: Date.now() + 1_000_000,
         limitPerBuyer: 1,
+        payWithinMs: 0,
         state: "open",
         shards: [0],
         version: 1,

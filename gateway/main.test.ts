@@ -154,6 +154,7 @@ describe("the admin API", () => {
     opensAtMs: 1,
     closesAtMs: 2,
     limitPerBuyer: 1,
+    payWithinMs: 0,
   };
 
   it("lets nobody in without the token, but for its health", async () => {

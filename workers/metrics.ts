@@ -11,6 +11,16 @@ export const ordersTotal = new Counter({
   help: "orders committed",
   labelNames: ["shard"],
 });
+export const orderChangesTotal = new Counter({
+  name: "doorbuster_worker_order_changes_total",
+  help: "orders that changed their state: pay, expire, cancel, refund, or reacquire (late money that found its units)",
+  labelNames: ["change"],
+});
+export const paymentsTotal = new Counter({
+  name: "doorbuster_worker_payments_total",
+  help: "payments told, by what was decided: kept, reacquired, refund; repeat: it was told before",
+  labelNames: ["decision"],
+});
 export const wallsTotal = new Counter({
   name: "doorbuster_worker_walls_total",
   help: "messages that touched a wall, by which: the shard's history was wrong and it is rebuilt. Alert on any.",

@@ -10,7 +10,10 @@ import { runLane, Settler } from "./consume/lane.ts";
 import { pointsInApply, pointsInConsumer, pointsInHandlers } from "./crash-points.ts";
 import { connectDatabase, ensureShards, type Database } from "./db/database.ts";
 import { faultLog, type Faults } from "./faults.ts";
-import { restoresTotal } from "./metrics.ts";
+import { orderChangesTotal, paymentsTotal, restoresTotal } from "./metrics.ts";
+import type { OrdersDesk, OrdersObserver } from "./orders/desk.ts";
+import { expireOrders } from "./orders/expiry.ts";
+import { postgresOrdersStore } from "./orders/postgres.ts";
 import { requestHandlers } from "./requests/handlers.ts";
 import { RequestServer } from "./requests/server.ts";
 import { postgresRestoreSource } from "./restore/postgres.ts";
@@ -46,7 +49,13 @@ export interface WorkerOptions {
 const REDIS_COMMAND_MS = 2_000;
 const SWEEP_MS = 200;
 const BUCKET_MS = 1_000;
+const EXPIRY_MS = 250;
 const START_RETRY_MS = 250;
+
+const ordersObserver: OrdersObserver = {
+  changed: (change, orders) => orderChangesTotal.inc({ change }, orders),
+  paid: (decision) => paymentsTotal.inc({ decision }),
+};
 
 /** Runs `turn` again and again, at once when the alarm rings. */
 const repeat = async (turn: () => Promise<unknown>, everyMs: number, alarm: Alarm, fault: (error: unknown) => void, stop: AbortSignal) => {
@@ -121,6 +130,7 @@ export const runWorker = async ({ config, log, stop, points, ready }: WorkerOpti
     bucketAlarm.ring();
   });
 
+  const orders: OrdersDesk = { store: points("orders", postgresOrdersStore(database)), observer: ordersObserver };
   const source = points("restore", postgresRestoreSource(database));
   const restores = new RestoreQueue(clock);
   const server = new RequestServer({
@@ -137,6 +147,7 @@ export const runWorker = async ({ config, log, stop, points, ready }: WorkerOpti
           redisOf: (shard) => redises[shard] as Redis,
           attempts: hearAttempts(connection, clock),
         }),
+        orders,
         restore: async (request, progress) => {
           const target = points("restore", redisRestoreTarget(redises[request.shard] as Redis, request));
           const end = await restores.run(() => restoreShard(source, target, clock, request, progress), progress);
@@ -151,8 +162,12 @@ export const runWorker = async ({ config, log, stop, points, ready }: WorkerOpti
       }),
     ),
   });
+  const expire = async (): Promise<void> => {
+    if ((await expireOrders(orders)) > 0) sweepAlarm.ring();
+  };
   const loops = [
     repeat(() => sweep.round(), SWEEP_MS, sweepAlarm, faults("sweep"), stop),
+    repeat(expire, EXPIRY_MS, new Alarm(clock), faults("expiry of orders"), stop),
     repeat(() => bucket.converge(), BUCKET_MS, bucketAlarm, faults("bucket of sales"), stop),
   ];
   // What is asked from now on is heard.

@@ -93,6 +93,7 @@ export const saleRecord = (id: string, units: number, shards: readonly number[])
   opensAtMs: Date.now() - 60_000,
   closesAtMs: Date.now() + DAY_MS,
   limitPerBuyer: 1,
+  payWithinMs: 0,
   state: "open",
   shards: [...shards],
   version: 1,

@@ -73,6 +73,7 @@ const connected = async (stack: Stack): Promise<Omit<Whole, "stop">> => {
         priceMinor: 9_900,
         currency: "CNY",
         limitPerBuyer: 1,
+        payWithinMs: 0,
         ...(shardCount === undefined ? {} : { shardCount }),
       };
       await openSale(info, { id, units, opensAtMs: nowMs - 60_000, closesAtMs: nowMs + DAY_MS, ...about });

@@ -2,6 +2,7 @@ export * from "./hint.ts";
 export * from "./ids.ts";
 export * from "./message.ts";
 export * from "./order-id.ts";
+export * from "./order.ts";
 export * from "./ports.ts";
 export * from "./requests.ts";
 export * from "./row.ts";

@@ -5,6 +5,10 @@ import { ID_PATTERN } from "./ids.ts";
 export const SaleState = { open: "open", paused: "paused", closed: "closed" } as const;
 export type SaleState = (typeof SaleState)[keyof typeof SaleState];
 
+/** 15 minutes, as long as most payment services keep a payment page open. */
+const PAY_WITHIN_MS = 900_000;
+const MOST_PAY_WITHIN_MS = 31 * 86_400_000;
+
 const id = z.string().regex(ID_PATTERN);
 
 /** A sale as every program knows it; the value of the KV bucket `sales` under the sale's id. */
@@ -23,6 +27,8 @@ export const saleRecordSchema = z.strictObject({
   closesAtMs: z.int().min(0),
   /** most units one buyer may hold */
   limitPerBuyer: z.int().min(1).max(1_000),
+  /** an order that is not paid so long after its reservation expires; 0: orders do not expire */
+  payWithinMs: z.int().min(0).max(MOST_PAY_WITHIN_MS).default(0),
   state: z.enum(SaleState),
   /** shards that its units are dealt to; never changes, because buyers belong to one of them by this list */
   shards: z.array(z.int().min(0)).min(1),
@@ -46,6 +52,7 @@ export const openSaleSchema = z
     opensAtMs: z.int().min(0),
     closesAtMs: z.int().min(0),
     limitPerBuyer: z.int().min(1).max(1_000).default(1),
+    payWithinMs: z.int().min(0).max(MOST_PAY_WITHIN_MS).default(PAY_WITHIN_MS),
     /** shards to deal the units to; default: one for every 1,000 units, at least one, at most all that can take a sale */
     shardCount: z.int().min(1).max(1_024).optional(),
   })

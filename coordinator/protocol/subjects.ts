@@ -40,6 +40,9 @@ export const Request = {
   changeSale: "doorbuster.sale.change",
   addUnits: "doorbuster.sale.add-units",
   sales: "doorbuster.sale.list",
+  order: "doorbuster.order.read",
+  payOrder: "doorbuster.order.pay",
+  changeOrder: "doorbuster.order.change",
   shards: "doorbuster.shards",
   changeShard: "doorbuster.shard.change",
 } as const;

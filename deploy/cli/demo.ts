@@ -52,6 +52,7 @@ const openSales = async (stack: Stack, sales: readonly DemoSale[], stop: AbortSi
           opensAtMs: now - 60_000,
           closesAtMs: now + 30 * DAY_MS,
           limitPerBuyer: 1,
+          payWithinMs: 0,
         },
         stop,
       ),

@@ -16,3 +16,10 @@ export const momentOf =
     if (!Number.isFinite(atMs)) throw new InvalidArgumentError("It must be `now`, `+10m` (s, m, h, d) or ISO 8601 with its zone.");
     return atMs;
   };
+
+/** Reads a length of time: `90s`, `15m`, `2h`, `7d`; `0` is none. */
+export const durationOf = (text: string): number => {
+  const match = /^(\d{1,6})([smhd])$/.exec(text);
+  if (text !== "0" && match === null) throw new InvalidArgumentError("It must be like `15m` (s, m, h, d), or 0.");
+  return match === null ? 0 : Number(match[1]) * (UNIT_MS[match[2] as string] as number);
+};

@@ -67,8 +67,17 @@ describe("doorbuster sale", { timeout: 120_000 }, () => {
       "Chairs",
       "--limit",
       "2",
+      "--pay-within",
+      "30m",
     );
-    expect(opened).toMatchObject({ id: "chairs", title: "Chairs", totalUnits: 20, state: "open", limitPerBuyer: 2 });
+    expect(opened).toMatchObject({
+      id: "chairs",
+      title: "Chairs",
+      totalUnits: 20,
+      state: "open",
+      limitPerBuyer: 2,
+      payWithinMs: 1_800_000,
+    });
     expect(opened.closesAtMs - opened.opensAtMs).toBeGreaterThan(7_190_000);
     expect((await json<SaleRecord>("sale", "pause", "chairs")).state).toBe("paused");
     expect((await json<SaleRecord>("sale", "resume", "chairs")).state).toBe("open");

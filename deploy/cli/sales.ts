@@ -6,7 +6,7 @@ import { isId, saleRecordSchema, SaleState, type SaleRecord } from "../../coordi
 import type { Environment } from "../local/index.ts";
 import { adminAddress, askAdmin, withAddress, type AddressOptions } from "./admin.ts";
 import { NO_INNER_LINES, paletteOf, type Palette } from "./color.ts";
-import { momentOf } from "./moment.ts";
+import { durationOf, momentOf } from "./moment.ts";
 import { wholeNumber } from "./option.ts";
 
 interface SaleOptions extends AddressOptions {
@@ -21,6 +21,7 @@ interface OpenOptions extends SaleOptions {
   readonly priceMinor: number;
   readonly currency: string;
   readonly limit: number;
+  readonly payWithin?: number;
   readonly campaign: string;
   readonly shards?: number;
 }
@@ -92,6 +93,7 @@ const openCommand = (environment: Environment): Command => {
     .option("--opens <moment>", "`now`, `+10m` or ISO 8601", moment, Date.now())
     .requiredOption("--closes <moment>", "`+2h` or ISO 8601", moment)
     .option("--limit <n>", "most units of one buyer", wholeNumber(1), 1)
+    .option("--pay-within <time>", "an order not paid in time expires, like `15m` (what is taken if left out); 0: never", durationOf)
     .option("--price-minor <n>", "price in the currency's smallest unit", wholeNumber(0), 0)
     .option("--currency <code>", "ISO 4217", "CNY")
     .option("--shards <n>", "shards to deal the units to; by the number of units if left out", wholeNumber(1))
@@ -111,6 +113,7 @@ const openCommand = (environment: Environment): Command => {
             opensAtMs: own.opens,
             closesAtMs: own.closes,
             limitPerBuyer: own.limit,
+            ...(own.payWithin === undefined ? {} : { payWithinMs: own.payWithin }),
             ...(own.shards === undefined ? {} : { shardCount: own.shards }),
           },
         },

@@ -39,6 +39,7 @@ const openExample = async (stack: Stack, stock: number, stop: AbortSignal): Prom
       opensAtMs: now - 60_000,
       closesAtMs: now + 30 * DAY_MS,
       limitPerBuyer: 1,
+      payWithinMs: 0,
     },
     stop,
   );

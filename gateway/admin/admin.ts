@@ -1,6 +1,7 @@
 import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { z } from "zod";
 import { addUnitsSchema, changeSaleSchema, RequestError, type Answer } from "../../coordinator/protocol/requests.ts";
+import { changeOrderSchema, orderAddressSchema, OrderChange, payOrderSchema } from "../../coordinator/protocol/order.ts";
 import { openSaleSchema } from "../../coordinator/protocol/sale.ts";
 import { ShardChange } from "../../coordinator/protocol/shard-facts.ts";
 import { bearerCheck } from "./bearer.ts";
@@ -114,6 +115,20 @@ export const createAdmin = ({ token, workers, metrics, onFault, onRoute }: Admin
     const sale = answer.value.find(({ id }) => id === request.params.id);
     return sale === undefined ? refuse(reply, 404, RequestError.notFound, `There is no sale ${request.params.id}.`) : reply.send(sale);
   });
+  app.get<{ Params: { orderId: string } }>("/orders/:orderId", async (request, reply) => {
+    const address = read(reply, orderAddressSchema, { ...asObject(request.query), ...request.params });
+    return address === undefined ? reply : forward(reply, await workers.order(address));
+  });
+  app.post<{ Params: { orderId: string } }>("/orders/:orderId/payments", async (request, reply) => {
+    const pay = read(reply, payOrderSchema, { ...asObject(request.body), ...request.params });
+    return pay === undefined ? reply : forward(reply, await workers.payOrder(pay));
+  });
+  for (const change of Object.values(OrderChange)) {
+    app.post<{ Params: { orderId: string } }>(`/orders/:orderId/${change}`, async (request, reply) => {
+      const asked = read(reply, changeOrderSchema, { ...asObject(request.body), ...request.params, change });
+      return asked === undefined ? reply : forward(reply, await workers.changeOrder(asked));
+    });
+  }
   app.get("/shards", async (_request, reply) => forward(reply, await workers.shards()));
   for (const change of Object.values(ShardChange)) {
     app.post<{ Params: { shard: string } }>(`/shards/:shard/${change}`, async (request, reply) => {

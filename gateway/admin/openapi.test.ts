@@ -3,6 +3,14 @@ import { Ajv2020, type AnySchema } from "ajv/dist/2020.js";
 import { beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { addUnitsSchema, changeSaleSchema, RequestError } from "../../coordinator/protocol/requests.ts";
+import {
+  changeOrderSchema,
+  OrderChange,
+  orderRecordSchema,
+  paidOrderSchema,
+  payOrderSchema,
+  type OrderRecord,
+} from "../../coordinator/protocol/order.ts";
 import { openSaleSchema, saleRecordSchema, type SaleRecord } from "../../coordinator/protocol/sale.ts";
 import { ShardChange, shardFactsSchema, type ShardFacts } from "../../coordinator/protocol/shard-facts.ts";
 import { createAdmin } from "./admin.ts";
@@ -34,6 +42,7 @@ const sale: SaleRecord = {
   opensAtMs: 1,
   closesAtMs: 2,
   limitPerBuyer: 1,
+  payWithinMs: 0,
   state: "open",
   shards: [0],
   version: 1,
@@ -53,6 +62,18 @@ const shard: ShardFacts = {
   attempt: { holder: "here/7", phase: "restore", orders: 10, ofUnits: 20, result: null, agoMs: 40 },
 };
 
+const order: OrderRecord = {
+  saleId: "a",
+  uid: "ann",
+  orderId: "0-1-1-0",
+  units: 1,
+  state: "paid",
+  reservedAtMs: 1,
+  payByMs: null,
+  changedAtMs: 2,
+  payments: [{ paymentId: "p", amountMinor: null, decision: "kept", told: 1 }],
+};
+
 /** What every request to the workers is answered; undefined = with what it asks for. */
 let refusal: RequestError | undefined;
 const asked: unknown[] = [];
@@ -63,6 +84,18 @@ const workers: WorkerRequests = {
   open: () => answer(sale),
   change: () => answer(sale),
   addUnits: () => answer(sale),
+  order: (address) => {
+    asked.push(address);
+    return answer(order);
+  },
+  payOrder: (pay) => {
+    asked.push(pay);
+    return answer({ decision: "kept", order });
+  },
+  changeOrder: (change) => {
+    asked.push(change);
+    return answer(order);
+  },
   shards: () => answer([shard]),
   changeShard: (change) => {
     asked.push(change);
@@ -100,6 +133,9 @@ const bodies: Readonly<Record<string, unknown>> = {
   "/sales": { id: "a", title: "A", units: 5, opensAtMs: 1, closesAtMs: 2 },
   "/sales/{id}/state": { state: "paused" },
   "/sales/{id}/units": { grantId: "g", units: 1 },
+  "/orders/{orderId}/payments": { saleId: "a", uid: "ann", paymentId: "p" },
+  "/orders/{orderId}/cancel": { saleId: "a", uid: "ann" },
+  "/orders/{orderId}/refund": { saleId: "a", uid: "ann" },
   "/shards/{shard}/discard": { loseUnconfirmed: true },
 };
 const everything = Object.entries(openApi.paths).flatMap(([path, item]) =>
@@ -108,7 +144,7 @@ const everything = Object.entries(openApi.paths).flatMap(([path, item]) =>
 const send = (method: "get" | "post", path: string, token: string, body = bodies[path]) =>
   admin.inject({
     method: method === "get" ? "GET" : "POST",
-    url: path.replace("{id}", "a").replace("{shard}", "0"),
+    url: `${path.replace("{id}", "a").replace("{shard}", "0").replace("{orderId}", order.orderId)}${path === "/orders/{orderId}" ? "?saleId=a&uid=ann" : ""}`,
     headers: token === "" ? {} : { authorization: `Bearer ${token}` },
     ...(method === "get" || body === undefined ? {} : { payload: body as object }),
   });
@@ -135,9 +171,17 @@ describe("openapi.json of the admin API", () => {
     expect(plain(schemas["Shard"])).toEqual(inProtocol(shardFactsSchema));
     expect(plain(schemas["Sale"])).toEqual(inProtocol(saleRecordSchema));
     expect(plain(schemas["OpenSale"])).toEqual(inProtocol(openSaleSchema));
+    expect(plain(schemas["Order"])).toEqual(inProtocol(orderRecordSchema));
+    expect({ ...(plain(schemas["PaidOrder"]) as object), properties: {} }).toEqual({
+      ...(inProtocol(paidOrderSchema) as object),
+      properties: {},
+    });
     const bodyOf = (path: string): unknown => plain(openApi.paths[path]?.post?.requestBody?.content["application/json"]?.schema);
     expect(bodyOf("/sales/{id}/state")).toEqual(inProtocol(changeSaleSchema.omit({ id: true })));
     expect(bodyOf("/sales/{id}/units")).toEqual(inProtocol(addUnitsSchema.omit({ saleId: true })));
+    expect(bodyOf("/orders/{orderId}/payments")).toEqual(inProtocol(payOrderSchema.omit({ orderId: true })));
+    for (const change of Object.values(OrderChange))
+      expect(bodyOf(`/orders/{orderId}/${change}`)).toEqual(inProtocol(changeOrderSchema.omit({ orderId: true, change: true })));
   });
 
   it.each(everything)("is kept by what %s %s answers", async (method, path) => {
@@ -172,6 +216,22 @@ describe("openapi.json of the admin API", () => {
   it("names a sale that there is not", async () => {
     const { statusCode, body } = await admin.inject({ url: "/sales/b", headers: { authorization: `Bearer ${TOKEN}` } });
     expect([statusCode, JSON.parse(body)]).toMatchObject([404, { code: "not_found", detail: "There is no sale b." }]);
+  });
+
+  it("asks the workers about exactly the order that is named, and about none that cannot be one", async () => {
+    const address = { saleId: "a", uid: "ann", orderId: order.orderId };
+    await send("get", "/orders/{orderId}", TOKEN);
+    await send("post", "/orders/{orderId}/payments", TOKEN, { saleId: "a", uid: "ann", paymentId: "p", amountMinor: 5 });
+    for (const change of ["cancel", "refund"]) await send("post", `/orders/{orderId}/${change}`, TOKEN);
+    expect(asked).toEqual([
+      address,
+      { ...address, paymentId: "p", amountMinor: 5 },
+      { ...address, change: "cancel" },
+      { ...address, change: "refund" },
+    ]);
+    const wrong = await admin.inject({ url: "/orders/no-order?saleId=a&uid=ann", headers: { authorization: `Bearer ${TOKEN}` } });
+    expect([wrong.statusCode, wrong.json()]).toMatchObject([400, { code: "bad_request" }]);
+    expect(asked).toHaveLength(4);
   });
 
   it("asks the workers for each change of a shard, and for none without its number or the consent", async () => {

@@ -1,6 +1,15 @@
 import type { NatsConnection } from "nats";
 import { z } from "zod";
 import { answerSchema, RequestError, type AddUnits, type Answer, type ChangeSale } from "../../coordinator/protocol/requests.ts";
+import {
+  orderRecordSchema,
+  paidOrderSchema,
+  type ChangeOrder,
+  type OrderAddress,
+  type OrderRecord,
+  type PaidOrder,
+  type PayOrder,
+} from "../../coordinator/protocol/order.ts";
 import { saleRecordSchema, type OpenSale, type SaleRecord } from "../../coordinator/protocol/sale.ts";
 import { allShardFactsSchema, shardFactsSchema, type ChangeShard, type ShardFacts } from "../../coordinator/protocol/shard-facts.ts";
 import { Request } from "../../coordinator/protocol/subjects.ts";
@@ -11,6 +20,9 @@ export interface WorkerRequests {
   open(sale: OpenSale): Promise<Answer<SaleRecord>>;
   change(change: ChangeSale): Promise<Answer<SaleRecord>>;
   addUnits(units: AddUnits): Promise<Answer<SaleRecord>>;
+  order(address: OrderAddress): Promise<Answer<OrderRecord>>;
+  payOrder(pay: PayOrder): Promise<Answer<PaidOrder>>;
+  changeOrder(change: ChangeOrder): Promise<Answer<OrderRecord>>;
   shards(): Promise<Answer<readonly ShardFacts[]>>;
   changeShard(change: ChangeShard): Promise<Answer<ShardFacts>>;
 }
@@ -21,6 +33,8 @@ const unavailable = (detail: string): Answer<never> => ({ ok: false, code: Reque
 
 const one = answerSchema(saleRecordSchema);
 const many = answerSchema(z.array(saleRecordSchema));
+const oneOrder = answerSchema(orderRecordSchema);
+const paidOrder = answerSchema(paidOrderSchema);
 const oneShard = answerSchema(shardFactsSchema);
 const allShards = answerSchema(allShardFactsSchema);
 
@@ -44,6 +58,9 @@ export const workerRequests = (connection: () => NatsConnection | undefined): Wo
     open: (sale) => ask(Request.openSale, sale, one),
     change: (change) => ask(Request.changeSale, change, one),
     addUnits: (units) => ask(Request.addUnits, units, one),
+    order: (address) => ask(Request.order, address, oneOrder),
+    payOrder: (pay) => ask(Request.payOrder, pay, paidOrder),
+    changeOrder: (change) => ask(Request.changeOrder, change, oneOrder),
     shards: () => ask<readonly ShardFacts[]>(Request.shards, {}, allShards),
     changeShard: (change) => ask(Request.changeShard, change, oneShard),
   };

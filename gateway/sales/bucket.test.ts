@@ -22,6 +22,7 @@ const record = (id: string, part: Partial<SaleRecord> = {}): SaleRecord => ({
   opensAtMs: 1,
   closesAtMs: 2,
   limitPerBuyer: 1,
+  payWithinMs: 0,
   state: "open",
   shards: [0],
   version: 1,

@@ -31,6 +31,7 @@ export class WrittenDesk implements Desk {
       opensAtMs: 0,
       closesAtMs: OPENS_AT_MS,
       limitPerBuyer: 1,
+      payWithinMs: 0,
       state: "open",
       shards: [0],
       version: 1,

@@ -73,7 +73,7 @@ export class Fair {
   /** Opens a sale now; resolves when gateways show it. */
   async openSale(id: string, units: number, more: Readonly<Record<string, unknown>> = {}): Promise<void> {
     const now = Date.now();
-    await this.admin("/sales", { id, title: id, units, opensAtMs: now - 1_000, closesAtMs: now + HOUR_MS, ...more });
+    await this.admin("/sales", { id, title: id, units, opensAtMs: now - 1_000, closesAtMs: now + HOUR_MS, payWithinMs: 0, ...more });
     await until(async () => (await fetch(`${this.#info.gateway}/sales/${id}`)).ok, `sale ${id} to be shown`, 30_000);
   }
 

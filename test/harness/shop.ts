@@ -108,6 +108,7 @@ export class Shop {
       opensAtMs: Date.now() - 60_000,
       closesAtMs: Date.now() + 3_600_000,
       limitPerBuyer: 1,
+      payWithinMs: 0,
       state: "open",
       shards: [0],
       version: 1,

@@ -7,6 +7,7 @@ import { postgresApplyStore } from "../../workers/apply/postgres.ts";
 import { ShardConsumer } from "../../workers/consume/consumer.ts";
 import { runLane, Settler } from "../../workers/consume/lane.ts";
 import type { Database } from "../../workers/db/database.ts";
+import { postgresOrdersStore } from "../../workers/orders/postgres.ts";
 import { requestHandlers } from "../../workers/requests/handlers.ts";
 import { RequestServer } from "../../workers/requests/server.ts";
 import { postgresRestoreSource } from "../../workers/restore/postgres.ts";
@@ -47,6 +48,7 @@ export const startWorkerRig = async (parts: {
           shards: shard + 1,
           shardDesk: shardDesk({ database, shards: shard + 1, redisOf: () => redis, attempts: hearAttempts(connection, systemClock) }),
           restore: (request, progress) => restoreShard(source, redisRestoreTarget(redis, request), systemClock, request, progress),
+          orders: { store: postgresOrdersStore(database), observer: { changed: nothing, paid: nothing } },
           changed: nothing,
         }),
       });

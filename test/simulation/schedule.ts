@@ -36,6 +36,7 @@ const recordOf = ({ id, units, limit }: Options["sales"][number]): SaleRecord =>
   opensAtMs: 0,
   closesAtMs: Number.MAX_SAFE_INTEGER,
   limitPerBuyer: limit,
+  payWithinMs: 0,
   state: "open",
   shards: units.flatMap((count, shard) => (count > 0 ? [shard] : [])),
   version: 1,

@@ -1,5 +1,5 @@
 import { parseReservation, unpackPurchase } from "../../lua/fields.ts";
-import { LIVE_STATES, parseOrderLine } from "./order-line.ts";
+import { LIVE_STATES, parseOrderLine, REJECTED } from "./order-line.ts";
 import type { OutboxEntry } from "./redis-facts.ts";
 import { DifferenceKind, type Difference } from "./difference.ts";
 import { SaleSet, type Tally } from "./sale-set.ts";
@@ -64,13 +64,13 @@ export class Comparison {
       const order = parseOrderLine(line);
       const { uid, key } = order;
       const set = this.#set(order.saleId);
-      if (!LIVE_STATES.has(order.state)) {
-        set.addReleased(uid, key, order, order.state === "rejected");
+      if (order.state === REJECTED) {
+        set.addRejected(uid, key, order);
         continue;
       }
       if (this.#isTwice(order.shard, order.epoch, order.seq, order.index))
         set.differ(DifferenceKind.duplicatePosition, order.shard, uid, `another order has ${order.epoch}-${order.seq}-${order.index} too`);
-      set.addOrder(uid, key, order, this.#isLater(order.shard, order.epoch, order.seq));
+      set.addOrder(uid, key, order, { isLive: LIVE_STATES.has(order.state), isLater: this.#isLater(order.shard, order.epoch, order.seq) });
     }
   }
 

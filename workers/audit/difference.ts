@@ -14,7 +14,7 @@ export const DifferenceKind = {
   orderWithoutReservation: "order_without_reservation",
   /** both sides have the purchase, but at another position or with other units */
   orderDiffers: "order_differs",
-  /** P3: a purchase has two live orders */
+  /** P3: a purchase has two orders that bind its buyer */
   duplicateOrder: "duplicate_order",
   /** two orders with the same order id */
   duplicatePosition: "duplicate_position",
@@ -36,6 +36,12 @@ export const DifferenceKind = {
   grantUnknown: "grant_unknown",
   /** a wall was touched: Postgres refused what Redis had promised */
   rejected: "rejected",
+  /** P4: an order is closed, and no grant gives its units back */
+  returnMissing: "return_missing",
+  /** P2: a grant gives units back that no closed order had: they would be sold twice */
+  returnUnfounded: "return_unfounded",
+  /** an order is paid and no payment is kept for it, or a payment is kept for an order that is not paid */
+  paymentDiffers: "payment_differs",
   /** P5: the sale is flagged sold out while a shard has a unit, or one is on its way */
   falseSoldOut: "false_sold_out",
   /** Redis has a sale that Postgres does not know */

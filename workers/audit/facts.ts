@@ -1,3 +1,4 @@
+import type { Difference } from "./difference.ts";
 import type { Position } from "../../lua/position.ts";
 
 /** One sale on one shard as Redis holds it, at the instant of the shard's reading. */
@@ -44,6 +45,8 @@ export interface GrantRow {
   readonly done: boolean;
   /** undefined unless it brings units from another shard */
   readonly from: TransferSource | undefined;
+  /** the order whose units it gives back; undefined for every other grant */
+  readonly order: Position | undefined;
 }
 
 /** Where a transfer's units were taken out. */
@@ -63,6 +66,8 @@ export interface PostgresFacts {
   readonly sales: ReadonlyMap<string, SaleRow>;
   readonly saleShards: readonly SaleShardRow[];
   readonly grants: readonly GrantRow[];
+  /** closed orders and returned grants that do not belong together, and paid orders and kept payments likewise */
+  readonly unmatched: readonly Difference[];
 }
 
 /** Last message of a shard's subject in the log. For the reader's eye: no promise rests on the log. */

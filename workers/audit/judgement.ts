@@ -89,11 +89,11 @@ const judgeShard = (before: ShardInRedis, after: ShardInRedis, postgres: Postgre
 };
 
 /**
- * Whether a transfer's units had left the donor at its cutoff. The shards' cutoffs are not one instant, so a receiver may
- * have taken units in that its donor, read a moment earlier, still had: those count where they arrived.
+ * Whether a transfer's units had left the donor at its cutoff, or a returned unit had been sold. The shards' cutoffs are not one
+ * instant, so a receiver may have taken units in that its donor, read a moment earlier, still had: those count where they arrived.
  */
 const hadLeft = (grant: GrantRow, shards: readonly ShardInRedis[]): boolean => {
-  const { from } = grant;
+  const from = grant.order === undefined ? grant.from : { shard: grant.shard, ...grant.order };
   const donor = from === undefined ? undefined : shards.find(({ shard }) => shard === from.shard);
   if (from === undefined || donor === undefined) return true;
   if (from.epoch !== donor.epoch) return from.epoch < donor.epoch;
@@ -246,6 +246,7 @@ export const judge = (reading: Reading): Judgement => {
     const isWhole = !judged.balances.some((balance) => unsettled.has(balance.shard));
     differences.push(...judged.differences.filter((found) => (found.shard === null ? isWhole : !unsettled.has(found.shard))));
   }
+  differences.push(...reading.postgres.unmatched);
   // a finding without a shard (a limit, a list cut short) may come from an unsettled one: only trusted when there is none
   differences.push(
     ...reading.compared.differences.filter((found) => (found.shard === null ? unsettled.size === 0 : !unsettled.has(found.shard))),

@@ -30,5 +30,6 @@ export const parseOrderLine = (line: string): OrderLine => {
   };
 };
 
-/** Orders in other states bind nobody: their units came back or were never given. */
+/** Orders in other states hold no units: theirs came back or were never given. All but the rejected bind their buyer. */
 export const LIVE_STATES: ReadonlySet<string> = new Set(["pending_payment", "paid"]);
+export const REJECTED = "rejected";

@@ -1,7 +1,8 @@
 import { MikroORM, type Knex } from "@mikro-orm/postgresql";
-import { parsePosition } from "../../lua/position.ts";
+import { parsePosition, type Position } from "../../lua/position.ts";
 import type { PostgresFacts, TransferSource } from "./facts.ts";
 import { ORDER_LINE } from "./order-line.ts";
+import { readUnmatched } from "./unmatched.ts";
 
 const ORDERS_A_PAGE = 20_000;
 
@@ -28,6 +29,10 @@ const sourceOf = (row: Row): TransferSource | undefined => {
   if (position === undefined) throw new Error(`grant ${String(row["id"])}: not a transfer's id`);
   return { shard: Number(row["from_shard"]), ...position };
 };
+
+/** A returned grant is called after its order. */
+const orderOf = (row: Row): Position | undefined =>
+  row["kind"] === "returned" ? parsePosition(/^r\d+-(\d+-\d+)-\d+$/.exec(String(row["id"]))?.[1] ?? "") : undefined;
 
 const readFacts = async (sql: Knex): Promise<PostgresFacts> => {
   const shards = await rows(sql, "SELECT shard, epoch, applied FROM shards");
@@ -69,7 +74,9 @@ const readFacts = async (sql: Knex): Promise<PostgresFacts> => {
       returned: row["kind"] === "returned",
       done: row["state"] === "done",
       from: sourceOf(row),
+      order: orderOf(row),
     })),
+    unmatched: await readUnmatched(sql),
   };
 };
 

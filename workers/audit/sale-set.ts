@@ -35,7 +35,7 @@ const ORDER_ELSEWHERE = 8;
 const ORDER_LATER = 16;
 const PENDING = 32;
 const PENDING_ELSEWHERE = 64;
-const RELEASED = 128;
+const REJECTED = 128;
 const ANY_ORDER = ORDER | ORDER_ELSEWHERE | ORDER_LATER;
 
 /** More findings of a kind than this are counted, not listed. */
@@ -83,12 +83,14 @@ export class SaleSet {
     this.differ(DifferenceKind.reservationWithoutOrder, shard, field, `Redis's field holds ${JSON.stringify(value)}, not a reservation`);
   }
 
-  /** A live order. @param isLater after the cutoff: Redis was read before it was made */
-  addOrder(uid: string, key: string, order: Placed, isLater: boolean): void {
+  /** An order that binds its buyer; it holds its units only while it is live. `isLater`: after the cutoff, Redis was read before it was made */
+  addOrder(uid: string, key: string, order: Placed, { isLive, isLater }: { readonly isLive: boolean; readonly isLater: boolean }): void {
     const tally = this.#tally(order.shard);
-    tally.liveOrders += 1;
-    tally.liveUnits += order.units;
-    if (!isLater) tally.soldUnits += order.units;
+    if (isLive) {
+      tally.liveOrders += 1;
+      tally.liveUnits += order.units;
+      if (!isLater) tally.soldUnits += order.units;
+    }
     const id = `${uid}:${key}`;
     const at = this.#indexOf.get(id);
     if (at === undefined) {
@@ -96,18 +98,16 @@ export class SaleSet {
       return;
     }
     const flags = this.#flags[at] as number;
-    if ((flags & ANY_ORDER) !== 0) this.differ(DifferenceKind.duplicateOrder, order.shard, uid, `another live order at ${name(order)}`);
+    if ((flags & ANY_ORDER) !== 0) this.differ(DifferenceKind.duplicateOrder, order.shard, uid, `another order at ${name(order)}`);
     this.#flags[at] = flags | (this.#isAt(at, order) ? ORDER : isLater ? ORDER_LATER : ORDER_ELSEWHERE);
   }
 
-  /** An order that binds nobody any more. */
-  addReleased(uid: string, key: string, order: Placed, isRejected: boolean): void {
-    if (isRejected) {
-      this.#tally(order.shard).rejected += 1;
-      this.differ(DifferenceKind.rejected, order.shard, uid, `Postgres refused ${name(order)}`);
-    }
+  /** An order that binds nobody. */
+  addRejected(uid: string, key: string, order: Placed): void {
+    this.#tally(order.shard).rejected += 1;
+    this.differ(DifferenceKind.rejected, order.shard, uid, `Postgres refused ${name(order)}`);
     const at = this.#indexOf.get(`${uid}:${key}`);
-    if (at !== undefined && this.#isAt(at, order)) this.#flags[at] = (this.#flags[at] as number) | RELEASED;
+    if (at !== undefined && this.#isAt(at, order)) this.#flags[at] = (this.#flags[at] as number) | REJECTED;
   }
 
   /** A purchase in an entry that Postgres has not applied. */
@@ -184,9 +184,9 @@ export class SaleSet {
     } else if ((flags & FIELD_REJECTED) !== 0) {
       if ((flags & (ANY_ORDER | PENDING | PENDING_ELSEWHERE)) !== 0)
         this.differ(DifferenceKind.orderDiffers, shard, uid, `Redis calls ${here} rejected, but it is live`);
-      else if ((flags & RELEASED) === 0)
+      else if ((flags & REJECTED) === 0)
         this.differ(DifferenceKind.reservationWithoutOrder, shard, uid, `Redis calls ${here} rejected, Postgres does not know it`);
-    } else if ((flags & (ORDER | PENDING | RELEASED)) === 0) {
+    } else if ((flags & (ORDER | PENDING | REJECTED)) === 0) {
       if ((flags & (ORDER_ELSEWHERE | ORDER_LATER | PENDING_ELSEWHERE)) !== 0)
         this.differ(DifferenceKind.orderDiffers, shard, uid, `Redis has ${here} (${this.#units[at]} units), the order differs`);
       else this.differ(DifferenceKind.reservationWithoutOrder, shard, uid, `Redis has ${here}, Postgres and the outbox do not`);

@@ -34,6 +34,8 @@ export const Sale = defineEntity({
     opensAtMs: p.bigint("number"),
     closesAtMs: p.bigint("number"),
     limitPerBuyer: p.integer(),
+    /** an order that is not paid so long after its reservation expires; 0: never */
+    payWithinMs: p.bigint("number"),
     state: p.text(),
     version: p.integer(),
     /** raised by everything that frees a unit and by every new epoch of a shard of the sale (DESIGN 7.4) */
@@ -79,6 +81,8 @@ export const Order = defineEntity({
     reason: p.text().nullable(),
     /** Redis's clock */
     reservedAtMs: p.bigint("number"),
+    /** when it came into its state; null if it never changed */
+    changedAt: p.datetime().nullable(),
     createdAt: p.datetime(),
   }),
 });
@@ -98,6 +102,29 @@ export const Grant = defineEntity({
     state: p.text(),
     /** the sale had been flagged sold out before this grant: gateways may still believe the flag for a moment */
     flagged: p.boolean(),
+    /** of a returned unit: Redis may have been told, so the order cannot have it again */
+    offered: p.boolean(),
+    createdAt: p.datetime(),
+  }),
+});
+
+/** Money that came in for an order, and what was decided about it. */
+export const Payment = defineEntity({
+  name: "Payment",
+  tableName: "payments",
+  properties: (p) => ({
+    /** the payment service's own */
+    id: p.text().primary(),
+    saleId: p.text(),
+    uid: p.text(),
+    shard: p.integer(),
+    epoch: p.bigint("number"),
+    seq: p.bigint("number"),
+    idx: p.integer(),
+    amountMinor: p.bigint("number").nullable(),
+    decision: p.text(),
+    /** times that it was told */
+    told: p.integer(),
     createdAt: p.datetime(),
   }),
 });
@@ -117,4 +144,4 @@ export const DeadLetter = defineEntity({
 
 export type SaleRow = InferEntity<typeof Sale>;
 
-export const entities = [Shard, Sale, SaleShard, Order, Grant, DeadLetter];
+export const entities = [Shard, Sale, SaleShard, Order, Grant, Payment, DeadLetter];

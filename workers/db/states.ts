@@ -1,6 +1,5 @@
 /** Values of the text columns; the migrations have the same lists as CHECKs. */
-export const OrderState = { pendingPayment: "pending_payment", rejected: "rejected" } as const;
-export type OrderState = (typeof OrderState)[keyof typeof OrderState];
+export { OrderState } from "../../coordinator/protocol/order.ts";
 
 export const GrantKind = { opening: "opening", added: "added", returned: "returned", transfer: "transfer" } as const;
 export type GrantKind = (typeof GrantKind)[keyof typeof GrantKind];

@@ -12,11 +12,13 @@ import {
   type RestoreProgress,
   type RestoreRequest,
 } from "../../coordinator/protocol/requests.ts";
+import { changeOrderSchema, orderAddressSchema, payOrderSchema } from "../../coordinator/protocol/order.ts";
 import { openSaleSchema } from "../../coordinator/protocol/sale.ts";
 import { changeShardSchema } from "../../coordinator/protocol/shard-facts.ts";
 import { Request } from "../../coordinator/protocol/subjects.ts";
 import type { Database } from "../db/database.ts";
 import { readShard } from "../db/shard-row.ts";
+import { changeOrder, payOrder, readOrder, type OrdersDesk } from "../orders/desk.ts";
 import { RestoreEnd, type Progress } from "../restore/restore.ts";
 import { addUnits, changeSale, openSale } from "../sales/desk.ts";
 import { readSales } from "../sales/records.ts";
@@ -31,7 +33,8 @@ export interface HandlerOptions {
   readonly shards: number;
   readonly restore: (request: RestoreRequest, progress: Progress) => Promise<RestoreEnd>;
   readonly shardDesk: ShardDesk;
-  /** a sale was opened or changed: bring it to Redis and to the gateways now, not at the next turn */
+  readonly orders: OrdersDesk;
+  /** a sale was opened or changed, or units were given back: bring it to Redis and to the gateways now, not at the next turn */
   readonly changed: () => void;
 }
 
@@ -41,7 +44,7 @@ const ok = <T>(value: T): Answer<T> => ({ ok: true, value });
 
 /** What the workers answer, by subject; bodies and answers in protocol/requests.ts. */
 export const requestHandlers = (options: HandlerOptions): Readonly<Record<Request, Handler>> => {
-  const { database, shards } = options;
+  const { database, shards, orders } = options;
   const flags = soldOutFlags(database.sql);
   const noShard = (shard: number): Answer<never> => ({
     ok: false,
@@ -80,6 +83,9 @@ export const requestHandlers = (options: HandlerOptions): Readonly<Record<Reques
     [Request.changeSale]: handler(changeSaleSchema, (change) => changing(changeSale(database, change))),
     [Request.addUnits]: handler(addUnitsSchema, (add) => changing(addUnits(database, add))),
     [Request.sales]: handler(nothing, async () => ok(await readSales(database.sql))),
+    [Request.order]: handler(orderAddressSchema, (address) => readOrder(orders, address)),
+    [Request.payOrder]: handler(payOrderSchema, (pay) => payOrder(orders, pay)),
+    [Request.changeOrder]: handler(changeOrderSchema, (change) => changing(changeOrder(orders, change))),
     [Request.shards]: handler(nothing, async () => ok(await options.shardDesk.facts())),
     [Request.changeShard]: handler(changeShardSchema, async (change) =>
       change.shard < shards ? options.shardDesk.change(change) : noShard(change.shard),

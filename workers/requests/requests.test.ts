@@ -4,6 +4,7 @@ import { connectNats } from "../../coordinator/program/index.ts";
 import { Request, type Answer, type OpenSale } from "../../coordinator/protocol/index.ts";
 import { freshDatabase, startNats, until, type NatsServer, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
+import { postgresOrdersStore } from "../orders/postgres.ts";
 import type { RestoreEnd } from "../restore/restore.ts";
 import { OPENING_LOCK } from "../sales/desk.ts";
 import { requestHandlers } from "./handlers.ts";
@@ -17,6 +18,7 @@ let server: RequestServer;
 const faults: string[] = [];
 let changes = 0;
 let restored: RestoreEnd = "done";
+const ordersDesk = (of: Database) => ({ store: postgresOrdersStore(of), observer: { changed: () => undefined, paid: () => undefined } });
 const shardDesk = { facts: () => Promise.resolve([]), change: () => Promise.reject(new Error("not asked")) };
 
 beforeAll(async () => {
@@ -31,6 +33,7 @@ beforeAll(async () => {
       database,
       shards: 2,
       shardDesk,
+      orders: ordersDesk(database),
       restore: (_request, progress) => {
         progress(2_000, 3_000);
         return Promise.resolve(restored);
@@ -276,6 +279,7 @@ it("answers unavailable when Postgres fails", async () => {
       database: gone,
       shards: 2,
       shardDesk,
+      orders: ordersDesk(gone),
       restore: () => Promise.reject(new Error("no")),
       changed: () => undefined,
     }),
@@ -285,10 +289,11 @@ it("answers unavailable when Postgres fails", async () => {
     [Request.sales, {}],
     [Request.soldOutFlags, {}],
     [Request.openSale, definition()],
+    [Request.payOrder, { saleId: "a", uid: "ann", orderId: "0-1-1-0", paymentId: "p" }],
     [Request.restore, { shard: 0, epoch: 1, attempt: "a", replicationId: "r" }],
   ] as const)
     expect(await ask(subject, body)).toEqual(refused("unavailable"));
-  expect(failed).toHaveLength(4);
+  expect(failed).toHaveLength(5);
   await failing.close();
   await other.close();
   await gone.close();

@@ -4,6 +4,7 @@ import type { Database, Sql } from "../db/database.ts";
 import { GrantKind } from "../db/states.ts";
 import { deal, openShards, receivingShards, usualShardCount, type Share } from "./dealing.ts";
 import { isTransferGrantId } from "../apply/transfer-grant.ts";
+import { isReturnGrantId } from "../orders/return-grant.ts";
 import { readSale } from "./records.ts";
 
 /** The grant that brings a sale's first units; no added grant may be called so. */
@@ -28,6 +29,7 @@ const isRepeat = (record: SaleRecord, sale: OpenSale, openingUnits: number): boo
   record.opensAtMs === sale.opensAtMs &&
   record.closesAtMs === sale.closesAtMs &&
   record.limitPerBuyer === sale.limitPerBuyer &&
+  record.payWithinMs === sale.payWithinMs &&
   (sale.shardCount === undefined || record.shards.length === sale.shardCount);
 
 /**
@@ -49,9 +51,20 @@ export const openSale = (database: Database, shards: number, sale: OpenSale): Pr
       return refuse(RequestError.conflict, `the sale wants ${count} shards, ${available.length} can take one now`);
     const chosen = available.slice(0, count);
     await sql(
-      `INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '${SaleState.open}')`,
-      [sale.id, sale.campaign, sale.title, sale.units, sale.priceMinor, sale.currency, sale.opensAtMs, sale.closesAtMs, sale.limitPerBuyer],
+      `INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, pay_within_ms, state)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '${SaleState.open}')`,
+      [
+        sale.id,
+        sale.campaign,
+        sale.title,
+        sale.units,
+        sale.priceMinor,
+        sale.currency,
+        sale.opensAtMs,
+        sale.closesAtMs,
+        sale.limitPerBuyer,
+        sale.payWithinMs,
+      ],
     );
     await sql("INSERT INTO sale_shards (sale_id, shard) SELECT ?, unnest(?::int[])", [sale.id, chosen]);
     const opening = { saleId: sale.id, grantId: OPENING_GRANT, kind: GrantKind.opening, flagged: false };
@@ -105,7 +118,8 @@ export const addUnits = (database: Database, add: AddUnits): Promise<Answer<Sale
     const { rows } = await sql("SELECT state, total_units, ever_sold_out FROM sales WHERE id = ? FOR NO KEY UPDATE", [add.saleId]);
     const sale = rows[0];
     if (sale === undefined) return recordOf(sql, add.saleId);
-    if (isTransferGrantId(add.grantId)) return refuse(RequestError.badRequest, `grant ids like ${add.grantId} name transfers`);
+    if (isTransferGrantId(add.grantId) || isReturnGrantId(add.grantId))
+      return refuse(RequestError.badRequest, `grant ids like ${add.grantId} name transfers and returns`);
     const before = await grantedBefore(sql, add.saleId, add.grantId);
     if (before !== undefined)
       return before.kind === GrantKind.added && before.units === add.units

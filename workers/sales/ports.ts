@@ -8,6 +8,8 @@ export type UndeliveredSale = DefineSale;
 export interface SentGrant extends Grant {
   /** the sale had been flagged sold out before the grant was recorded */
   readonly flagged: boolean;
+  /** a unit that its order may still take back: to be offered before Redis is told */
+  readonly revocable: boolean;
 }
 
 /** Where a shard's row is. */
@@ -23,6 +25,11 @@ export interface SweepStore {
   undelivered(): Promise<readonly UndeliveredSale[]>;
   sentGrants(): Promise<readonly SentGrant[]>;
   positions(): Promise<readonly AppliedPosition[]>;
+  /**
+   * From its commit on no order takes these units back: Redis may be told.
+   * @returns those that no order had taken back before
+   */
+  offer(grants: readonly SentGrant[]): Promise<readonly SentGrant[]>;
   /** The definition is in Redis: not asked for again in this epoch. */
   delivered(sale: UndeliveredSale): Promise<void>;
   /** Redis does not have the sale after all. */

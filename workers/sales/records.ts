@@ -3,7 +3,7 @@ import type { Row, Sql } from "../db/database.ts";
 
 const RECORDS = `
   SELECT s.id, s.campaign, s.title, s.total_units, s.price_minor, s.currency, s.opens_at_ms, s.closes_at_ms,
-    s.limit_per_buyer, s.state, s.version, (SELECT array_agg(ss.shard ORDER BY ss.shard) FROM sale_shards ss WHERE ss.sale_id = s.id) AS shards
+    s.limit_per_buyer, s.pay_within_ms, s.state, s.version, (SELECT array_agg(ss.shard ORDER BY ss.shard) FROM sale_shards ss WHERE ss.sale_id = s.id) AS shards
   FROM sales s`;
 
 const readRecord = (row: Row): SaleRecord => ({
@@ -16,6 +16,7 @@ const readRecord = (row: Row): SaleRecord => ({
   opensAtMs: Number(row["opens_at_ms"]),
   closesAtMs: Number(row["closes_at_ms"]),
   limitPerBuyer: Number(row["limit_per_buyer"]),
+  payWithinMs: Number(row["pay_within_ms"]),
   state: row["state"] as SaleState,
   shards: row["shards"] as number[],
   version: Number(row["version"]),

@@ -1,7 +1,7 @@
 import type { SaleState } from "../../coordinator/protocol/sale.ts";
 import { defineSale, grant, settle, type ScriptRedis } from "../../lua/index.ts";
 import type { Sql } from "../db/database.ts";
-import { GrantState } from "../db/states.ts";
+import { GrantKind, GrantState } from "../db/states.ts";
 import type { SweepShards, SweepStore } from "./ports.ts";
 
 /** Grants that one round delivers to a shard at most; a round comes every 200 ms. A shard that is down holds up no other. */
@@ -27,7 +27,8 @@ export const postgresSweepStore = (sql: Sql): SweepStore => ({
   },
   sentGrants: async () => {
     const { rows } = await sql(
-      `SELECT g.sale_id, g.id, g.shard, g.units, g.flagged, sh.epoch FROM shards sh
+      `SELECT g.sale_id, g.id, g.shard, g.units, g.flagged, g.kind = '${GrantKind.returned}' AND NOT g.offered AS revocable, sh.epoch
+       FROM shards sh
        CROSS JOIN LATERAL (
          SELECT * FROM grants WHERE grants.shard = sh.shard AND state = '${GrantState.sent}' ORDER BY created_at, id LIMIT ?
        ) g WHERE sh.epoch > 0`,
@@ -40,7 +41,17 @@ export const postgresSweepStore = (sql: Sql): SweepStore => ({
       grantId: String(row["id"]),
       units: Number(row["units"]),
       flagged: row["flagged"] === true,
+      revocable: row["revocable"] === true,
     }));
+  },
+  offer: async (grants) => {
+    const { rows } = await sql(
+      `UPDATE grants g SET offered = true FROM unnest(?::text[], ?::text[], ?::int[]) AS w (sale_id, id, shard)
+       WHERE g.sale_id = w.sale_id AND g.id = w.id AND g.shard = w.shard AND g.state = '${GrantState.sent}' RETURNING g.sale_id, g.id`,
+      [grants.map((grant) => grant.saleId), grants.map((grant) => grant.grantId), grants.map((grant) => grant.shard)],
+    );
+    const offered = new Set(rows.map((row) => `${String(row["sale_id"])}:${String(row["id"])}`));
+    return grants.filter((grant) => offered.has(`${grant.saleId}:${grant.grantId}`));
   },
   positions: async () => {
     const { rows } = await sql("SELECT shard, epoch, applied, wall FROM shards WHERE epoch > 0 ORDER BY shard");

@@ -97,7 +97,9 @@ export class Sweep {
 
   private async deliverGrants(grants: readonly SentGrant[]): Promise<void> {
     const { shards, store } = this.options;
-    for (const grant of grants) {
+    const revocable = grants.filter((grant) => grant.revocable);
+    const offered = revocable.length === 0 ? [] : await store.offer(revocable);
+    for (const grant of [...grants.filter((other) => !other.revocable), ...offered]) {
       const { status } = await shards.grant(grant);
       if (status === Status.recovering || status === Status.foreign) return;
       if (status === Status.unknown) await store.notDelivered(grant.shard, grant.saleId);

@@ -84,9 +84,11 @@ export const sweepStoreOf = (postgres: Postgres, wire: Wire): SweepStore => ({
     wire.call(SWEEP, () =>
       [...postgres.grants.values()].flatMap(({ saleId, id, shard, units, state, flagged }) => {
         const { epoch } = postgres.shardRow(shard);
-        return state !== "sent" || epoch === 0 ? [] : [{ shard, epoch, saleId, grantId: id, units, flagged }];
+        return state !== "sent" || epoch === 0 ? [] : [{ shard, epoch, saleId, grantId: id, units, flagged, revocable: false }];
       }),
     ),
+  // no order gives units back here
+  offer: (grants) => Promise.resolve(grants),
   positions: () =>
     wire.call(SWEEP, () =>
       postgres.shards.filter(({ epoch }) => epoch > 0).map(({ shard, epoch, applied, wall }) => ({ shard, epoch, applied, wall })),

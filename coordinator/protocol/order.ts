@@ -1,0 +1,89 @@
+import { z } from "zod";
+import { ID_PATTERN } from "./ids.ts";
+import { parseOrderId } from "./order-id.ts";
+
+/** The life of an order (DESIGN 9). All but `rejected` bind their buyer for good. */
+export const OrderState = {
+  pendingPayment: "pending_payment",
+  paid: "paid",
+  /** not paid in time; its units are given back, as are those of the next two */
+  expired: "expired",
+  cancelled: "cancelled",
+  refunded: "refunded",
+  /** refused by a wall; never had units */
+  rejected: "rejected",
+} as const;
+export type OrderState = (typeof OrderState)[keyof typeof OrderState];
+
+/** What was decided about money that came in. */
+export const PaymentDecision = {
+  /** it paid the order */
+  kept: "kept",
+  /** it came late, and the order lives again: its units had not left Postgres yet */
+  reacquired: "reacquired",
+  /** it has to be paid back: the order is closed, or another payment paid it */
+  refund: "refund",
+} as const;
+export type PaymentDecision = (typeof PaymentDecision)[keyof typeof PaymentDecision];
+
+const id = z.string().regex(ID_PATTERN);
+
+/**
+ * Which order is meant. The id alone would do, but `orders` is partitioned by sale and buyer: with both it is one look into
+ * an index that is there anyway, and the table that takes every win needs no other.
+ */
+export const orderAddressSchema = z.strictObject({
+  saleId: id,
+  uid: id,
+  orderId: z.string().refine((text) => parseOrderId(text) !== undefined, { message: "not an order id" }),
+});
+export type OrderAddress = Readonly<z.infer<typeof orderAddressSchema>>;
+
+/** Request.order: OrderAddress -> OrderRecord. */
+export const orderRecordSchema = z.strictObject({
+  saleId: z.string(),
+  uid: z.string(),
+  orderId: z.string(),
+  units: z.int().min(1),
+  state: z.enum(OrderState),
+  reservedAtMs: z.int().min(0),
+  /** from then on it may expire; null if it does not */
+  payByMs: z.int().min(0).nullable(),
+  /** when it came into its state; null if it never changed */
+  changedAtMs: z.int().min(0).nullable(),
+  /** the oldest first */
+  payments: z.array(
+    z.strictObject({
+      paymentId: z.string(),
+      amountMinor: z.int().min(0).nullable(),
+      decision: z.enum(PaymentDecision),
+      /** times that it was told */
+      told: z.int().min(1),
+    }),
+  ),
+});
+export type OrderRecord = Readonly<z.infer<typeof orderRecordSchema>>;
+
+/** Request.payOrder: money came in; told again as often as you like. -> PaidOrder; `not_found` also while a win is not in Postgres yet */
+export const payOrderSchema = orderAddressSchema.extend({
+  /** the payment service's own id of the payment: the same one is decided once */
+  paymentId: z.string().regex(/^[\x21-\x7e]{1,128}$/),
+  /** recorded, not judged */
+  amountMinor: z.int().min(0).optional(),
+});
+export type PayOrder = Readonly<z.infer<typeof payOrderSchema>>;
+export const paidOrderSchema = z.strictObject({ decision: z.enum(PaymentDecision), order: orderRecordSchema });
+export type PaidOrder = Readonly<z.infer<typeof paidOrderSchema>>;
+
+/** What can be asked of one order (Request.changeOrder); said again it changes nothing. */
+export const OrderChange = {
+  /** gives up an order that is not paid */
+  cancel: "cancel",
+  /** takes a paid order back: its kept payment is to be paid back, its units are sold again */
+  refund: "refund",
+} as const;
+export type OrderChange = (typeof OrderChange)[keyof typeof OrderChange];
+
+/** Request.changeOrder: -> OrderRecord; `conflict` if the order's state does not allow it. */
+export const changeOrderSchema = orderAddressSchema.extend({ change: z.enum(OrderChange) });
+export type ChangeOrder = Readonly<z.infer<typeof changeOrderSchema>>;

@@ -1,0 +1,103 @@
+import { formatOrderId, parseOrderId } from "../../coordinator/protocol/order-id.ts";
+import {
+  PaymentDecision,
+  type ChangeOrder,
+  type OrderAddress,
+  type OrderRecord,
+  type PaidOrder,
+  type PayOrder,
+} from "../../coordinator/protocol/order.ts";
+import { RequestError, type Answer } from "../../coordinator/protocol/requests.ts";
+import { OrderEvent, Standing, standingOf } from "./machine.ts";
+import type { OrderKey, OrdersStore, OrdersTransaction, Payment } from "./ports.ts";
+
+/** What the desk did, for metrics: told only once it is committed. */
+export interface OrdersObserver {
+  changed(change: OrderEvent | "reacquire", orders: number): void;
+  /** `repeat`: it was told before */
+  paid(decision: PaymentDecision | "repeat"): void;
+}
+
+export interface OrdersDesk {
+  readonly store: OrdersStore;
+  readonly observer: OrdersObserver;
+}
+
+const keyOf = ({ saleId, uid, orderId }: OrderAddress): OrderKey => {
+  const id = parseOrderId(orderId);
+  if (id === undefined) throw new Error(`${orderId} is not an order id`);
+  return { saleId, uid, ...id };
+};
+
+/** A win is told before its order is in Postgres, so a payment can be the first that is heard of it. */
+const unknown = (order: OrderKey): Answer<never> => ({
+  ok: false,
+  code: RequestError.notFound,
+  detail: `no order ${formatOrderId(order)} of ${order.uid} in ${order.saleId}, or it is not in Postgres yet: ask again`,
+});
+
+const conflict = (detail: string): Answer<never> => ({ ok: false, code: RequestError.conflict, detail });
+
+/** Ends a transaction that must leave nothing behind. */
+class UnknownOrder extends Error {}
+
+export const readOrder = async ({ store }: OrdersDesk, address: OrderAddress): Promise<Answer<OrderRecord>> => {
+  const order = keyOf(address);
+  const value = await store.transaction((transaction) => transaction.read(order));
+  return value === undefined ? unknown(order) : { ok: true, value };
+};
+
+const decide = async (transaction: OrdersTransaction, order: OrderKey): Promise<PaymentDecision> => {
+  if (await transaction.change(order, OrderEvent.pay)) return PaymentDecision.kept;
+  const state = await transaction.lockState(order);
+  if (state === undefined) throw new UnknownOrder();
+  const isLate = standingOf(state, OrderEvent.pay) === Standing.needsUnits;
+  return isLate && (await transaction.reacquire(order)) ? PaymentDecision.reacquired : PaymentDecision.refund;
+};
+
+/**
+ * Money came in (DESIGN 9). The order keeps it, or it has to be paid back, and either is recorded in the transaction that
+ * decides it; the same payment again hears the same.
+ */
+export const payOrder = async ({ store, observer }: OrdersDesk, pay: PayOrder): Promise<Answer<PaidOrder>> => {
+  const { paymentId, amountMinor, ...address } = pay;
+  const payment: Payment = { id: paymentId, order: keyOf(address), amountMinor };
+  const { order } = payment;
+  const work = async (transaction: OrdersTransaction) => {
+    const known = await transaction.record(payment);
+    if (known?.isSameOrder === false) return undefined;
+    const decision = known?.decision ?? (await decide(transaction, order));
+    if (known === undefined && decision !== PaymentDecision.refund) await transaction.decide(payment.id, decision);
+    const record = await transaction.read(order);
+    if (record === undefined) throw new UnknownOrder();
+    return { decision, order: record, isRepeat: known !== undefined };
+  };
+  let done: Awaited<ReturnType<typeof work>>;
+  try {
+    done = await store.transaction(work);
+  } catch (error) {
+    if (error instanceof UnknownOrder) return unknown(order);
+    throw error;
+  }
+  if (done === undefined) return conflict(`payment ${paymentId} was told for another order`);
+  const { decision, isRepeat } = done;
+  observer.paid(isRepeat ? "repeat" : decision);
+  if (!isRepeat && decision !== PaymentDecision.refund)
+    observer.changed(decision === PaymentDecision.kept ? OrderEvent.pay : "reacquire", 1);
+  return { ok: true, value: { decision, order: done.order } };
+};
+
+/** Cancels or refunds an order and gives its units back; said again it changes nothing. */
+export const changeOrder = async ({ store, observer }: OrdersDesk, request: ChangeOrder): Promise<Answer<OrderRecord>> => {
+  const { change, ...address } = request;
+  const order = keyOf(address);
+  const { isChanged, record } = await store.transaction(async (transaction) => {
+    const changed = await transaction.change(order, change);
+    if (changed) await transaction.oweKept(order);
+    return { isChanged: changed, record: await transaction.read(order) };
+  });
+  if (record === undefined) return unknown(order);
+  if (isChanged) observer.changed(change, 1);
+  else if (standingOf(record.state, change) !== Standing.done) return conflict(`order ${record.orderId} is ${record.state}`);
+  return { ok: true, value: record };
+};

@@ -1,0 +1,20 @@
+import type { OrdersDesk } from "./desk.ts";
+import { OrderEvent } from "./machine.ts";
+
+/** One statement of so many takes tens of milliseconds: a payment of one of these orders waits no longer. */
+const ORDERS_A_BATCH = 500;
+
+/**
+ * Expires what was not paid in time. Any number of processes may do it at the same time: each order is taken by one.
+ * @returns how many expired
+ */
+export const expireOrders = async ({ store, observer }: OrdersDesk, batch = ORDERS_A_BATCH): Promise<number> => {
+  let expired = 0;
+  for (const saleId of await store.dueSales()) {
+    for (let count = batch; count === batch; expired += count) {
+      count = await store.expire(saleId, batch);
+      if (count > 0) observer.changed(OrderEvent.expire, count);
+    }
+  }
+  return expired;
+};

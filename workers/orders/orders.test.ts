@@ -1,0 +1,238 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { formatOrderId } from "../../coordinator/protocol/order-id.ts";
+import { OrderState, type PaidOrder } from "../../coordinator/protocol/order.ts";
+import type { Answer } from "../../coordinator/protocol/requests.ts";
+import { freshDatabase, type TestDatabase } from "../../test/harness/index.ts";
+import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
+import { setSoldOut } from "../sales/sold-out.ts";
+import { postgresSweepStore } from "../sales/sweep-stores.ts";
+import { changeOrder, payOrder, readOrder, type OrdersDesk } from "./desk.ts";
+import { expireOrders } from "./expiry.ts";
+import { postgresOrdersStore } from "./postgres.ts";
+
+/** Connections are what the workers are to Postgres: three with some each. */
+const WORKERS = 3;
+
+let empty: TestDatabase;
+let databases: Database[] = [];
+let database: Database;
+let desks: OrdersDesk[] = [];
+let desk: OrdersDesk;
+const seen: string[] = [];
+
+beforeAll(async () => {
+  empty = await freshDatabase();
+  const observer = {
+    changed: (change: string, orders: number) => void seen.push(`${change} ${orders}`),
+    paid: (decision: string) => void seen.push(decision),
+  };
+  databases = await Promise.all(
+    Array.from({ length: WORKERS }, (_, n) => connectDatabase({ url: empty.url, pool: 6, name: `orders-test-${n}` })),
+  );
+  desks = databases.map((of) => ({ store: postgresOrdersStore(of), observer }));
+  [database, desk] = [databases[0] as Database, desks[0] as OrdersDesk];
+  await ensureShards(database.sql, 2);
+});
+afterAll(async () => {
+  await Promise.all(databases.map((of) => of.close()));
+  await empty.drop();
+});
+
+const PAY_WITHIN_MS = 60_000;
+let sales = 0;
+let saleId = "";
+/** Every test has a sale of its own on shard 1, all its units sold. */
+beforeEach(async () => {
+  await database.sql("UPDATE sales SET pay_within_ms = 0");
+  seen.length = 0;
+  saleId = `sale-${(sales += 1)}`;
+  await database.sql(
+    `INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state, pay_within_ms)
+     VALUES (?, 'c', 't', 1000, 100, 'CNY', 0, 1, 2, 'open', ?)`,
+    [saleId, PAY_WITHIN_MS],
+  );
+  await database.sql("INSERT INTO sale_shards (sale_id, shard, quota, sold) VALUES (?, 1, 1000, 1000)", [saleId]);
+});
+
+/** Orders `b0` to `b<count>` of two units each, reserved now or when they are due already. */
+const insertOrders = async (count: number, isDue = false, state: OrderState = OrderState.pendingPayment): Promise<void> => {
+  await database.sql(
+    `INSERT INTO orders (sale_id, uid, purchase_key, shard, epoch, seq, idx, units, state, reserved_at_ms)
+     SELECT ?, 'b' || n, '', 1, 1, ?::int, n, 2, ?, floor(extract(epoch FROM clock_timestamp()) * 1000) - ? FROM generate_series(0, ? - 1) n`,
+    [saleId, sales, state, isDue ? PAY_WITHIN_MS : 0, count],
+  );
+};
+const address = (n = 0) => ({ saleId, uid: `b${n}`, orderId: formatOrderId({ shard: 1, epoch: 1, seq: sales, index: n }) });
+const pay = (n = 0, paymentId = `${saleId}-p${n}`, by = desk) => payOrder(by, { ...address(n), paymentId, amountMinor: 200 });
+const cancel = (n = 0, by = desk) => changeOrder(by, { ...address(n), change: "cancel" });
+const refund = (n = 0, by = desk) => changeOrder(by, { ...address(n), change: "refund" });
+const stateOf = async (n = 0): Promise<string | undefined> => {
+  const answer = await readOrder(desk, address(n));
+  return answer.ok ? answer.value.state : undefined;
+};
+const grants = async (): Promise<readonly { readonly id: string; readonly units: number; readonly flagged: boolean }[]> =>
+  (await database.sql("SELECT id, units, flagged FROM grants WHERE sale_id = ? AND kind = 'returned' ORDER BY id", [saleId])).rows.map(
+    (row) => ({ id: String(row["id"]), units: Number(row["units"]), flagged: row["flagged"] === true }),
+  );
+const returnsSeq = async (): Promise<number> =>
+  Number((await database.sql("SELECT returns_seq FROM sales WHERE id = ?", [saleId])).rows[0]?.["returns_seq"]);
+const grantId = (n = 0): string => `r1-1-${sales}-${n}`;
+const decisionOf = (answer: Answer<PaidOrder>): string => (answer.ok ? answer.value.decision : answer.code);
+/** What a sweep does before it tells Redis. */
+const offer = async (): Promise<readonly string[]> => {
+  const sweep = postgresSweepStore(database.sql);
+  await database.sql("UPDATE shards SET epoch = 1 WHERE shard = 1");
+  const sent = (await sweep.sentGrants()).filter((grant) => grant.saleId === saleId && grant.revocable);
+  return (await sweep.offer(sent)).map((grant) => grant.grantId);
+};
+
+describe("an order", () => {
+  it("is paid once; every payment beside the kept one is to be refunded; each is recorded, and said again hears the same", async () => {
+    await insertOrders(1);
+    expect(await pay()).toMatchObject({ ok: true, value: { decision: "kept", order: { state: "paid", units: 2 } } });
+    expect(decisionOf(await pay(0, `${saleId}-second`))).toBe("refund");
+    expect(decisionOf(await pay())).toBe("kept");
+    expect(decisionOf(await pay(0, `${saleId}-second`))).toBe("refund");
+    const record = await readOrder(desk, address());
+    expect(record).toMatchObject({
+      value: {
+        payments: [
+          { paymentId: `${saleId}-p0`, amountMinor: 200, decision: "kept", told: 2 },
+          { paymentId: `${saleId}-second`, amountMinor: 200, decision: "refund", told: 2 },
+        ],
+      },
+    });
+    if (record.ok) expect(record.value.payByMs).toBe(record.value.reservedAtMs + PAY_WITHIN_MS);
+    expect(seen).toEqual(["kept", "pay 1", "refund", "repeat", "repeat"]);
+    expect(await grants()).toEqual([]);
+  });
+
+  it("expires when it is due and not before, never where the window is 0, and gives its units back in the same step", async () => {
+    await insertOrders(1);
+    expect(await expireOrders(desk)).toBe(0);
+    await database.sql("UPDATE orders SET reserved_at_ms = reserved_at_ms - ? WHERE sale_id = ?", [PAY_WITHIN_MS, saleId]);
+    await database.sql("UPDATE sales SET pay_within_ms = 0 WHERE id = ?", [saleId]);
+    expect(await expireOrders(desk)).toBe(0);
+    await database.sql("UPDATE sales SET pay_within_ms = ? WHERE id = ?", [PAY_WITHIN_MS, saleId]);
+    expect(await expireOrders(desk)).toBe(1);
+    expect(await stateOf()).toBe("expired");
+    expect(await grants()).toEqual([{ id: grantId(), units: 2, flagged: false }]);
+    expect(await returnsSeq()).toBe(1);
+    expect(await expireOrders(desk)).toBe(0);
+  });
+
+  it("is cancelled while it is not paid, and refunded when it is; said again it changes nothing", async () => {
+    await insertOrders(2);
+    for (let turn = 0; turn < 2; turn += 1) expect(await cancel(0)).toMatchObject({ ok: true, value: { state: "cancelled" } });
+    expect(await refund(1)).toMatchObject({ ok: false, code: "conflict" });
+    await pay(1);
+    expect(await cancel(1)).toMatchObject({ ok: false, code: "conflict" });
+    for (let turn = 0; turn < 2; turn += 1)
+      expect(await refund(1)).toMatchObject({ ok: true, value: { state: "refunded", payments: [{ decision: "refund" }] } });
+    expect((await grants()).map(({ id }) => id)).toEqual([grantId(0), grantId(1)]);
+    expect(await returnsSeq()).toBe(2);
+    expect(seen).toEqual(["cancel 1", "kept", "pay 1", "refund 1"]);
+  });
+
+  it("that is not in Postgres, or another buyer's, is not known, and nothing is recorded of its payment", async () => {
+    expect(await pay()).toMatchObject({ ok: false, code: "not_found" });
+    await insertOrders(2);
+    expect(await changeOrder(desk, { ...address(0), uid: "b1", change: "cancel" })).toMatchObject({ ok: false, code: "not_found" });
+    expect(decisionOf(await pay())).toBe("kept");
+    expect(await pay(1, `${saleId}-p0`)).toMatchObject({ ok: false, code: "conflict" });
+    expect(await stateOf(1)).toBe("pending_payment");
+  });
+
+  it("that a wall refused takes no money and gives nothing back", async () => {
+    await insertOrders(1, true, OrderState.rejected);
+    expect(decisionOf(await pay())).toBe("refund");
+    expect(await cancel()).toMatchObject({ ok: false, code: "conflict" });
+    expect(await expireOrders(desk)).toBe(0);
+    expect(await grants()).toEqual([]);
+  });
+});
+
+describe("late money", () => {
+  it("has the order again while its units were not offered to Redis, and the return is as if it had not been", async () => {
+    await insertOrders(1, true);
+    await expireOrders(desk);
+    expect(decisionOf(await pay())).toBe("reacquired");
+    expect(await stateOf()).toBe("paid");
+    expect(await grants()).toEqual([]);
+    expect(await offer()).toEqual([]);
+    expect(decisionOf(await pay(0, `${saleId}-second`))).toBe("refund");
+    await refund();
+    expect((await grants()).map(({ id }) => id)).toEqual([grantId()]);
+    expect(decisionOf(await pay(0, `${saleId}-third`))).toBe("refund");
+  });
+
+  it("is to be refunded once they were, or are Redis's", async () => {
+    await insertOrders(2, true);
+    await expireOrders(desk);
+    expect(await offer()).toEqual([grantId(0), grantId(1)]);
+    expect(decisionOf(await pay(0))).toBe("refund");
+    await database.sql("UPDATE grants SET state = 'done' WHERE sale_id = ?", [saleId]);
+    expect(decisionOf(await pay(1))).toBe("refund");
+    expect([await stateOf(0), await stateOf(1)]).toEqual(["expired", "expired"]);
+    expect(await grants()).toHaveLength(2);
+  });
+
+  it("and a sweep that offers at the same time: one of the two has the units", async () => {
+    const orders = 40;
+    await insertOrders(orders, true);
+    await expireOrders(desk);
+    const [offered, ...paid] = await Promise.all([
+      offer(),
+      ...Array.from({ length: orders }, (_, n) => pay(n, undefined, desks[n % WORKERS])),
+    ]);
+    const reacquired = paid.flatMap((answer, n) => (decisionOf(answer) === "reacquired" ? [grantId(n)] : []));
+    expect([...offered, ...reacquired].toSorted()).toEqual(Array.from({ length: orders }, (_, n) => grantId(n)).toSorted());
+  });
+});
+
+describe("at the same time", () => {
+  it("three workers, each told three times, expire a hundred orders: a hundred returns", async () => {
+    await insertOrders(100, true);
+    const told = await Promise.all([...desks, ...desks, ...desks].map((by) => expireOrders(by, 7)));
+    // what another worker had locked when this one looked is left to that one, so the last look may be needed
+    const rest = await expireOrders(desk);
+    expect(told.reduce((sum, count) => sum + count, rest)).toBe(100);
+    expect((await grants()).map(({ units }) => units)).toEqual(Array.from({ length: 100 }, () => 2));
+  });
+
+  it("pay, expire and cancel of the same orders: one of them wins each, and the money says the same", async () => {
+    const orders = 60;
+    await insertOrders(orders, true);
+    const paying = Array.from({ length: orders }, (_, n) => async () => {
+      const twice = await Promise.all([pay(n, undefined, desks[0]), pay(n, undefined, desks[1])]);
+      expect(decisionOf(twice[0])).toBe(decisionOf(twice[1]));
+      return decisionOf(twice[0]);
+    });
+    const [paid] = await Promise.all([
+      Promise.all(paying.map((one) => one())),
+      Promise.all(Array.from({ length: orders / 2 }, (_, n) => cancel(2 * n, desks[2]))),
+      ...desks.map((by) => expireOrders(by, 5)),
+    ]);
+    await expireOrders(desk);
+    const returned = new Set((await grants()).map(({ id }) => id));
+    for (const [n, decision] of paid.entries()) {
+      const state = await stateOf(n);
+      expect([n, decision, state, returned.has(grantId(n))]).toEqual(
+        decision === "refund" ? [n, decision, state === "cancelled" ? "cancelled" : "expired", true] : [n, decision, "paid", false],
+      );
+    }
+  });
+
+  it("a flag of sold out is either seen by who frees a unit, or refused", async () => {
+    await insertOrders(40, true);
+    for (let n = 0; n < 20; n += 1) {
+      const seq = await returnsSeq();
+      const [flag] = await Promise.all([setSoldOut(database.sql, saleId, seq), cancel(n, desks[1])]);
+      const grant = (await grants()).find(({ id }) => id === grantId(n));
+      const { rows } = await database.sql("SELECT sold_out_version, returns_seq, ever_sold_out FROM sales WHERE id = ?", [saleId]);
+      expect(rows[0]).toMatchObject({ sold_out_version: null, returns_seq: String(seq + 1) });
+      if (flag.ok) expect(grant).toMatchObject({ flagged: true });
+      await database.sql("UPDATE sales SET ever_sold_out = false WHERE id = ?", [saleId]);
+    }
+  });
+});

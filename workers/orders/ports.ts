@@ -1,0 +1,56 @@
+import type { OrderRecord, OrderState, PaymentDecision } from "../../coordinator/protocol/order.ts";
+import type { OrderId } from "../../coordinator/protocol/order-id.ts";
+import type { OrderEvent } from "./machine.ts";
+
+/** An order by its id, and by what its table is partitioned by. */
+export interface OrderKey extends OrderId {
+  readonly saleId: string;
+  readonly uid: string;
+}
+
+export interface Payment {
+  readonly id: string;
+  readonly order: OrderKey;
+  readonly amountMinor: number | undefined;
+}
+
+/** A payment that was told before. */
+export interface KnownPayment {
+  readonly decision: PaymentDecision;
+  /** it was told for this very order */
+  readonly isSameOrder: boolean;
+}
+
+export interface OrdersTransaction {
+  /**
+   * Lets an event happen to an order: one conditional UPDATE, which also records the return of its units where the event
+   * takes them from it.
+   * @returns false if the order is not in a state that the event changes, or not there
+   */
+  change(order: OrderKey, event: OrderEvent): Promise<boolean>;
+  /** The order's state, which stays until the end of the transaction; undefined if it is not there. */
+  lockState(order: OrderKey): Promise<OrderState | undefined>;
+  /**
+   * Brings a closed order to life as paid, if the return of its units has not been offered to Redis: they are still
+   * Postgres's, and the return is taken back.
+   */
+  reacquire(order: OrderKey): Promise<boolean>;
+  /** Records a payment as one to be refunded. A second one of the same id waits for the first. @returns undefined if it is new */
+  record(payment: Payment): Promise<KnownPayment | undefined>;
+  decide(paymentId: string, decision: PaymentDecision): Promise<void>;
+  /** The payment that the order has kept has to be paid back. */
+  oweKept(order: OrderKey): Promise<void>;
+  read(order: OrderKey): Promise<OrderRecord | undefined>;
+}
+
+export interface OrdersStore {
+  /** Commits when `work` resolves, rolls back when it rejects. @throws also when the outcome is unknown: all of it can be repeated */
+  transaction<T>(work: (transaction: OrdersTransaction) => Promise<T>): Promise<T>;
+  /** Sales that have orders to expire. */
+  dueSales(): Promise<readonly string[]>;
+  /**
+   * Expires at most `limit` orders of a sale that are due and that nobody else is changing now.
+   * @returns how many
+   */
+  expire(saleId: string, limit: number): Promise<number>;
+}
