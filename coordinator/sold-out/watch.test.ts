@@ -40,6 +40,7 @@ const recordOf = (id: string): SaleRecord => ({
   opensAtMs: 0,
   closesAtMs: Number.MAX_SAFE_INTEGER,
   limitPerBuyer: 1,
+  payWithinMs: 0,
   state: SaleState.open,
   shards: [0],
   version: 1,
