@@ -129,6 +129,21 @@ describe("message-claim", () => {
   });
 });
 
+describe("message-claim's putting off", () => {
+  it("moves what the claim before took, not what was moved since or has ended", async () => {
+    for (const gid of ["full", "pulled", "ended"]) await create(gid, 1_000);
+    const { nowMs } = await claimMessages(redis, { shard, limit: 10, holdMs: 60_000 });
+    await pullMessages(redis, { shard, laterThanMs: 0, limit: 10 });
+    await redis.zadd(messageKeys(shard).due, nowMs + 60_000, "full");
+    await change("ended", 1, { dueAtMs: "none" });
+    const laterMs = new Map(["full", "pulled", "ended"].map((gid) => [gid, 5_000]));
+    const next = await claimMessages(redis, { shard, limit: 10, holdMs: 0, putOff: { dueAgainMs: nowMs + 60_000, laterMs } });
+    expect(next.gids).toEqual(["pulled"]);
+    expect(await redis.zscore(messageKeys(shard).due, "full")).toBe(String(nowMs + 65_000));
+    expect(await redis.zscore(messageKeys(shard).due, "ended")).toBeNull();
+  });
+});
+
 describe("message-pull", () => {
   it("makes due now what is due later than asked", async () => {
     await create("soon", Date.now() + 5_000);

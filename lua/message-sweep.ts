@@ -6,12 +6,27 @@ export const messagePullScript = loadScript("message-pull");
 export const messagePurgeScript = loadScript("message-purge");
 export const messagePlacementScript = loadScript("message-placement");
 
-/** Takes due messages, which become due again after `holdMs` unless they change before. At most 1,000 a call. */
+/** Messages of one claim for which there was no room. */
+export interface PutOff {
+  /** when all of that claim are due again, ms of Redis's clock */
+  readonly dueAgainMs: number;
+  /** by gid, how much later than that it shall be due instead */
+  readonly laterMs: ReadonlyMap<string, number>;
+}
+
+const NOTHING: PutOff = { dueAgainMs: 0, laterMs: new Map() };
+
+/**
+ * Takes due messages, which become due again after `holdMs` unless they change before, and puts off those of the claim
+ * before for which there was no room. At most 1,000 of each a call.
+ */
 export const claimMessages = async (
   redis: ScriptRedis,
-  { shard, limit, holdMs }: { shard: number; limit: number; holdMs: number },
+  request: { readonly shard: number; readonly limit: number; readonly holdMs: number; readonly putOff?: PutOff | undefined },
 ): Promise<{ readonly nowMs: number; readonly gids: readonly string[] }> => {
-  const [now, ...gids] = (await messageClaimScript.run(redis, [messageKeys(shard).due], [limit, holdMs])) as string[];
+  const { shard, limit, holdMs, putOff = NOTHING } = request;
+  const args = [limit, holdMs, putOff.dueAgainMs, ...[...putOff.laterMs].flat()];
+  const [now, ...gids] = (await messageClaimScript.run(redis, [messageKeys(shard).due], args)) as string[];
   return { nowMs: Number(now), gids };
 };
 

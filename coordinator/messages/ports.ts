@@ -1,3 +1,4 @@
+import type { PutOff } from "../../lua/message-sweep.ts";
 import type { Verdict } from "./machine.ts";
 import type { Change } from "./machine.ts";
 import type { MessageRecord } from "./record.ts";
@@ -17,6 +18,12 @@ export interface Existing {
 /** Nothing was stored: it was too late to place it here, or its place is by a list of `count` shards. */
 export type Misplaced = { readonly status: "late" } | { readonly status: "elsewhere"; readonly count: number };
 
+export interface Claimed {
+  readonly gids: readonly string[];
+  /** ms of the shard's clock */
+  readonly dueAgainMs: number;
+}
+
 /** Messages as shards keep them. Every call may fail; what a failed call did is unknown, and all of them can be repeated. */
 export interface MessageStore {
   /** the shard's clock, as far as it is known: ms since 1970 */
@@ -33,8 +40,8 @@ export interface MessageStore {
     change: Change,
   ): Promise<{ readonly status: "ok" } | { readonly status: "changed"; readonly record: MessageRecord | undefined }>;
   read(shard: number, gids: readonly string[]): Promise<readonly (StoredMessage | undefined)[]>;
-  /** takes due messages; each is due again after `holdMs` unless it changes */
-  claim(shard: number, limit: number, holdMs: number): Promise<readonly string[]>;
+  /** takes due messages, each is due again at `dueAgainMs` unless it changes; those of the claim before that are `putOff` are later */
+  claim(shard: number, limit: number, holdMs: number, putOff?: PutOff): Promise<Claimed>;
   purge(shard: number, limit: number): Promise<number>;
 }
 

@@ -4,14 +4,14 @@ import { changeMessages, type ChangeMessageAnswer, type MessageChange } from "..
 import { createMessages, type CreateMessageAnswer, type NewMessage } from "../../lua/message-create.ts";
 import { MOST_MESSAGES } from "../../lua/message-fields.ts";
 import { countMessages, listMessages, readMessages, type MessageCounts, type MessageList } from "../../lua/message-read.ts";
-import { claimMessages, notePlacement, pullMessages, purgeMessages, type PlacementNotes } from "../../lua/message-sweep.ts";
+import { claimMessages, notePlacement, pullMessages, purgeMessages, type PlacementNotes, type PutOff } from "../../lua/message-sweep.ts";
 import { changeTopic, readTopic, type ChangeTopicAnswer } from "../../lua/message-topic.ts";
 import { yieldMessage } from "../../lua/message-yield.ts";
 import type { Clock } from "../protocol/ports.ts";
 import type { Change } from "./machine.ts";
 import type { ListedMessages, TopicStore } from "./messages.ts";
 import { YIELD_MS, type PlacementStore } from "./placement.ts";
-import type { Existing, MessageStore, Misplaced, StoredMessage } from "./ports.ts";
+import type { Claimed, Existing, MessageStore, Misplaced, StoredMessage } from "./ports.ts";
 import { decodeRecord, encodeDefinition, encodeState, type MessageRecord } from "./record.ts";
 
 interface Writes {
@@ -108,10 +108,10 @@ export class RedisMessageStore implements MessageStore, PlacementStore, ListedMe
     );
   }
 
-  async claim(shard: number, limit: number, holdMs: number): Promise<readonly string[]> {
-    const { nowMs, gids } = await claimMessages(this.#of(shard), { shard, limit, holdMs });
+  async claim(shard: number, limit: number, holdMs: number, putOff?: PutOff): Promise<Claimed> {
+    const { nowMs, gids } = await claimMessages(this.#of(shard), { shard, limit, holdMs, putOff });
     this.#heard(shard, nowMs);
-    return gids;
+    return { gids, dueAgainMs: nowMs + holdMs };
   }
 
   purge(shard: number, limit: number): Promise<number> {

@@ -1,3 +1,4 @@
+import type { PutOff } from "../../lua/message-sweep.ts";
 import type { Clock, Random } from "../protocol/ports.ts";
 import { applyEvent, type Applied } from "./apply.ts";
 import type { Callable } from "./callable.ts";
@@ -8,6 +9,8 @@ import { MessageState, type MessageRecord } from "./record.ts";
 
 const PURGE_EVERY_MS = 1_000;
 const PURGE_BATCH = 1_000;
+/** Messages that find no room at their host come back the later the longer it has had none, but not later than this. */
+const PUT_OFF_MOST_MS = 30_000;
 const ALERT_TRIES = 3;
 /** A stopping process waits so long for calls on the wire; a longer one is repeated by whoever takes over. */
 const DRAIN_MS = 3_000;
@@ -59,7 +62,7 @@ export class MessageRunner {
   constructor(ports: RunnerPorts, options: RunnerOptions) {
     this.#ports = ports;
     this.#options = options;
-    this.#gate = new HostGate({ most: options.hostCalls, mostWaiting: options.hostWaiting });
+    this.#gate = new HostGate({ most: options.hostCalls, mostWaiting: options.hostWaiting, nowMs: () => ports.clock.monotonicMs() });
   }
 
   get inFlight(): number {
@@ -83,13 +86,15 @@ export class MessageRunner {
   async #sweep(shard: number, stop: AbortSignal): Promise<void> {
     const { clock, leases, store, watch } = this.#ports;
     let purgeAtMs = 0;
+    let putOff: PutOff | undefined;
     while (!stop.aborted) {
       let more = false;
       if (leases.holds(shard) && this.#inFlight.size < this.#options.inFlightMost) {
         try {
-          const gids = await store.claim(shard, this.#options.batch, this.#options.holdMs);
+          const { gids, dueAgainMs } = await store.claim(shard, this.#options.batch, this.#options.holdMs, putOff);
+          putOff = undefined;
           more = gids.length === this.#options.batch;
-          await this.#take(shard, gids);
+          putOff = { dueAgainMs, laterMs: await this.#take(shard, gids) };
           if (clock.monotonicMs() >= purgeAtMs) {
             purgeAtMs = clock.monotonicMs() + PURGE_EVERY_MS;
             while ((await store.purge(shard, PURGE_BATCH)) === PURGE_BATCH && !stop.aborted);
@@ -102,7 +107,9 @@ export class MessageRunner {
     }
   }
 
-  async #take(shard: number, claimed: readonly string[]): Promise<void> {
+  /** @returns those for which their host had no room, and how much later they shall come back */
+  async #take(shard: number, claimed: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const laterMs = new Map<string, number>();
     const gids = claimed.filter((gid) => !this.#inFlight.has(gid));
     // a kick that began and ended while they are read would make what was read old, and its calls be repeated
     for (const gid of gids) this.#reading.add(gid);
@@ -113,17 +120,20 @@ export class MessageRunner {
         this.#reading.delete(gid);
         if (message === undefined) continue;
         const { effects } = decide(this.#options.policy, message.record, { type: "due" }, 0);
-        this.#start(shard, gid, message.record, effects);
+        const fullForMs = this.#gate.fullForMs(this.#firstHost(message.record));
+        if (fullForMs === undefined) this.#start(shard, gid, message.record, effects);
+        else laterMs.set(gid, Math.round(Math.min(fullForMs, PUT_OFF_MOST_MS)));
       }
     } finally {
       for (const gid of gids) this.#reading.delete(gid);
     }
+    return laterMs;
   }
 
   #start(shard: number, gid: string, record: MessageRecord, effects: readonly Effect[]): void {
     if (effects.length === 0 || this.#inFlight.has(gid) || this.#reading.has(gid) || this.#inFlight.size >= this.#options.inFlightMost)
       return;
-    if (!this.#gate.hasRoom(this.#firstHost(record))) return;
+    if (this.#gate.fullForMs(this.#firstHost(record)) !== undefined) return;
     const work = this.#work(shard, gid, record, effects)
       .catch((error: unknown) => this.#ports.watch.troubled(shard, `message ${gid}`, error))
       .finally(() => this.#inFlight.delete(gid));

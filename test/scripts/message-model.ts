@@ -6,6 +6,7 @@ import type {
   MessageFields,
   NewMessage,
   PlacementNotes,
+  PutOff,
   ThereAlready,
 } from "../../lua/index.ts";
 
@@ -98,8 +99,15 @@ export const changeMessages = (data: MessageData, changes: readonly MessageChang
 };
 
 /** `message-claim.lua` */
-export const claimMessages = (data: MessageData, limit: number, holdMs: number, nowMs: number): { nowMs: number; gids: string[] } => {
+export const claimMessages = (
+  data: MessageData,
+  limit: number,
+  holdMs: number,
+  putOff: PutOff,
+  nowMs: number,
+): { nowMs: number; gids: string[] } => {
   bounded(limit, MOST_SWEPT);
+  for (const [gid, laterMs] of putOff.laterMs) if (data.due.get(gid) === putOff.dueAgainMs) data.due.set(gid, putOff.dueAgainMs + laterMs);
   const gids = ordered(data.due)
     .filter(([, score]) => score <= nowMs)
     .slice(0, limit)

@@ -165,16 +165,24 @@ const changeStep = steps<
 
 const limit = mostly(2, 0, 1, 1_000, 1_001);
 
-const claimStep = steps<MessageModel, [number, number]>(
+/** Puts off some that are due at the same time as the first of them, as those of one claim are, and some that are not. */
+const claimStep = steps<MessageModel, { limit: number; holdMs: number; found: string[]; laterMs: number }>(
   "claim",
-  fc.tuple(limit, fc.constantFrom(0, 1, 5_000)),
-  (state, lockstep, [limit, holdMs]) =>
+  fc.record({
+    limit,
+    holdMs: fc.constantFrom(0, 1, 5_000),
+    found: fc.uniqueArray(gid, { maxLength: 3 }),
+    laterMs: fc.constantFrom(0, 1, 30_000),
+  }),
+  (state, lockstep, { limit, holdMs, found, laterMs }) => {
+    const putOff = { dueAgainMs: state.data.due.get(found[0] ?? "") ?? 0, laterMs: new Map(found.map((gid) => [gid, laterMs])) };
     ask(state, lockstep, {
       script: "message-claim",
-      request: { limit, holdMs },
-      send: (redis) => claimMessages(redis, { shard: SHARD, limit, holdMs }),
-      answer: () => model.claimMessages(state.data, limit, holdMs, state.clockMs),
-    }),
+      request: { limit, holdMs, putOff: [putOff.dueAgainMs, ...putOff.laterMs] },
+      send: (redis) => claimMessages(redis, { shard: SHARD, limit, holdMs, putOff }),
+      answer: () => model.claimMessages(state.data, limit, holdMs, putOff, state.clockMs),
+    });
+  },
 );
 
 const pullStep = steps<MessageModel, [number, number]>(

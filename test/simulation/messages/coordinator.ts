@@ -50,11 +50,12 @@ const storeOf = (world: MessageWorld, life: Life): MessageStore & PlacementStore
     yield: (number, gid, count) => at(number).wire.call(YIELD, () => at(number).shard.yield(gid, count, YIELD_MS)),
     change: (number, gid, before, change) => at(number).wire.call(CHANGE, () => at(number).shard.change(gid, before, change)),
     read: async (number, gids) => (gids.length === 0 ? [] : at(number).wire.call(READ, () => at(number).shard.read(gids))),
+    // nothing is ever put off: a host of the simulation has room for all its messages
     claim: async (number, limit, holdMs) => {
       const { shard, wire } = at(number);
       const [nowMs, gids] = await wire.call(CLAIM, () => [shard.nowMs, shard.claim(limit, holdMs)] as const);
       heard(number, nowMs);
-      return gids;
+      return { gids, dueAgainMs: nowMs + holdMs };
     },
     purge: async () => 0,
     notePlacement: async (number, count, marginMs) => {
