@@ -101,7 +101,7 @@ describe("token buckets", () => {
 
 /** All three buckets at time 0, in their order. */
 const look = (admission: Admission, saleId: string, uid: string, address: string, ceiling: Ceiling): number =>
-  admission.peek(saleId, uid, ceiling, 0) || admission.peekAddress(address, 0);
+  admission.peek(saleId, ceiling, 0, uid) || admission.peekAddress(address, 0);
 
 describe("admission", () => {
   it("limits a buyer per sale, not over sales, and not other buyers", () => {

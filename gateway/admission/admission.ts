@@ -52,12 +52,13 @@ export class Admission {
 
   /**
    * Looks at the buyer's and the sale's bucket and takes nothing, because the ticket is not verified yet.
+   * @param text holds the uid from `from` to before `to`
    * @returns ms until both have a token, 0 if they have one now
    */
-  peek(saleId: string, uid: string, ceiling: Ceiling, nowMs: number): number {
+  peek(saleId: string, ceiling: Ceiling, nowMs: number, text: string, from = 0, to = text.length): number {
     const buyer = this.#buyer;
     hashInto(buyer, this.#seedHi, this.#seedLo, saleId);
-    hashInto(buyer, buyer.hi, buyer.lo, uid);
+    hashInto(buyer, buyer.hi, buyer.lo, text, from, to);
     return Math.max(this.#buyers.peek(buyer, nowMs), waitMs(this.#sale, ceiling.fullMs, nowMs));
   }
 

@@ -16,7 +16,7 @@ export class Buckets {
   readonly #pace: Pace;
   readonly #mask: number;
   /** two words a slot */
-  readonly #keys: Uint32Array;
+  readonly #keys: Int32Array;
   readonly #fullMs: Float64Array;
 
   /** @param slots most keys remembered, rounded up to a power of two */
@@ -24,7 +24,7 @@ export class Buckets {
     const sets = 2 ** Math.ceil(Math.log2(Math.max(1, slots / WAYS)));
     this.#pace = pace;
     this.#mask = sets - 1;
-    this.#keys = new Uint32Array(sets * WAYS * 2);
+    this.#keys = new Int32Array(sets * WAYS * 2);
     this.#fullMs = new Float64Array(sets * WAYS);
   }
 

@@ -1,4 +1,4 @@
-/** 64 bits as two unsigned halves; written into, so that hashing a request's keys allocates nothing. */
+/** 64 bits as two signed halves (small integers to V8); written into, so that hashing a request's keys allocates nothing. */
 export interface Hash {
   hi: number;
   lo: number;
@@ -8,16 +8,16 @@ export interface Hash {
  * Hashes a short key (two multiplicative chains with a murmur-like finish, after cyrb53). Not cryptographic: `seed`
  * (hi, lo) must be drawn at random by the process, so that nobody outside can prepare keys that collide.
  */
-export const hashInto = (into: Hash, seedHi: number, seedLo: number, text: string): void => {
+export const hashInto = (into: Hash, seedHi: number, seedLo: number, text: string, from = 0, to = text.length): void => {
   let a = 0xdeadbeef ^ seedHi;
   let b = 0x41c6ce57 ^ seedLo;
-  for (let i = 0; i < text.length; i++) {
+  for (let i = from; i < to; i++) {
     const unit = text.charCodeAt(i);
     a = Math.imul(a ^ unit, 0x9e3779b1);
     b = Math.imul(b ^ unit, 0x5f356495);
   }
   a = Math.imul(a ^ (a >>> 16), 0x85ebca6b) ^ Math.imul(b ^ (b >>> 13), 0xc2b2ae35);
   b = Math.imul(b ^ (b >>> 16), 0x85ebca6b) ^ Math.imul(a ^ (a >>> 13), 0xc2b2ae35);
-  into.hi = a >>> 0;
-  into.lo = b >>> 0;
+  into.hi = a;
+  into.lo = b;
 };

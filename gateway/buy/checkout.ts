@@ -9,7 +9,8 @@ import type { KnownSale } from "../sales/known-sale.ts";
 import { Found, type SaleSearch } from "../sales/sale-search.ts";
 import type { Answer, Lane } from "./lane.ts";
 import { OutcomeCode, outcomeKinds, refusals, type Outcome } from "./outcome.ts";
-import type { PurchaseKey, ReadTicket, Tickets, WallClock } from "./ports.ts";
+import type { ReadTicket } from "../identity/ticket.ts";
+import type { PurchaseKey, Tickets, WallClock } from "./ports.ts";
 import { notOpenUntil } from "./purchases.ts";
 
 /**
@@ -28,7 +29,7 @@ const RATE_LIMITED: readonly Outcome[] = Array.from({ length: 61 }, (_, seconds)
 const rateLimited = (waitMs: number): Outcome => RATE_LIMITED[Math.min(60, Math.ceil(waitMs / SECOND_MS))] as Outcome;
 
 export interface CheckoutOptions {
-  readonly clock: Clock;
+  readonly clock: Pick<Clock, "monotonicMs">;
   readonly wallClock: WallClock;
   readonly tickets: Tickets;
   readonly book: SaleBook;
@@ -76,11 +77,11 @@ export class Checkout {
     const sale = book.get(read.saleId);
     if (sale === undefined) return this.#buyUnknown(read, order, answer);
     const nowMs = clock.monotonicMs();
-    const refusal = this.#refusalOf(read, sale, nowMs);
+    const refusal = this.#refusalOf(sale, nowMs, read.uid, 0, read.uid.length);
     if (refusal !== undefined) return this.#say(refusal, answer);
     const waitMs = admission.peekAddress(order.address, nowMs);
     if (waitMs > 0) return this.#say(rateLimited(waitMs), answer);
-    const verdict = tickets.verify(order.ticket, read, wallClock.nowMs());
+    const verdict = tickets.verify(order.ticket, wallClock.nowMs());
     if (verdict !== "ok") {
       admission.takeAddress(nowMs);
       return this.#say(verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid, answer);
@@ -96,25 +97,26 @@ export class Checkout {
    */
   refusal(ticket: string): Outcome | undefined {
     const { clock, book, tickets } = this.#options;
-    const read = tickets.read(ticket);
+    const found = tickets.find(ticket);
     let refusal: Outcome | undefined = refusals.ticketInvalid;
-    if (read !== undefined) {
-      const sale = book.get(read.saleId);
-      refusal = sale === undefined ? undefined : this.#refusalOf(read, sale, clock.monotonicMs());
+    if (found !== undefined) {
+      const sale = book.find(ticket, found.saleAt, found.saleEnd);
+      refusal = sale && this.#refusalOf(sale, clock.monotonicMs(), ticket, found.uidAt, found.uidEnd);
     }
     if (refusal !== undefined) this.counts[refusal.code] += 1;
     return refusal;
   }
 
-  #refusalOf(read: ReadTicket, sale: KnownSale, nowMs: number): Outcome | undefined {
+  /** @param text holds the uid from `from` to before `to` */
+  #refusalOf(sale: KnownSale, nowMs: number, text: string, from: number, to: number): Outcome | undefined {
     if (!sale.hasOpened) {
       const wallNowMs = this.#options.wallClock.nowMs();
       const { opensAtMs } = sale.record;
       if (wallNowMs < opensAtMs - OPENING_SLACK_MS) return notOpenUntil(opensAtMs, wallNowMs);
       sale.hasOpened = true;
     }
-    if (sale.isLost(read.uid, nowMs)) return refusals.soldOut;
-    const waitMs = this.#options.admission.peek(read.saleId, read.uid, sale.ceiling, nowMs);
+    if (sale.isLost(nowMs, text, from, to)) return refusals.soldOut;
+    const waitMs = this.#options.admission.peek(sale.record.id, sale.ceiling, nowMs, text, from, to);
     return waitMs > 0 ? rateLimited(waitMs) : undefined;
   }
 
@@ -122,7 +124,7 @@ export class Checkout {
     const { clock, book, tickets, wallClock } = this.#options;
     const read = tickets.read(ticket);
     if (read === undefined) return answer(refusals.ticketInvalid);
-    const verdict = tickets.verify(ticket, read, wallClock.nowMs());
+    const verdict = tickets.verify(ticket, wallClock.nowMs());
     if (verdict !== "ok") return answer(verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid);
     const sale = book.get(read.saleId);
     if (sale === undefined) return this.#searched(read.saleId, answer, () => this.standing(ticket, key, answer));
@@ -135,9 +137,9 @@ export class Checkout {
     const { clock, wallClock, tickets, admission } = this.#options;
     const nowMs = clock.monotonicMs();
     const say: Answer = (outcome) => this.#say(outcome, answer);
-    const waitMs = admission.peek(read.saleId, read.uid, { fullMs: 0 }, nowMs) || admission.peekAddress(order.address, nowMs);
+    const waitMs = admission.peek(read.saleId, { fullMs: 0 }, nowMs, read.uid) || admission.peekAddress(order.address, nowMs);
     if (waitMs > 0) return say(rateLimited(waitMs));
-    const verdict = tickets.verify(order.ticket, read, wallClock.nowMs());
+    const verdict = tickets.verify(order.ticket, wallClock.nowMs());
     if (verdict === "ok") return this.#searched(read.saleId, say, () => this.buy(order, answer));
     admission.takeAddress(nowMs);
     say(verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid);

@@ -25,6 +25,7 @@ import { purchaseCargo, standingCargo, type PurchaseCargoOptions } from "./purch
 import { redisShardStore } from "./shard-store.ts";
 import { subscribeStatus } from "./status-feed.ts";
 import { systemTurn, systemWallClock } from "./system.ts";
+import { TurnClock } from "./turn-clock.ts";
 import { Waiting, type Purchase } from "./waiting.ts";
 import { Watching } from "./watching.ts";
 
@@ -170,7 +171,7 @@ export const createDesk = ({ config, nats, tickets, log, registry, points = noCr
   // its own: who asks for sales that there are not must not stand in the way of buyers
   const readSearch = new SaleSearch(searchOptions);
   const checkout = new Checkout({
-    clock,
+    clock: new TurnClock(clock, systemTurn),
     wallClock,
     tickets,
     book,

@@ -1,5 +1,6 @@
 import type { Reserved } from "../../lua/reserve.ts";
 import type { Standings } from "../../lua/standing.ts";
+import type { ReadTicket, TicketPlaces } from "../identity/ticket.ts";
 
 /** Wall clock: only to refuse early. Redis's own clock judges the window. */
 export interface WallClock {
@@ -13,18 +14,14 @@ export interface Turn {
   atEnd(flush: () => void): void;
 }
 
-export interface ReadTicket {
-  readonly keyId: string;
-  readonly saleId: string;
-  readonly uid: string;
-  readonly expiresAtMs: number;
-}
-
 /** Tickets, as gateway/identity makes them. */
 export interface Tickets {
-  /** cheap, verifies nothing; undefined if the text is not a ticket */
+  /** where the text names sale and buyer, good until the next call; verifies nothing; undefined if it is not a ticket */
+  find(text: string): Readonly<TicketPlaces> | undefined;
+  /** the same, cut out */
   read(text: string): ReadTicket | undefined;
-  verify(text: string, read: ReadTicket, nowMs: number): "ok" | "ticket_invalid" | "ticket_expired";
+  /** of a text that could be read */
+  verify(text: string, nowMs: number): "ok" | "ticket_invalid" | "ticket_expired";
 }
 
 /** Names one purchase within a sale; `key` is empty where the sale's limit is 1. */

@@ -36,7 +36,7 @@ export const forwardedAddress = (forwardedFor: string, trustedProxies: number): 
  * sent outside the handler is corked.
  */
 export class Exchange {
-  readonly head: RequestHead;
+  readonly head: Readonly<RequestHead>;
   /** the pattern's parameter as it stands in the URL, or empty */
   readonly parameter: string;
   readonly #edge: Edge;
@@ -51,7 +51,7 @@ export class Exchange {
   constructor(edge: Edge, res: HttpResponse, head: RequestHead, parameter: string, isHead: boolean) {
     this.#edge = edge;
     this.#res = res;
-    this.head = head;
+    this.head = { ...head };
     this.parameter = parameter;
     this.#isHead = isHead;
   }

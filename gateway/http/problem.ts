@@ -60,8 +60,8 @@ export const problem = (outcome: Outcome, status = outcomeStatus(outcome), heade
   );
 };
 
-/** The desk's refusals that never differ, by identity: the flood's answers are looked up, not made. */
-const constant: ReadonlyMap<Outcome, Answer> = new Map(Object.values(refusals).map((outcome) => [outcome, problem(outcome)]));
+/** The answer to an outcome that never differs (a frozen one), by identity: the flood's answers are looked up, not made. */
+const constant = new WeakMap<Outcome, Answer>();
 
 /** Others repeat for as long as the second does (Retry-After): a small table of the latest, emptied when it is full. */
 const recent = new Map<string, Answer>();
@@ -70,6 +70,11 @@ const RECENT_MOST = 1_024;
 export const problemOf = (outcome: Outcome): Answer => {
   const made = constant.get(outcome);
   if (made !== undefined) return made;
+  if (Object.isFrozen(outcome)) {
+    const answer = problem(outcome);
+    constant.set(outcome, answer);
+    return answer;
+  }
   if (outcome.orderId !== undefined || outcome.detail !== undefined || outcome.reason !== undefined) return problem(outcome);
   const key = `${outcome.code} ${retryAfterSeconds(outcome) ?? ""} ${outcome.opensAtMs ?? ""}`;
   let answer = recent.get(key);

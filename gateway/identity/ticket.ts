@@ -12,12 +12,24 @@ import { isId } from "../../coordinator/protocol/ids.ts";
  * compared as text over text.
  */
 export interface TicketFields {
-  /** names the secret that signed it */
-  readonly keyId: string;
   readonly saleId: string;
   readonly uid: string;
   /** wall clock, ms since 1970; the ticket is good before it */
   readonly expiresAtMs: number;
+}
+
+/** Whom a ticket names. */
+export interface ReadTicket {
+  readonly saleId: string;
+  readonly uid: string;
+}
+
+/** Where the text of a ticket names its sale and its buyer: from `At` to before `End`. */
+export interface TicketPlaces {
+  saleAt: number;
+  saleEnd: number;
+  uidAt: number;
+  uidEnd: number;
 }
 
 export type TicketVerdict = "ok" | "ticket_invalid" | "ticket_expired";
@@ -42,6 +54,8 @@ const EXPIRY_DIGITS = 9;
 /** 36^9 - 1 ms: the year 5188 */
 const EXPIRY_MOST = 36 ** EXPIRY_DIGITS - 1;
 const MAC_CHARACTERS = 43;
+/** where the key id begins: behind the version and its length */
+const KEY_AT = 2;
 const TAIL = EXPIRY_DIGITS + MAC_CHARACTERS;
 const SHORTEST = 1 + 3 * 2 + TAIL;
 const LONGEST = 1 + 17 + 65 + 65 + TAIL;
@@ -97,7 +111,7 @@ const macOf = (key: TicketKey, message: string): string => {
 const prefixed = (text: string): string => ALPHABET.charAt(text.length - 1) + text;
 
 /** @throws TypeError for ids that do not match the pattern or an expiry out of range: the caller's mistake */
-export const signTicket = (keys: TicketKeys, fields: Omit<TicketFields, "keyId">): string => {
+export const signTicket = (keys: TicketKeys, fields: TicketFields): string => {
   const { saleId, uid, expiresAtMs } = fields;
   if (!isId(saleId) || !isId(uid)) throw new TypeError("sale id and uid must match ^[A-Za-z0-9_-]{1,64}$");
   if (!Number.isSafeInteger(expiresAtMs) || expiresAtMs < 0 || expiresAtMs > EXPIRY_MOST)
@@ -122,53 +136,64 @@ const readExpiry = (text: string, from: number): number => {
   return ms;
 };
 
+const places: TicketPlaces = { saleAt: 0, saleEnd: 0, uidAt: 0, uidEnd: 0 };
+
 /**
- * What the ticket says, by its lengths alone: enough to refuse early, never enough to sell. Characters and mac are for
- * `verifyTicket` to judge, because looking at each character would double the cost of a refusal's reading.
- * @returns undefined if the text does not have the shape of a ticket
+ * Whom the ticket names, by its lengths alone: enough to refuse early, never enough to sell. Characters and mac are for
+ * `verifyTicket` to judge, because looking at each character would double the cost of a refusal's reading, and so would
+ * cutting the names out.
+ * @returns undefined if the text does not have the shape of a ticket; else the same object each time, good until the next call
  */
-export const readTicket = (text: string): TicketFields | undefined => {
+export const findTicket = (text: string): Readonly<TicketPlaces> | undefined => {
   if (text.length < SHORTEST || text.length > LONGEST || text[0] !== VERSION) return undefined;
   const end = text.length - TAIL;
-  const keyAt = 2;
-  const keyLength = lengthAt(text, keyAt - 1);
-  const saleAt = keyAt + keyLength + 1;
+  const keyLength = lengthAt(text, KEY_AT - 1);
+  const saleAt = KEY_AT + keyLength + 1;
   const saleLength = lengthAt(text, saleAt - 1);
   const uidAt = saleAt + saleLength + 1;
   const uidLength = lengthAt(text, uidAt - 1);
   if (keyLength === 0 || saleLength === 0 || uidLength === 0 || uidAt + uidLength !== end) return undefined;
-  const expiresAtMs = readExpiry(text, end);
-  if (expiresAtMs < 0) return undefined;
-  return {
-    keyId: text.slice(keyAt, saleAt - 1),
-    saleId: text.slice(saleAt, uidAt - 1),
-    uid: text.slice(uidAt, end),
-    expiresAtMs,
-  };
+  places.saleAt = saleAt;
+  places.saleEnd = uidAt - 1;
+  places.uidAt = uidAt;
+  places.uidEnd = end;
+  return places;
+};
+
+/** As `findTicket`, with the names cut out. */
+export const readTicket = (text: string): ReadTicket | undefined => {
+  const found = findTicket(text);
+  return found && { saleId: text.slice(found.saleAt, found.saleEnd), uid: text.slice(found.uidAt, found.uidEnd) };
 };
 
 const given = Buffer.alloc(MAC_CHARACTERS);
 const wanted = Buffer.alloc(MAC_CHARACTERS);
 
 /**
- * @param read what `readTicket` made of the same text
+ * @param text what `readTicket` has read
  * @param nowMs wall clock
  * @returns `ticket_expired` only for a genuine ticket
  */
-export const verifyTicket = (keys: TicketKeys, text: string, read: TicketFields, nowMs: number): TicketVerdict => {
-  const key = keys.byId.get(read.keyId);
-  if (key === undefined || !URL_SAFE.test(text)) return "ticket_invalid";
+export const verifyTicket = (keys: TicketKeys, text: string, nowMs: number): TicketVerdict => {
+  const key = keys.byId.get(text.slice(KEY_AT, KEY_AT + lengthAt(text, KEY_AT - 1)));
   const end = text.length - MAC_CHARACTERS;
+  const expiresAtMs = readExpiry(text, end - EXPIRY_DIGITS);
+  if (key === undefined || expiresAtMs < 0 || !URL_SAFE.test(text)) return "ticket_invalid";
   given.write(text.slice(end), "latin1");
   wanted.write(macOf(key, text.slice(0, end)), "latin1");
   if (!timingSafeEqual(given, wanted)) return "ticket_invalid";
-  return nowMs < read.expiresAtMs ? "ok" : "ticket_expired";
+  return nowMs < expiresAtMs ? "ok" : "ticket_expired";
 };
 
-/** The two readers of tickets as one object, as the desk takes them. */
+/** The readers of tickets as one object, as the desk takes them. */
 export const ticketReader = (
   keys: TicketKeys,
-): { readonly read: typeof readTicket; readonly verify: (text: string, read: TicketFields, nowMs: number) => TicketVerdict } => ({
+): {
+  readonly find: typeof findTicket;
+  readonly read: typeof readTicket;
+  readonly verify: (text: string, nowMs: number) => TicketVerdict;
+} => ({
+  find: findTicket,
   read: readTicket,
-  verify: (text, read, nowMs) => verifyTicket(keys, text, read, nowMs),
+  verify: (text, nowMs) => verifyTicket(keys, text, nowMs),
 });

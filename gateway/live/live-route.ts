@@ -57,7 +57,7 @@ export const liveRoute = (prefix: string, desk: Desk, keys: TicketKeys, tally: T
     if (closing) return refusals.stopping;
     const read = readTicket(ticket);
     if (read === undefined) return refusals.ticketInvalid;
-    const verdict = verifyTicket(keys, ticket, read, nowMs());
+    const verdict = verifyTicket(keys, ticket, nowMs());
     if (verdict !== "ok") return verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid;
     // not asked whether the sale is known here: the ticket is genuine, and a buy on the socket looks for it
     if (sockets.size >= MAX_SOCKETS) return refusals.busy;

@@ -57,7 +57,7 @@ export class KnownSale {
     if (shards.length === 1) return shards[0] as number;
     const hash: Hash = { hi: 0, lo: 0 };
     hashInto(hash, 0, 0, `${id}/${uid}`);
-    return shards[hash.lo % shards.length] as number;
+    return shards[(hash.lo >>> 0) % shards.length] as number;
   }
 
   get winners(): Winners | undefined {
@@ -99,11 +99,12 @@ export class KnownSale {
   /**
    * P5: true only if the sale is sold out for certain and this buyer holds nothing of it. Without a live flag, or before
    * the winners of that very version are known, nobody is told so without Redis.
+   * @param text holds the uid from `from` to before `to`
    */
-  isLost(uid: string, nowMs: number): boolean {
+  isLost(nowMs: number, text: string, from = 0, to = text.length): boolean {
     if (!this.isFlagged(nowMs)) return false;
     const winners = this.#winners;
-    return winners !== undefined && winners.version === this.#flag?.version && !winners.set.has(uid);
+    return winners !== undefined && winners.version === this.#flag?.version && !winners.set.has(text, from, to);
   }
 
   /** The sale is sold out, all shards together, and that may be believed now (DESIGN 7.4). */

@@ -56,7 +56,7 @@ const corner = async (
       shop.flags = [{ saleId: record.id, version }];
     },
     buy,
-    lost: (...uids) => uids.map((uid) => sale.isLost(uid, nowMs)),
+    lost: (...uids) => uids.map((uid) => sale.isLost(nowMs, uid)),
   };
 };
 

@@ -6,7 +6,7 @@ import { hashInto, type Hash } from "../admission/hash.ts";
  * is asked about in Redis.
  */
 export class Winners {
-  readonly #slots: Uint32Array;
+  readonly #slots: Int32Array;
   readonly #mask: number;
   readonly #seedHi: number;
   readonly #seedLo: number;
@@ -15,7 +15,7 @@ export class Winners {
 
   /** @param most buyers that will be added; one more is a fault */
   constructor(most: number, seedHi: number, seedLo: number) {
-    this.#slots = new Uint32Array(slotsFor(most));
+    this.#slots = new Int32Array(slotsFor(most));
     this.#mask = this.#slots.length - 1;
     this.#seedHi = seedHi;
     this.#seedLo = seedLo;
@@ -33,20 +33,21 @@ export class Winners {
 
   /** @throws if there are more buyers than the set was made for: a full one would be searched for ever */
   add(uid: string): void {
-    const slot = this.#find(uid);
+    const slot = this.#find(uid, 0, uid.length);
     if (this.#slots[slot] !== 0) return;
     if ((this.#size + 1) * 2 > this.#slots.length) throw new RangeError("more winners than the set was made for");
     this.#slots[slot] = this.#hash.hi;
     this.#size += 1;
   }
 
-  has(uid: string): boolean {
-    return this.#slots[this.#find(uid)] !== 0;
+  /** @param text holds the uid from `from` to before `to` */
+  has(text: string, from = 0, to = text.length): boolean {
+    return this.#slots[this.#find(text, from, to)] !== 0;
   }
 
   /** The slot of this buyer, or the empty one where it belongs; leaves the fingerprint (never 0) in `hash.hi`. */
-  #find(uid: string): number {
-    hashInto(this.#hash, this.#seedHi, this.#seedLo, uid);
+  #find(text: string, from: number, to: number): number {
+    hashInto(this.#hash, this.#seedHi, this.#seedLo, text, from, to);
     if (this.#hash.hi === 0) this.#hash.hi = 1;
     let slot = this.#hash.lo & this.#mask;
     while (this.#slots[slot] !== 0 && this.#slots[slot] !== this.#hash.hi) slot = (slot + 1) & this.#mask;

@@ -118,7 +118,7 @@ export class WrittenDesk implements Desk {
     const read = readTicket(ticket);
     if (read === undefined) return refusals.ticketInvalid;
     if (read.saleId !== SALE) return refusals.saleUnknown;
-    const verdict = verifyTicket(this.#keys, ticket, read, Date.now());
+    const verdict = verifyTicket(this.#keys, ticket, Date.now());
     if (verdict !== "ok") return verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid;
     return read;
   }
