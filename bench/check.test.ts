@@ -17,6 +17,7 @@ const results = (scenarios: Results["scenarios"]): Results => ({
   generators: {},
   scenarios,
   skipped: [],
+  broken: [],
 });
 
 const baseline = (ratio: number, spread: number): Baseline => ({

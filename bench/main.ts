@@ -81,7 +81,7 @@ const bench = async (options: BenchOptions): Promise<void> => {
     screen.end();
     process.stdout.write(resultsText(results, palette));
     await keep(results, options);
-    if (Object.keys(results.scenarios).length < entries.length) process.exitCode = 1;
+    if (results.broken.length > 0) process.exitCode = 1;
   } catch (error) {
     screen.end();
     if (!stop.aborted) throw error;

@@ -16,6 +16,7 @@ const results: Results = {
     reads: entryOf({ what: "", unit: "reads", perSecond: 80_000, referencePerSecond: 100_000, ratio: 0.8, spread: 0.05, generator: "" }),
   },
   skipped: [],
+  broken: [],
 };
 
 const text = "before\n<!-- measured: npm run bench -- --readme writes this -->\nold\n<!-- /measured -->\nafter\n";

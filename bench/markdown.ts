@@ -136,6 +136,7 @@ export const markdownOf = (results: Results): string => {
     ...(judged.length === 0 ? [] : [""]),
     ...Object.entries(scenarios).flatMap(numbersOf),
     ...results.skipped.map((text) => `- skipped: ${text}`),
+    ...results.broken.map((text) => `- **broken**: ${text}`),
     "",
     `Most that a generator got from a bare server: ${
       Object.entries(results.generators)

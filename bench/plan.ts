@@ -1,6 +1,7 @@
 import type { Scenario } from "./scenario.ts";
 import { crowd } from "./scenarios/crowd.ts";
 import { decide } from "./scenarios/decide.ts";
+import { generator } from "./scenarios/generator.ts";
 import { live } from "./scenarios/live.ts";
 import { messages } from "./scenarios/messages.ts";
 import { orders } from "./scenarios/orders.ts";
@@ -14,6 +15,7 @@ import { transfers } from "./scenarios/transfers.ts";
 
 /** In the order in which they are run and shown. */
 export const SCENARIOS: readonly Scenario[] = [
+  generator,
   refuse,
   decide,
   shard,

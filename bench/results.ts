@@ -76,7 +76,10 @@ export const resultsSchema = z.strictObject({
   /** most answers a second that each generator got from a bare server: no engine can show more through it */
   generators: z.record(z.string(), z.number()),
   scenarios: z.record(z.string(), entrySchema),
+  /** what this machine lacks */
   skipped: z.array(z.string()),
+  /** entries that were asked for and have no number because something failed */
+  broken: z.array(z.string()),
 });
 
 export type Curve = Readonly<z.infer<typeof curveSchema>>;

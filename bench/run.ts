@@ -27,6 +27,7 @@ export const runBench = async (options: RunOptions): Promise<Results> => {
   const entries: Record<string, Entry> = {};
   const generators: Record<string, number> = {};
   const skipped: string[] = [];
+  const broken: string[] = [];
   const skip = (text: string): void => {
     skipped.push(text);
     screen.say(`SKIPPED ${text}`);
@@ -54,7 +55,9 @@ export const runBench = async (options: RunOptions): Promise<Results> => {
       await scenario.run(bench, entries);
     } catch (error) {
       stop.throwIfAborted();
-      skip(`${wanted.filter((entry) => entries[entry] === undefined).join(", ")}: ${(error as Error).message}`);
+      const text = `${wanted.filter((entry) => entries[entry] === undefined).join(", ")}: ${(error as Error).message}`;
+      broken.push(text);
+      screen.say(`BROKEN ${text}`);
     } finally {
       stop.removeEventListener("abort", giveUp);
       await endChildren();
@@ -62,5 +65,5 @@ export const runBench = async (options: RunOptions): Promise<Results> => {
     for (const _entry of wanted) screen.advance();
   }
   const tookSeconds = (performance.now() - beganMs) / 1_000;
-  return { ...about, command: options.command, seconds, runs, tookSeconds, generators, scenarios: entries, skipped };
+  return { ...about, command: options.command, seconds, runs, tookSeconds, generators, scenarios: entries, skipped, broken };
 };

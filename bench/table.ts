@@ -50,6 +50,7 @@ export const resultsText = (results: Results, palette: Palette): string => {
       ),
     ),
     ...results.skipped.map((text) => palette.warning(`SKIPPED ${text}`)),
+    ...results.broken.map((text) => palette.bad(`BROKEN ${text}`)),
   ];
   return `${lines.join("\n")}\n`;
 };

@@ -41,7 +41,8 @@ export const orderOf = (volley: Volley, warmUpMs: number, perSecond = 0): LoadOr
   };
 };
 
-const withWrk = async (volley: Volley, watched: Watched, folder: string): Promise<Sent> => {
+/** Closed loop by wrk, which must be installed. */
+export const sendByWrk = async (volley: Volley, watched: Watched, folder: string): Promise<Sent> => {
   const { host, port, requests, connections, pipelining, seconds } = volley;
   const method = requests.kind === "same" ? requests.method : "POST";
   const result = await wrk(
@@ -60,7 +61,8 @@ const withWrk = async (volley: Volley, watched: Watched, folder: string): Promis
 /** Time for the cannon's own code to be compiled; the servers are warm by then. */
 const OWN_WARM_UP_MS = 500;
 
-const withCannon = async (volley: Volley, watched: Watched): Promise<Sent> => {
+/** Closed loop by the cannon, also where wrk is installed. */
+export const sendByCannon = async (volley: Volley, watched: Watched): Promise<Sent> => {
   const { result, cpuSeconds } = await fire(orderOf(volley, OWN_WARM_UP_MS), watched);
   const refused = Object.entries(result.answered).reduce((sum, [status, count]) => sum + (Number(status) > 399 ? count : 0), 0);
   return { seconds: result.seconds, count: answersOf(result), refused, failed: result.failed, cpuSeconds };
@@ -69,7 +71,7 @@ const withCannon = async (volley: Volley, watched: Watched): Promise<Sent> => {
 /** Closed loop: as many answers as the server gives. wrk where it is installed, because it costs least; else the cannon. */
 export const send = async (bench: Bench, volley: Volley, watched: Watched, folder: string): Promise<Sent> => {
   bench.goOn();
-  const sent = bench.wrk === undefined ? await withCannon(volley, watched) : await withWrk(volley, watched, folder);
+  const sent = bench.wrk === undefined ? await sendByCannon(volley, watched) : await sendByWrk(volley, watched, folder);
   if (sent.failed > sent.count / 1_000) throw new Error(`${sent.failed} of ${sent.count} requests had no answer`);
   return sent;
 };

@@ -10,8 +10,13 @@ export interface Shop {
   restock(units: number): Promise<void>;
 }
 
+/** With a schema Fastify writes the answer without looking at each value's type. */
+const SCHEMA = {
+  response: { 202: { $ref: "told#" }, 409: { $ref: "told#" } },
+};
 const routes = (app: FastifyInstance, shop: Shop): void => {
-  app.post<{ Params: { uid: string } }>("/buy/:uid", async (request, reply) => {
+  app.addSchema({ $id: "told", type: "object", properties: { code: { type: "string" } } });
+  app.post<{ Params: { uid: string } }>("/buy/:uid", { schema: SCHEMA }, async (request, reply) => {
     const outcome = await shop.buy(request.params.uid);
     return reply.code(outcome === "won" ? 202 : 409).send({ code: outcome === "won" ? "reserved" : "sold_out" });
   });

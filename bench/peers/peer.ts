@@ -118,8 +118,14 @@ export const startPostgresPeer: StartPeer = async (run) => {
   };
 };
 
+/** dtm's server speaks its API beside the handler. */
+export interface DtmPeer extends Peer {
+  /** base of its message API */
+  readonly api: string;
+}
+
 /** dtm's own server and its flash-sale benchmark handler in one Go program. */
-export const startDtmPeer: StartPeer = async (run) => {
+export const startDtmPeer = async (run: Run): Promise<DtmPeer | string> => {
   const built = join(run.folder, "dtm-peer");
   try {
     // Without the stamp of the commit: it needs git, and a clone that belongs to who builds.
@@ -130,7 +136,9 @@ export const startDtmPeer: StartPeer = async (run) => {
     });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return "go is not installed";
-    return `go could not build it: ${((error as { stderr?: string }).stderr ?? String(error)).split("\n")[0]}`;
+    // The first lines only say what is downloaded.
+    const told = ((error as { stderr?: string }).stderr ?? "").trim().split("\n");
+    return `go could not build it: ${told.at(-1) || String(error)}`;
   }
   const { redis: redisServer } = await findOrInstall([Store.redis], { path: run.environment["PATH"] }, () => undefined);
   const redis = await startRedis(run, { name: "dtm-peer-redis", program: redisServer });
@@ -162,6 +170,7 @@ export const startDtmPeer: StartPeer = async (run) => {
   });
   await part.start();
   return {
+    api: `http://127.0.0.1:${http}`,
     port,
     durability: ALWAYS,
     knowsBuyers: false,

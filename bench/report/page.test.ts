@@ -44,6 +44,7 @@ const results: Results = {
     "scale.2": entryOf({ what: "", unit: "decisions", perSecond: 1, generator: "", cpuMicros: 21 }),
   },
   skipped: ["dtm: go is not installed"],
+  broken: [],
 };
 
 describe("the report page", () => {

@@ -120,6 +120,7 @@ ${machineTable(results)}
 <p>Rates are medians; the ratio is the median of the pairs' ratios, the spread how far those lie apart. Generator, engine and stores share
 this machine. Latencies are open-loop: fixed arrivals, each counted from the moment at which it was meant to start.</p>
 ${results.skipped.map((text) => `<p class="missed">Skipped: ${escaped(text)}</p>`).join("\n")}
+${results.broken.map((text) => `<p class="missed">Broken: ${escaped(text)}</p>`).join("\n")}
 ${targets(results.scenarios)}
 ${figures(overviewCharts(results))}
 <h2>Everything that was measured</h2>

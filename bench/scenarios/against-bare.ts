@@ -31,7 +31,7 @@ const WARM_UP_S = 1;
 /** Part of the counted answers that must be the one meant; the rest are those tokens, many only where the machine is very slow. */
 const LEAST_MEANT = 0.98;
 /** The latencies are taken at half of the peak, but not at more than half of what the cannon itself can send. */
-const MOST_ARRIVALS = 15_000;
+export const LATENCY_ARRIVALS = 15_000;
 /** A few tokens come back to a bucket in the meantime: of each process 5 a second, and 10 that were there. */
 const tokensOf = (seconds: number): number => 10 + 2 * 5 * seconds;
 
@@ -80,7 +80,7 @@ export const againstBare = async (repeated: Repeated, pipelining: number): Promi
     memoryBytes: await memoryOf(watched),
   });
   if (pipelining > 1) return entry;
-  const perSecond = Math.min(outcome.perSecond / 2, MOST_ARRIVALS);
+  const perSecond = Math.min(outcome.perSecond / 2, LATENCY_ARRIVALS);
   bench.step(`${name}: latency at ${Math.round(perSecond)} a second`);
   const mine = await latency(volley(front.port, bench.runSeconds), perSecond, watched);
   const theirs = await latency(volley(bare.port, bench.runSeconds), perSecond, bare.watched);

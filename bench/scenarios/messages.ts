@@ -5,12 +5,12 @@ import { Coordinator, Message } from "../../coordinator/client/index.ts";
 import { beginRun, findOrInstall, startNats, startRedis, Store, until, type NatsPart, type Run } from "../../deploy/local/index.ts";
 import { loadMessages } from "../load/messages.ts";
 import { generatorOf, send, type Sent } from "../load/send.ts";
-import { startDtmPeer, type Peer } from "../peers/peer.ts";
+import { startDtmPeer, type DtmPeer } from "../peers/peer.ts";
 import { entryOf, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
 import { startCoordinator } from "../servers/coordinator.ts";
 import { startPurchaseService } from "../servers/purchase-service.ts";
-import { interleaved } from "../trials.ts";
+import { interleaved, type Trial } from "../trials.ts";
 import type { Watched } from "../usage.ts";
 
 /** Two-phase messages: the coordinator as a service for others (DESIGN 6). Every Redis has `appendfsync always`, dtm's too. */
@@ -37,14 +37,24 @@ interface House {
   readonly run: Run;
   readonly redisServer: string;
   readonly nats: NatsPart;
+  /** undefined where it cannot be built */
+  readonly dtm: DtmPeer | undefined;
 }
+
+const dtmOrNone = async (bench: Bench, run: Run): Promise<DtmPeer | undefined> => {
+  bench.step("starting dtm");
+  const dtm = await startDtmPeer(run);
+  if (typeof dtm !== "string") return dtm;
+  bench.skip(`the reference of messages: ${dtm}; ours is measured alone`);
+  return undefined;
+};
 
 /**
  * prepare + submit over so many shards, by one service and one coordinator. Those two are a thread each, and all share few
  * cores: what a shard's Redis does for a message tells how far more shards, with more coordinators, would go.
  */
 const throughput = async (bench: Bench, house: House, shards: number): Promise<Entry> => {
-  const { run, redisServer, nats } = house;
+  const { run, redisServer, nats, dtm } = house;
   bench.step(`prepare + submit, ${shards} shards`);
   const redis = await Promise.all(
     Array.from({ length: shards }, (_, shard) => startRedis(run, { name: `messages-${shards}-redis-${shard}`, program: redisServer })),
@@ -58,20 +68,16 @@ const throughput = async (bench: Bench, house: House, shards: number): Promise<E
     coordinator: await coordinator.part.pids(),
     redis: redis.flatMap(({ part }) => part.pid ?? []),
   };
+  const dtmPids = (await dtm?.watched()) ?? {};
+  const load = (url: string, prefix: string, pids: Watched): Promise<Trial> => {
+    bench.goOn();
+    const senders = SENDERS_A_SHARD * shards;
+    return loadMessages({ url, prefix, senders, warmUpMs: WARM_UP_MS, measureMs: bench.runSeconds * 1_000 }, pids);
+  };
   const outcome = await interleaved({
     runs: bench.runs,
-    ours: (number) =>
-      loadMessages(
-        {
-          url: coordinator.url,
-          prefix: `m${shards}-${number}`,
-          senders: SENDERS_A_SHARD * shards,
-          warmUpMs: WARM_UP_MS,
-          measureMs: bench.runSeconds * 1_000,
-        },
-        watched,
-      ),
-    reference: undefined,
+    ours: (number) => load(coordinator.url, `m${shards}-${number}`, watched),
+    reference: dtm === undefined ? undefined : (number) => load(dtm.api, `d${shards}-${number}`, dtmPids),
   });
   await coordinator.part.stop();
   await Promise.all(redis.map(({ part }) => part.stop()));
@@ -81,6 +87,7 @@ const throughput = async (bench: Bench, house: House, shards: number): Promise<E
     ...outcome,
     what: `a service prepares and submits messages, ${SENDERS_A_SHARD * shards} at once; one coordinator, ${shards} shards (a Redis each)`,
     unit: "messages",
+    reference: dtm === undefined ? null : "the same client and messages, dtm's server (Go) with one Redis",
     generator: "bench/load/messages-main.js with the TypeScript client",
     durability: DURABILITY,
     numbers: { coordinatorMicrosPerMessage: micros("coordinator"), redisMicrosPerMessage: micros("redis") },
@@ -107,9 +114,7 @@ const implied = (entry: Entry, first: Entry | undefined): Entry => {
 
 /** The three-step purchase over HTTP, ours and dtm's: the same handler, the same Redis settings. */
 const purchases = async (bench: Bench, house: House, entries: Record<string, Entry>): Promise<void> => {
-  bench.step("starting dtm");
-  const dtm = await startDtmPeer(house.run);
-  if (typeof dtm === "string") bench.skip(`${WON}: ${dtm}; ours is measured alone`);
+  const { dtm: peer } = house;
   const redis = await startRedis(house.run, { name: "purchase-redis", program: house.redisServer });
   const coordinator = await startCoordinator(house.run, [redis.url], house.nats);
   const service = await startPurchaseService(house.run, { coordinator: coordinator.url, redis: redis.url, stockKey: STOCK });
@@ -125,7 +130,6 @@ const purchases = async (bench: Bench, house: House, entries: Record<string, Ent
     return send(bench, { host: "127.0.0.1", port, requests, connections: CONNECTIONS, pipelining: 1, seconds }, pids, house.run.folder);
   };
   const compare = async (units: number, what: string, unit: string): Promise<Entry> => {
-    const peer: Peer | undefined = typeof dtm === "string" ? undefined : dtm;
     const peerPids = (await peer?.watched()) ?? {};
     await store.set(STOCK, units);
     await peer?.restock(units);
@@ -201,7 +205,9 @@ export const messages: Scenario = {
     const programs = await findOrInstall([Store.redis, Store.nats], { path: bench.environment["PATH"] }, (line) => bench.step(line));
     const run = await beginRun({ environment: bench.environment, say: () => undefined });
     try {
-      const house: House = { run, redisServer: programs.redis, nats: await startNats(run, { program: programs.nats }) };
+      const nats = await startNats(run, { program: programs.nats });
+      const isCompared = [...SHARDS.map(byShards), WON, SOLD_OUT].some((entry) => bench.wants(entry));
+      const house: House = { run, redisServer: programs.redis, nats, dtm: isCompared ? await dtmOrNone(bench, run) : undefined };
       for (const shards of SHARDS) {
         bench.goOn();
         if (!bench.wants(byShards(shards))) continue;

@@ -1,6 +1,8 @@
 import { beginRun } from "../../deploy/local/index.ts";
 import { addresses, requestText } from "../load/ammunition.ts";
+import { latency, latencyCurve } from "../load/latency.ts";
 import { generatorOf, send, type Sent, type Volley } from "../load/send.ts";
+import { answersOf } from "../load/order.ts";
 import { startDtmPeer, startNodePeer, startPostgresPeer, type Peer, type StartPeer } from "../peers/peer.ts";
 import { entryOf, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
@@ -19,6 +21,8 @@ const PEERS: readonly { readonly entry: string; readonly name: string; readonly 
 const refusals = (entry: string): string => `${entry}.refusals`;
 
 const CONNECTIONS = 64;
+/** An open loop needs as many as are on their way when somebody stalls. */
+const OPEN_CONNECTIONS = 512;
 const BUYERS_A_SECOND = 80_000;
 const UNITS = 100_000_000;
 const WARM_UP_S = 1;
@@ -45,12 +49,13 @@ const ourWins = async (bench: Bench, whole: Whole, seconds: number): Promise<Sen
   return sent;
 };
 
+const requestsTo = (peer: Peer, buyers: number): Volley["requests"] =>
+  peer.knowsBuyers ? newBuyers("", "", buyers) : { kind: "same", method: "POST", path: "/buy" };
+
 const peerWins = async (bench: Bench, peer: Peer, seconds: number, folder: string): Promise<Sent> => {
   bench.step("wins: the peer");
   await peer.restock(UNITS);
-  const requests = peer.knowsBuyers
-    ? newBuyers("", "", BUYERS_A_SECOND * seconds)
-    : ({ kind: "same", method: "POST", path: "/buy" } as const);
+  const requests = requestsTo(peer, BUYERS_A_SECOND * seconds);
   const sent = await sendTo(bench, { port: peer.port, requests, seconds }, await peer.watched(), folder);
   if (sent.refused > sent.count / 1_000) throw new Error(`the peer refused ${sent.refused} of ${sent.count}`);
   await peer.settle(sent.count);
@@ -86,6 +91,40 @@ const sellOut = async (whole: Whole): Promise<void> => {
   if (statusOf(late) !== 409) throw new Error(`a late buyer heard ${late}`);
 };
 
+/** Of wins, ours and the peer's at the same arrivals: half of what the peer can do. */
+const latencies = async (
+  bench: Bench,
+  whole: Whole,
+  peer: Peer,
+  most: number,
+): Promise<Pick<Entry, "latencyPerSecond" | "p50Ms" | "p99Ms" | "referenceP50Ms" | "referenceP99Ms" | "curves">> => {
+  const perSecond = most / 2;
+  const seconds = bench.runSeconds;
+  const buyers = Math.ceil(perSecond * (seconds + 2));
+  const open = { host: "127.0.0.1", connections: OPEN_CONNECTIONS, pipelining: 1, seconds };
+  bench.step(`latency of wins at ${Math.round(perSecond)} a second: ours`);
+  const saleId = `peers-${(wins += 1)}`;
+  await whole.openSale(saleId, UNITS);
+  const mine = await latency({ ...open, port: whole.port, requests: newBuyers(whole.ticketKeys, saleId, buyers) }, perSecond, {});
+  bench.step(`latency of wins at ${Math.round(perSecond)} a second: the peer`);
+  await peer.restock(UNITS);
+  const theirs = await latency({ ...open, port: peer.port, requests: requestsTo(peer, buyers) }, perSecond, {});
+  await peer.settle(answersOf(theirs.result));
+  return {
+    latencyPerSecond: perSecond,
+    p50Ms: mine.p50Ms,
+    p99Ms: mine.p99Ms,
+    referenceP50Ms: theirs.p50Ms,
+    referenceP99Ms: theirs.p99Ms,
+    curves: [
+      latencyCurve([
+        { name: "ours", latency: mine },
+        { name: "the peer", latency: theirs },
+      ]),
+    ],
+  };
+};
+
 const compare = async (
   bench: Bench,
   whole: Whole,
@@ -106,9 +145,11 @@ const compare = async (
       ours: () => ourWins(bench, whole, bench.runSeconds),
       reference: () => peerWins(bench, peer, bench.runSeconds, whole.folder),
     });
+    bench.goOn();
     entries[entry] = entryOf({
       ...shared,
       ...outcome,
+      ...(await latencies(bench, whole, peer, outcome.referencePerSecond ?? 0)),
       what: "a new buyer buys and wins; ours with everything behind it running",
       unit: "wins",
     });

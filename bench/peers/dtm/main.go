@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/dtm-labs/client/dtmcli"
 	"github.com/dtm-labs/dtm/dtmsvr/entry"
@@ -24,7 +25,11 @@ import (
 	"github.com/lithammer/shortuuid/v3"
 )
 
-const stockKey = "{a}--stock"
+const (
+	stockKey = "{a}--stock"
+	// As many as the bench has requests on their way, and some.
+	connections = 256
+)
 
 func main() {
 	version := "peer"
@@ -32,7 +37,9 @@ func main() {
 		os.Exit(1)
 	}
 	coordinator := fmt.Sprintf("http://127.0.0.1:%s/api/dtmsvr", os.Getenv("HTTP_PORT"))
-	stock := redis.NewClient(&redis.Options{Addr: os.Getenv("PEER_REDIS")})
+	// Its client keeps as many idle connections as there are cores, and one: a crowd would open new ones all the time.
+	dtmcli.GetRestyClient().SetTransport(&http.Transport{MaxIdleConnsPerHost: connections, IdleConnTimeout: time.Minute})
+	stock := redis.NewClient(&redis.Options{Addr: os.Getenv("PEER_REDIS"), PoolSize: connections})
 	gin.SetMode(gin.ReleaseMode)
 	app := gin.New()
 	app.POST("/stock", func(c *gin.Context) {
