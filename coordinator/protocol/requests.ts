@@ -62,7 +62,7 @@ export const restoreRequestSchema = z.strictObject({
 export type RestoreRequest = Readonly<z.infer<typeof restoreRequestSchema>>;
 export const restoreProgressSchema = z.strictObject({
   orders: z.int().min(0),
-  /** units of all orders that there are to restore: as many as orders, or more */
+  /** units of all live orders that there are to restore: as many as orders, or more; fewer where orders have ended */
   ofUnits: z.int().min(0),
   done: z.boolean(),
 });

@@ -14,6 +14,8 @@ export const Stimulus = {
   move: "move",
   /** further sales are opened, changed, and given more units */
   manage: "manage",
+  /** orders are paid, cancelled and refunded, and expire */
+  end: "end",
   /** buyers ask for their standing, and for sales that do not exist */
   ask: "ask",
   /** another service sends two-phase messages */
@@ -110,6 +112,7 @@ const CALLS: Readonly<Record<ProgramName, Calls>> = {
       "sale.change.handle",
       "sale.add-units.handle",
     ],
+    end: ["orders.expire", "orders.dueSales", "orders.transaction", "sweep.offer", "order.pay.handle", "order.change.handle"],
     ask: ["sale.list.handle"],
     garbage: ["apply.park", "apply.recordGap"],
     postgres: ["delivery.working"],
@@ -156,6 +159,7 @@ export const LEFT_OUT: Readonly<Record<string, string>> = {
   "delivery.again": "a worker that stops while Postgres is away",
   "sweep.notDelivered": "a Redis that lost a sale between two calls",
   "shards.handle": "shows what is",
+  "order.read.handle": "shows what is",
   "shard.change.handle": "an operator's command; tested in workers/shards and test/stores",
   "apply.insertRejected": "needs a wrong history; tested in workers/apply",
   "apply.rejectInserted": "needs a wrong history; tested in workers/apply",

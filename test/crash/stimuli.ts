@@ -122,6 +122,54 @@ const manage = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
   };
 };
 
+const PAY_WITHIN_MS = 1_000;
+
+const end = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
+  const { fair } = rig;
+  const id = `${sale.id}-ended`;
+  const now = Date.now();
+  const definition = { id, title: id, units: 1_000, payWithinMs: PAY_WITHIN_MS, opensAtMs: now - 1_000, closesAtMs: now + HOUR_MS };
+  const heard = async (path: string, body: unknown): Promise<unknown> => {
+    let answer: unknown;
+    const isHeard = (): Promise<boolean> =>
+      fair.admin(path, body).then(
+        (told) => {
+          answer = told;
+          return true;
+        },
+        () => false,
+      );
+    await until(isHeard, `${path} to be answered`, START_WITHIN_MS, TURN_MS);
+    return answer;
+  };
+  await heard("/sales", definition);
+  const payments = new Map<string, object>();
+  // One is paid, the next cancelled, the third expires.
+  await repeatUntil(reached, async (n) => {
+    const uid = `e${n}`;
+    const { orderId } = await fair.once("POST", fair.urlOf(id, uid));
+    if (orderId === undefined || n % 3 === 2) return;
+    await fair.final(id, uid);
+    const address = { saleId: id, uid };
+    if (n % 3 === 1) {
+      await fair.admin(`/orders/${orderId}/cancel`, address);
+      return;
+    }
+    const payment = { ...address, paymentId: `${id}/${uid}` };
+    payments.set(orderId, payment);
+    await fair.admin(`/orders/${orderId}/payments`, payment);
+  });
+  return async () => {
+    let kept = 0;
+    for (const [orderId, payment] of payments) {
+      const { decision } = (await heard(`/orders/${orderId}/payments`, payment)) as { readonly decision: string };
+      if (decision !== "refund") kept += 1;
+    }
+    await until(async () => (await fair.auditAtRest(id)).sold === kept, `${id} to have sold what is paid`, START_WITHIN_MS, TURN_MS);
+    return [];
+  };
+};
+
 const ask = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
   await repeatUntil(reached, async (n) => {
     await rig.fair.once("GET", rig.fair.urlOf(sale.id, "b0"));
@@ -223,6 +271,7 @@ export const stimuli: Readonly<Record<Stimulus, (turn: Turn) => Promise<Sequel>>
   [Stimulus.sellOut]: sellOut,
   [Stimulus.move]: move,
   [Stimulus.manage]: manage,
+  [Stimulus.end]: end,
   [Stimulus.ask]: ask,
   [Stimulus.message]: sendMessages,
   [Stimulus.garbage]: garbage,

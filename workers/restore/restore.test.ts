@@ -157,6 +157,19 @@ describe("a restore", () => {
     expect(Object.keys(fields)).toHaveLength(1_999 * 2 + 4 + 2_501 * 2 + 1);
   });
 
+  it("brings back the buyers of orders that ended, and only once the units that such an order has given back", async () => {
+    await insertSale("a", { quota: 5, sold: 2 });
+    await insertOrder("a", "ann", "", [1, 7, 0], 1, "paid");
+    await insertOrder("a", "bob", "", [1, 7, 1], 1, "expired");
+    await insertOrder("a", "cid", "", [1, 7, 2], 1, "refunded");
+    await insertGrant("a", `r${shard}-1-7-1`, "sent");
+    await insertGrant("a", `r${shard}-1-7-2`, "done");
+    expect(await restore()).toBe("done");
+    expect(await buyers("a")).toEqual({ ann: "1-7-0-1", bob: "1-7-1-1", cid: "1-7-2-1" });
+    expect(await redis.smembers(saleKeys(shard, saleOf("a")).grants)).toEqual([`r${shard}-1-7-2`]);
+    expect(await redis.hget(saleKeys(shard, saleOf("a")).sale, "left")).toBe("3");
+  });
+
   it("replaces what Redis had, and drops sales that Postgres does not have", async () => {
     await insertSale("a", { quota: 1 });
     await redis.hset(saleKeys(shard, "ghost").sale, "left", 100);

@@ -9,7 +9,8 @@ export class Orders extends Migration {
     this.addSql(`ALTER TABLE sales ADD COLUMN pay_within_ms bigint NOT NULL DEFAULT 0 CHECK (pay_within_ms >= 0)`);
     // The deadline is reserved_at_ms and the sale's window: the table that takes every win gets no column to fill.
     this.addSql(`ALTER TABLE orders ADD COLUMN changed_at timestamptz`);
-    // 0.8 us and 83 bytes of log an order of an insert of 7 us; BRIN costs nothing, and then every look reads all that ever was due.
+    // An order's insert took Postgres 7.4 us of CPU, 8.3 with this index, 6.7 with it and without ON CONFLICT (apply/postgres.ts). BRIN would
+    // cost nothing, and every look would read all orders that ever were due; an index by order id would cost as much as this one.
     this.addSql(`CREATE INDEX orders_unpaid ON orders (sale_id, reserved_at_ms) WHERE state = 'pending_payment'`);
     // Whether a sweep may have told Redis of this grant: from then on its units are Redis's.
     this.addSql(`ALTER TABLE grants ADD COLUMN offered boolean NOT NULL DEFAULT false`);
