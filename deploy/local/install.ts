@@ -97,6 +97,19 @@ const searchAll = async (stores: readonly Store[], searched: Searched): Promise<
   return missing.length === 0 ? { folders } : { missing, problems };
 };
 
+/** Installs packages with apt where that is possible, saying so. @returns why not, if it is not or has failed */
+export const installPackages = async (
+  packages: readonly string[],
+  searched: Pick<Searched, "path" | "policyFile">,
+  say: (line: string) => void,
+): Promise<string | undefined> => {
+  const how = await installer(searched.path);
+  if ("why" in how) return how.why;
+  say(`installing ${packages.join(" ")} with apt-get; their system services are not started`);
+  const code = await exitCode(how.command, [...how.args, searched.policyFile ?? POLICY_FILE, ...packages], searched.path, false);
+  return code === 0 ? undefined : `apt-get failed with exit code ${code}, see above`;
+};
+
 /**
  * Finds the programs of these servers and installs with apt what is missing, saying so.
  * @throws MissingServers if something is missing and cannot be installed, with what to install
@@ -105,12 +118,9 @@ export const findOrInstall = async (stores: readonly Store[], searched: Searched
   const first = await searchAll(stores, searched);
   if ("folders" in first) return binariesIn(first.folders);
   const packages = first.missing.map((store) => STORE_NEEDS[store].debianPackage);
-  const how = await installer(searched.path);
-  if ("why" in how) throw new MissingServers(first.problems, packages, how.why);
   for (const problem of first.problems) say(problem);
-  say(`installing ${packages.join(" ")} with apt-get; their system services are not started`);
-  const code = await exitCode(how.command, [...how.args, searched.policyFile ?? POLICY_FILE, ...packages], searched.path, false);
-  if (code !== 0) throw new MissingServers(first.problems, packages, `apt-get failed with exit code ${code}, see above`);
+  const why = await installPackages(packages, searched, say);
+  if (why !== undefined) throw new MissingServers(first.problems, packages, why);
   const second = await searchAll(stores, searched);
   if ("folders" in second) return binariesIn(second.folders);
   throw new MissingServers(second.problems, packages, "apt-get has installed what this system offers, and it is not enough");

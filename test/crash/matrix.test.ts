@@ -11,15 +11,15 @@ import { stimuli } from "./stimuli.ts";
  * `npm run test:crash` goes through all of them, `npm test` through a few that the commit chooses.
  */
 const isWhole = environment["CRASH_MATRIX"] === "whole";
-/** A part of a point's name, to look at some. */
-const only = environment["CRASH_POINTS"];
+/** Parts of points' names, with commas between, to look at some. */
+const only = environment["CRASH_POINTS"]?.split(",");
 
 /** Where most was ever lost: after an effect, before anybody knows of it. */
 const ALWAYS: ReadonlySet<string> = new Set(["desk.reserve:after", "log.append:after", "apply.transaction:after"]);
 const CHOSEN = 2;
 
 const chosen = (): readonly CrashPoint[] => {
-  if (only !== undefined) return crashPoints.filter(({ point, program }) => `${program} ${point}`.includes(only));
+  if (only !== undefined) return crashPoints.filter(({ point, program }) => only.some((part) => `${program} ${point}`.includes(part)));
   if (isWhole) return crashPoints;
   const always = crashPoints.filter(({ point }) => ALWAYS.has(point));
   const commit = execFileSync("git", ["rev-parse", "HEAD"], { cwd: import.meta.dirname, encoding: "utf8" });

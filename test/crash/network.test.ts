@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { environment, FaultNet, until, type FaultProxy, type Trouble } from "../harness/index.ts";
+import { environment, FaultNet, FaultProxy, until, type Trouble } from "../harness/index.ts";
 import { CrashRig, LiveSale } from "./rig.ts";
+import { Stimulus } from "./points.ts";
+import { stimuli } from "./stimuli.ts";
 
 /**
  * Trouble on the wire between each program and each store that it uses, in the middle of a sale. `npm run test:crash`
@@ -10,13 +12,25 @@ const isWhole = environment["CRASH_MATRIX"] === "whole";
 
 let net: FaultNet;
 let rig: CrashRig;
+/** In front of what speaks HTTP with us: the gateway, the coordinator's message API, and the services that it calls. */
+const fronts = new Map<string, FaultProxy>();
+const front = async (name: string, url: string): Promise<string> => {
+  const proxy = await FaultProxy.open(Number(new URL(url).port));
+  fronts.set(name, proxy);
+  return new URL(proxy.through(url)).origin;
+};
 beforeAll(async () => {
   net = new FaultNet();
   rig = await CrashRig.open({ route: net.route });
+  const { gateway, coordinator } = await rig.fair.stack.info();
+  rig.fair.comeBy(await front("buyers:gateway", gateway));
+  rig.coordinator = await front("services:coordinator", coordinator);
+  rig.services.reachedBy(await front("coordinator:services", rig.services.url));
 }, 180_000);
 afterAll(async () => {
   await rig?.close();
   await net?.close();
+  for (const proxy of fronts.values()) await proxy.close();
 });
 
 let number = 0;
@@ -67,6 +81,39 @@ describe("trouble between a program and a store", { timeout: 240_000 }, () => {
     expect(await sale.end()).toEqual([]);
   });
 
+  it.each(troubles.filter(({ kind }) => isWhole || kind === "halfOpen").map((trouble) => [trouble.kind, trouble] as const))(
+    "%s between buyers and the gateway: silence is not an answer, and the next one is true",
+    async (_kind, trouble) => {
+      const sale = await openSale();
+      const proxy = fronts.get("buyers:gateway") as FaultProxy;
+      proxy.set(trouble);
+      const upto = sale.counts.requests + ASKED_MEANWHILE;
+      await until(() => sale.counts.requests >= upto, "buyers to ask meanwhile", 120_000);
+      proxy.set({ kind: "pass" });
+      expect(await sale.end()).toEqual([]);
+    },
+  );
+
+  it
+    .runIf(isWhole)
+    .each(
+      ["services:coordinator", "coordinator:services"].flatMap((pair) => troubles.map((trouble) => [trouble.kind, pair, trouble] as const)),
+    )("%s between %s: every message that was submitted is delivered, none that was not", async (_kind, pair, trouble) => {
+    const sale = await openSale();
+    const proxy = fronts.get(pair) as FaultProxy;
+    const over = new AbortController();
+    const sending = stimuli[Stimulus.message]({ rig, sale, reached: over.signal });
+    await until(() => rig.services.received.some(({ query }) => query["gid"]?.startsWith(sale.id)), "messages to be delivered", 60_000);
+    proxy.set(trouble);
+    const upto = sale.counts.requests + ASKED_MEANWHILE;
+    await until(() => sale.counts.requests >= upto, "buyers to ask meanwhile", 120_000);
+    proxy.set({ kind: "pass" });
+    over.abort();
+    const sequel = await sending;
+    expect(await sale.end()).toEqual([]);
+    expect(await sequel()).toEqual([]);
+  });
+
   it.each(PAIRS.filter((pair) => isWhole || pair === "workers:nats").map((pair) => [pair] as const))(
     "connections are cut three times between %s",
     async (pair) => {
@@ -83,6 +130,14 @@ describe("trouble between a program and a store", { timeout: 240_000 }, () => {
 
 describe("a request was executed and its answer is lost", { timeout: 240_000 }, () => {
   const pairs = PAIRS.filter((pair) => isWhole || pair === "workers:postgres");
+
+  it("five times between buyers and the gateway", async () => {
+    const sale = await openSale();
+    const proxy = fronts.get("buyers:gateway") as FaultProxy;
+    for (let turn = 0; turn < 5; turn += 1)
+      expect(await proxy.loseAnswer((bytes) => bytes.toString("latin1").startsWith("POST /buy/"))).toBe(true);
+    expect(await sale.end()).toEqual([]);
+  });
 
   it.each(pairs.map((pair) => [pair] as const))("five times between %s", async (pair) => {
     const sale = await openSale();

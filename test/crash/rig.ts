@@ -65,6 +65,8 @@ export class LiveSale {
 export class CrashRig {
   readonly fair: Fair;
   readonly services: Services;
+  /** where services find the coordinator, if not at its own address: a proxy's */
+  coordinator: string | undefined;
   #armed: { readonly part: string; readonly at: string } | undefined;
   /** done between the death of a part and its next start */
   readonly #whenDead = new Map<string, () => void>();

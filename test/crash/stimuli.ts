@@ -1,6 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { connect } from "nats";
-import { logSubject } from "../../coordinator/protocol/index.ts";
+import { logSubject, type SaleRecord } from "../../coordinator/protocol/index.ts";
+import { KnownSale } from "../../gateway/index.ts";
 import { httpReady, until } from "../../deploy/local/index.ts";
 import { message } from "../messages/api.ts";
 import { Stimulus } from "./points.ts";
@@ -12,6 +13,8 @@ const TURN_MS = 200;
 const STORE_EVERY_TURNS = 25;
 /** The point may kill the program while it starts. */
 const START_WITHIN_MS = 60_000;
+/** Enough that some belong to each shard. */
+const BUYERS_A_UNIT = 8;
 
 /** What a stimulus has to see through after the crash. @returns what is wrong */
 type Sequel = () => Promise<readonly string[]>;
@@ -76,7 +79,11 @@ const move = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
     const id = `${sale.id}-dealt-${n}`;
     await fair.openSale(id, units, { shardCount: 2, opensAtMs: now - 1_000, closesAtMs: now + HOUR_MS });
     ids.push(id);
-    await Promise.all(Array.from({ length: units * 2 }, (_, buyer) => fair.buy(id, `m${buyer}`)));
+    const known = new KnownSale({ id, shards: await fair.shardsOf(id) } as SaleRecord);
+    const all = Array.from({ length: units * BUYERS_A_UNIT }, (_, buyer) => `m${buyer}`);
+    // All belong to one shard, in turns to each: the other's units have to be moved.
+    const uids = all.filter((uid) => known.shardOf(uid) === known.record.shards[n % 2]).slice(0, units + 2);
+    await Promise.all(uids.map((uid) => fair.buy(id, uid)));
   });
   return async () => {
     const wrong: string[] = [];
@@ -179,7 +186,7 @@ const ask = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
 };
 
 const sendMessages = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
-  const { coordinator } = await rig.fair.stack.info();
+  const coordinator = rig.coordinator ?? (await rig.fair.stack.info()).coordinator;
   const { services } = rig;
   const branch = services.on("/branch", (_received, response) => void response.writeHead(200).end());
   const query = services.on("/query", (received, response) => {

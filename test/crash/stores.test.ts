@@ -25,7 +25,7 @@ let number = 0;
 const openSale = (): Promise<LiveSale> => LiveSale.open(rig.fair, `store-${number++}`);
 
 describe("Postgres is away", { timeout: 300_000 }, () => {
-  // The one place where a length of time is the scenario itself (known bug 7).
+  // A length of time is the scenario itself here (known bug 7).
   const AWAY_MS = isWhole ? 60_000 : 8_000;
 
   it(`for ${AWAY_MS / 1_000} s: whoever was told reserved is confirmed afterwards, and nobody is told wrongly meanwhile`, async () => {
@@ -33,6 +33,25 @@ describe("Postgres is away", { timeout: 300_000 }, () => {
     net.between("workers", "postgres").set({ kind: "refuse" });
     await delay(AWAY_MS);
     net.heal();
+    const won = sale.counts.won;
+    await until(() => sale.counts.won > won + 10, "the sale to go on", 120_000);
+    expect(await sale.end()).toEqual([]);
+  });
+});
+
+describe.runIf(isWhole)("the workers are away", { timeout: 400_000 }, () => {
+  // Known bug 7, a backlog of two minutes: a length of time is the scenario again.
+  const AWAY_MS = 120_000;
+
+  it(`for ${AWAY_MS / 1_000} s: what was sold meanwhile is worked off, and the sale goes on`, async () => {
+    const sale = await openSale();
+    const pids = await rig.fair.stack.pids("workers");
+    for (const pid of pids) process.kill(pid, "SIGSTOP");
+    try {
+      await delay(AWAY_MS);
+    } finally {
+      for (const pid of pids) process.kill(pid, "SIGCONT");
+    }
     const won = sale.counts.won;
     await until(() => sale.counts.won > won + 10, "the sale to go on", 120_000);
     expect(await sale.end()).toEqual([]);

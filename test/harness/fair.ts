@@ -42,10 +42,12 @@ export class Fair {
   readonly stack: Stack;
   readonly #keys: TicketKeys;
   readonly #info: StackInfo;
+  #door: string;
 
   constructor(stack: Stack, info: StackInfo) {
     this.stack = stack;
     this.#info = info;
+    this.#door = info.gateway;
     this.#keys = ticketKeys(
       info.ticketKeys.split(",").map((pair) => {
         const [id = "", secret = ""] = pair.split(":");
@@ -83,8 +85,13 @@ export class Fair {
     return saleRecordSchema.parse(await response.json()).shards;
   }
 
-  urlOf(saleId: string, uid: string): string {
-    return `${this.#info.gateway}/buy/${signTicket(this.#keys, { saleId, uid, expiresAtMs: Date.now() + HOUR_MS })}`;
+  /** Buyers come to the gateway by this address from now on: a proxy's. */
+  comeBy(url: string): void {
+    this.#door = url;
+  }
+
+  urlOf(saleId: string, uid: string, expiresAtMs = Date.now() + HOUR_MS): string {
+    return `${this.#door}/buy/${signTicket(this.#keys, { saleId, uid, expiresAtMs })}`;
   }
 
   /** One request; `away` stands for silence (P6). */

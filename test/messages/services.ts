@@ -33,11 +33,11 @@ export class Services {
   readonly received: Received[] = [];
   readonly #behaviours = new Map<string, Behaviour>();
   readonly #server: Server;
-  readonly url: string;
+  #url: string;
 
   private constructor(server: Server) {
     this.#server = server;
-    this.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+    this.#url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     server.on("request", (request: IncomingMessage, response: ServerResponse) => void this.#answer(request, response));
   }
 
@@ -45,6 +45,15 @@ export class Services {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
     return new Services(server);
+  }
+
+  get url(): string {
+    return this.#url;
+  }
+
+  /** They are called by this address from now on: a proxy's. */
+  reachedBy(url: string): void {
+    this.#url = url;
   }
 
   on(path: string, behaviour: Behaviour): string {
