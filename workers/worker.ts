@@ -108,7 +108,7 @@ export const runWorker = async ({ config, log, stop, points, ready }: WorkerOpti
     store: pointsInApply(points, postgresApplyStore(database)),
     clock,
     observer: applyObserver(log, faults),
-    known: new KnownPositions(),
+    known: new KnownPositions(clock),
   };
   const shards = redisSweepShards((shard) => redises[shard]);
   const sweepAlarm = new Alarm(clock);

@@ -70,7 +70,7 @@ export const startWorkerRig = async (parts: {
             store: postgresApplyStore(database),
             clock: systemClock,
             observer: { done: nothing, fault: nothing },
-            known: new KnownPositions(),
+            known: new KnownPositions(systemClock),
           },
         },
         stop.signal,

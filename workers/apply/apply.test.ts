@@ -477,20 +477,27 @@ describe("a lost connection", () => {
 
 describe("what a worker remembers of a shard", () => {
   /** Counts the transactions. */
-  const counting = (): { readonly through: ApplyStore; readonly known: KnownPositions; transactions: number } => {
-    const counted = {
-      known: new KnownPositions(),
+  interface Counting {
+    readonly through: ApplyStore;
+    readonly known: KnownPositions;
+    nowMs: number;
+    transactions: number;
+  }
+  const counting = (): Counting => {
+    const counted: Counting = {
+      known: new KnownPositions({ monotonicMs: () => counted.nowMs }),
+      nowMs: 0,
       transactions: 0,
       through: {
-        transaction: (of: number, work: Parameters<ApplyStore["transaction"]>[1]) => {
+        transaction: (of, work) => {
           counted.transactions += 1;
           return store.transaction(of, work);
         },
-      } as ApplyStore,
+      },
     };
     return counted;
   };
-  const hand = (counted: ReturnType<typeof counting>, message: Parameters<typeof encodeMessage>[0]): Promise<Applied> =>
+  const hand = (counted: Counting, message: Parameters<typeof encodeMessage>[0]): Promise<Applied> =>
     applyMessage(counted.through, { shard, streamSeq: (streamSeq += 1), body: encodeMessage(message) }, counted.known);
   const entries = (epoch: number, ...list: readonly Entry[]) => ({ type: "entries", shard, epoch, entries: list }) as const;
   const marker = (from: number, upto: string) =>
@@ -508,6 +515,10 @@ describe("what a worker remembers of a shard", () => {
     for (const message of log) asked.push(await deliver(encodeMessage(message)));
     expect(again).toEqual(asked);
     expect(again.map(({ kind }) => kind)).toEqual(["ignored", "ignored", "ignored", "repeated"]);
+    // and is not believed for ever
+    counted.nowMs += 60_000;
+    await hand(counted, entries(1, order(1, "ann")));
+    expect(counted.transactions).toBe(5);
     expect(await hand(counted, entries(2, order(1, "cid"), order(2, "dan")))).toMatchObject({ kind: "applied", orders: 1 });
   });
 

@@ -2,7 +2,7 @@ import { decodeMessage, type EntriesMessage, type MarkerMessage } from "../../co
 import type { RestoreMode, ShardRow } from "../../coordinator/protocol/row.ts";
 import { BrokenState, Invariant } from "../../lua/broken.ts";
 import type { Entry } from "../../lua/entry.ts";
-import { KnownPositions } from "./known.ts";
+import type { KnownPositions } from "./known.ts";
 import { planEntries, planMarker, type EntriesPlan, type PlannedStep } from "./plan.ts";
 import {
   GrantFate,
@@ -216,7 +216,7 @@ const halt = (store: ApplyStore, delivery: LogDelivery, reason: string): Promise
  * @param known what this process has seen of the shards
  * @throws a fault of the store: whether it was committed is then unknown, and the caller repeats
  */
-export const applyMessage = async (store: ApplyStore, delivery: LogDelivery, known = new KnownPositions()): Promise<Applied> => {
+export const applyMessage = async (store: ApplyStore, delivery: LogDelivery, known?: KnownPositions): Promise<Applied> => {
   const message = decodeMessage(delivery.body);
   if (message === undefined || message.shard !== delivery.shard) {
     const reason = message === undefined ? "not a message of the log" : `of shard ${message.shard}`;
@@ -225,18 +225,18 @@ export const applyMessage = async (store: ApplyStore, delivery: LogDelivery, kno
       return { kind: "unreadable", first: await transaction.park(delivery, reason) };
     });
   }
-  const passed = known.passed(message);
+  const passed = known?.passed(message);
   if (passed !== undefined)
     return passed.kind === "ignored" ? { kind: "ignored", epoch: passed.epoch } : repeated(passed.epoch, passed.applied);
   try {
     const applied = await store.transaction(delivery.shard, (row, transaction) =>
       message.type === "marker" ? applyMarker(row, transaction, message, delivery) : applyEntries(row, transaction, message, delivery),
     );
-    note(known, delivery.shard, applied);
+    if (known !== undefined) note(known, delivery.shard, applied);
     return applied;
   } catch (error) {
     if (!(error instanceof Unappliable)) {
-      known.forget(delivery.shard);
+      known?.forget(delivery.shard);
       throw error;
     }
     return halt(store, delivery, error.message);

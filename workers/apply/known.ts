@@ -1,7 +1,11 @@
+import type { Clock } from "../../coordinator/protocol/ports.ts";
 import type { LogMessage } from "../../coordinator/protocol/message.ts";
 
 /** What a message is that lies behind a position: history, or a repeat of what is applied. */
 export type Passed = { readonly kind: "ignored" | "repeated"; readonly epoch: number; readonly applied: number };
+
+/** Somebody may put an older copy of Postgres in its place, although nothing is promised then: the row is asked so often at least. */
+const TRUSTED_MS = 30_000;
 
 /**
  * How far each shard's row was when this process saw it last. A row only goes forward, so what was behind it stays behind, and
@@ -9,13 +13,18 @@ export type Passed = { readonly kind: "ignored" | "repeated"; readonly epoch: nu
  * holds, and a transaction for each kept shards closed for minutes on a busy machine.
  */
 export class KnownPositions {
-  readonly #seen = new Map<number, { readonly epoch: number; readonly applied: number }>();
+  readonly #clock: Pick<Clock, "monotonicMs">;
+  readonly #seen = new Map<number, { readonly epoch: number; readonly applied: number; readonly atMs: number }>();
+
+  constructor(clock: Pick<Clock, "monotonicMs">) {
+    this.#clock = clock;
+  }
 
   /** @param applied of a row without a touched wall; 0 if that is not known */
   saw(shard: number, epoch: number, applied: number): void {
-    const before = this.#seen.get(shard);
-    if (before === undefined || epoch > before.epoch || (epoch === before.epoch && applied > before.applied))
-      this.#seen.set(shard, { epoch, applied });
+    const before = this.#trusted(shard);
+    const isAhead = before === undefined || epoch > before.epoch || (epoch === before.epoch && applied >= before.applied);
+    if (isAhead) this.#seen.set(shard, { epoch, applied, atMs: this.#clock.monotonicMs() });
   }
 
   /** The store failed: it may come back with less. */
@@ -25,11 +34,19 @@ export class KnownPositions {
 
   /** @returns undefined if the row has to be asked */
   passed(message: LogMessage): Passed | undefined {
-    const seen = this.#seen.get(message.shard);
+    const seen = this.#trusted(message.shard);
     if (seen === undefined) return undefined;
-    if (message.type === "marker") return message.from < seen.epoch ? { kind: "ignored", ...seen } : undefined;
-    if (message.epoch < seen.epoch) return { kind: "ignored", ...seen };
+    if (message.type === "marker")
+      return message.from < seen.epoch ? { kind: "ignored", epoch: seen.epoch, applied: seen.applied } : undefined;
+    if (message.epoch < seen.epoch) return { kind: "ignored", epoch: seen.epoch, applied: seen.applied };
     const lastSeq = message.entries.at(-1)?.seq ?? 0;
-    return message.epoch === seen.epoch && lastSeq <= seen.applied ? { kind: "repeated", ...seen } : undefined;
+    return message.epoch === seen.epoch && lastSeq <= seen.applied
+      ? { kind: "repeated", epoch: seen.epoch, applied: seen.applied }
+      : undefined;
+  }
+
+  #trusted(shard: number): { readonly epoch: number; readonly applied: number } | undefined {
+    const seen = this.#seen.get(shard);
+    return seen === undefined || this.#clock.monotonicMs() - seen.atMs > TRUSTED_MS ? undefined : seen;
   }
 }

@@ -117,7 +117,7 @@ const startLane = (on = database): TestLane => {
       connection,
       consumer,
       settler: new Settler({ shards: redisSweepShards(() => redis), shard, fault }),
-      delivery: { store: postgresApplyStore(on), clock: systemClock, observer, known: new KnownPositions() },
+      delivery: { store: postgresApplyStore(on), clock: systemClock, observer, known: new KnownPositions(systemClock) },
     },
     stop.signal,
   );

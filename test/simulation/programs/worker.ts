@@ -38,13 +38,13 @@ const lane = async (world: World, life: Life, shard: number, redis: RedisWire): 
     fault: (_: unknown, error: unknown) => world.fault(`${life.process.name} apply`, error),
   };
   const { twins } = world;
-  const seen = new KnownPositions();
+  const seen = new KnownPositions(life.clock);
   for (;;) {
     const handedOut = await next();
     if (handedOut === undefined) continue;
     const delivery = twins.delivery?.(handedOut) ?? handedOut;
     // A rule that is broken beneath what the worker remembers is met as if it remembered nothing.
-    const known = twins.applyStore === undefined ? seen : new KnownPositions();
+    const known = twins.applyStore === undefined ? seen : new KnownPositions(life.clock);
     const ports = { store: twins.applyStore?.(store, delivery) ?? store, clock: life.clock, observer, known };
     const aftermath = await applyDelivery(ports, delivery, life.stop);
     if (aftermath === undefined) continue;
