@@ -36,6 +36,11 @@ describe("targets", () => {
     expect(said(2)).toEqual(["a thing: 2x, target ≥ 2x"]);
   });
 
+  it("show a trace less than nothing as nothing", () => {
+    const [row] = judgeTargets({ crowd: entry({ numbers: { redisBytesPerRefusedBuyer: -0 } }) });
+    expect(row?.measures.map(({ measured, isReached }) => [measured, isReached])).toEqual([["0 B", true]]);
+  });
+
   it("say nothing about what was not measured", () => {
     expect(judgeTargets({ "decide.always": entry({}), "scale.4": entry({}) })).toEqual([]);
   });

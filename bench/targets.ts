@@ -107,7 +107,8 @@ export interface JudgedRow {
   readonly measures: readonly JudgedMeasure[];
 }
 
-const whole = (value: number): string => Math.round(value).toLocaleString("en-US");
+/** Less than nothing rounds to -0: shown without its sign. */
+const whole = (value: number): string => (Math.round(value) + 0).toLocaleString("en-US");
 const short = (value: number): string => (Math.abs(value) < 9.95 ? String(Math.round(value * 100) / 100) : whole(value));
 
 const SHOWN: Readonly<Record<Unit, (value: number) => string>> = {
