@@ -45,6 +45,7 @@ export class HttpCaller implements Caller {
   }
 
   async call(call: Call): Promise<Answered> {
+    // oxlint-disable-next-line no-restricted-properties -- the real time behind the Caller port
     const signal = AbortSignal.timeout(call.timeoutMs);
     try {
       let url = call.url;

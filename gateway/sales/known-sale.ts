@@ -1,3 +1,4 @@
+// oxlint-disable-next-line import/no-nodejs-modules -- a digest: the same of the same bytes
 import { createHash } from "node:crypto";
 import type { SaleRecord } from "../../coordinator/protocol/sale.ts";
 import { SOLD_OUT_LEASE_MS } from "../../coordinator/protocol/sale.ts";

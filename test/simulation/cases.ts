@@ -1,9 +1,9 @@
-import type { Options } from "./options.ts";
+import type { Plan } from "./result.ts";
 
 /** A schedule that once broke a promise, as small as it could be made. */
 export interface Case {
   readonly name: string;
-  readonly options: Options;
+  readonly options: Plan;
 }
 
 export const CASES: readonly Case[] = [
@@ -15,7 +15,7 @@ export const CASES: readonly Case[] = [
       gateways: 2,
       workers: 2,
       coordinators: 2,
-      sales: [{ id: "sale0", units: [2], limit: 1 }],
+      sales: [{ id: "sale0", units: [2], limit: 1, opensAtMs: 0 }],
       buyers: 4,
       acts: 33,
       added: 0,
@@ -34,6 +34,7 @@ export const CASES: readonly Case[] = [
         overtaking: 0.02,
         slow: 0.15,
       },
+      daysMs: 0,
       faults: [
         {
           kind: "redis failover",
@@ -66,7 +67,7 @@ export const CASES: readonly Case[] = [
       gateways: 2,
       workers: 1,
       coordinators: 2,
-      sales: [{ id: "sale0", units: [6], limit: 1 }],
+      sales: [{ id: "sale0", units: [6], limit: 1, opensAtMs: 0 }],
       buyers: 9,
       acts: 48,
       added: 0,
@@ -77,6 +78,7 @@ export const CASES: readonly Case[] = [
       sweepMs: 1000,
       soldOut: true,
       weather: { lost: 0, unanswered: 0, late: 0, refused: 0, repeated: 0, overtaking: 0, slow: 0.15 },
+      daysMs: 0,
       faults: [
         {
           kind: "pause",

@@ -4,10 +4,10 @@ import Table from "cli-table3";
 import { Command, InvalidArgumentError } from "commander";
 import { hunt } from "./mutations/run.ts";
 import { MUTATIONS } from "./mutations/pairs.ts";
-import { expand } from "./options.ts";
 import { runSeeds } from "./report.ts";
 import { runSchedule } from "./runner.ts";
-import type { Result } from "./schedule.ts";
+import type { Result } from "./result.ts";
+import { planOf } from "./seed.ts";
 import { shrink } from "./shrink.ts";
 
 const SEEDS = 1_000;
@@ -51,7 +51,7 @@ const simulateMany = async ({ from, seeds, seconds, json }: Flags): Promise<bool
   for (const result of failed.slice(0, SHOWN)) await tell(result);
   write(json, report);
   say(
-    `${report.seeds} schedules, ${report.steps} steps, ${report.violations.length} violations; ` +
+    `${report.seeds} schedules (${report.messages} of messages), ${report.steps} steps, ${report.violations.length} violations; ` +
       `${report.stepsPerSecond} steps/s, ${report.stepsPerCpuSecond} steps a second of CPU time, ${report.seedsPerSecond} schedules/s`,
   );
   return failed.length === 0;
@@ -59,7 +59,7 @@ const simulateMany = async ({ from, seeds, seconds, json }: Flags): Promise<bool
 
 const simulateOne = async (seed: number, trace: boolean): Promise<boolean> => {
   const result = await runSchedule(
-    expand(seed),
+    planOf(seed),
     undefined,
     trace ? (atMs, line) => say(`${atMs.toFixed(1).padStart(9)} ${line}`) : undefined,
   );
@@ -78,7 +78,7 @@ const simulateMutations = async ({ from, seeds, json, mutations }: Flags): Promi
     const found = await hunt(mutation, seeds ?? MUTATION_SEEDS, from);
     const by = found.caught?.violation.kind;
     caught.push({ name: mutation.name, rule: mutation.rule, seeds: found.seeds, by: by ?? null });
-    table.push([mutation.name, mutation.profile?.name ?? "mixed", found.seeds, by ?? "NOT CAUGHT"]);
+    table.push([mutation.name, mutation.scene ?? mutation.profile?.name ?? "mixed", found.seeds, by ?? "NOT CAUGHT"]);
     say(`${caught.length}/${chosen.length} ${mutation.name}: ${by === undefined ? "NOT CAUGHT" : by} after ${found.seeds} seeds`);
   }
   say(table.toString());

@@ -1,5 +1,5 @@
 import { Draw } from "./kernel/draw.ts";
-import { allOps, CALM, type Weather } from "./kernel/wire.ts";
+import { CALM, opNames, Scene, type Weather } from "./kernel/wire.ts";
 
 export const FaultKind = {
   /** kill -9 of a process, which starts again after `ms` */
@@ -16,11 +16,13 @@ export const FaultKind = {
   redisFailover: "redis failover",
   /** its wall clock jumps by `ms` */
   redisClock: "redis clock",
+  /** a process's wall clock jumps by `ms` */
+  processClock: "process clock",
   /** kill -9 of the broker; it loses its last `lost` messages */
   brokerRestart: "broker restart",
   /** takes no message for `ms` */
   brokerFull: "broker full",
-  /** hands out again what was acked */
+  /** hands out again its last `lost` messages, which were acked */
   brokerRepeat: "broker repeat",
   /** kill -9 of Postgres: open transactions are rolled back */
   postgresRestart: "postgres restart",
@@ -46,6 +48,8 @@ export interface SalePlan {
   /** units at the opening, by shard */
   readonly units: readonly number[];
   readonly limit: number;
+  /** after the beginning of the schedule */
+  readonly opensAtMs: number;
 }
 
 /** What a seed means, written out: the same options make the same schedule. */
@@ -70,6 +74,8 @@ export interface Options {
   /** coordinators decide about sold-out, gateways believe it */
   readonly soldOut: boolean;
   readonly weather: Weather;
+  /** when all has come to rest, days in which nothing runs; late calls may come after them. 0 = none */
+  readonly daysMs: number;
   readonly faults: readonly Fault[];
 }
 
@@ -93,6 +99,7 @@ const ALL_WEIGHTS: Profile["weights"] = {
   "redis wipe": 0.7,
   "redis failover": 3,
   "redis clock": 0.5,
+  "process clock": 0.5,
   "broker restart": 4,
   "broker full": 1,
   "broker repeat": 1,
@@ -127,7 +134,7 @@ interface Place {
 
 const drawFault = (draw: Draw, profile: Profile, place: Place): Fault => {
   const kind = pickKind(draw, profile.weights);
-  const ops = profile.ops ?? (draw.chance(0.6) ? FOCUS : allOps().map(({ name }) => name));
+  const ops = profile.ops ?? (draw.chance(0.6) ? FOCUS : opNames(Scene.shards));
   const trap = draw.chance(profile.traps)
     ? { op: draw.pick(ops), nth: Math.ceil(draw.logarithmic(0.5, 12)), when: draw.chance(0.5) ? ("before" as const) : ("after" as const) }
     : undefined;
@@ -140,11 +147,21 @@ const drawFault = (draw: Draw, profile: Profile, place: Place): Fault => {
     shard: draw.below(place.shards),
     process: draw.pick(place.processes),
     target: draw.pick(["broker", "postgres", ...Array.from({ length: place.shards }, (_, shard) => `redis${shard}`)]),
-    ms: kind === FaultKind.redisClock ? draw.between(-4_000, 4_000) : long,
-    lost: kind === FaultKind.brokerRestart ? (draw.chance(0.5) ? 0 : draw.between(1, 6)) : isLossy ? draw.below(10) : 0,
+    ms: CLOCKS.has(kind) ? draw.between(-4_000, 4_000) : long,
+    lost:
+      kind === FaultKind.brokerRepeat
+        ? draw.between(1, 8)
+        : kind === FaultKind.brokerRestart
+          ? draw.chance(0.5)
+            ? 0
+            : draw.between(1, 6)
+          : isLossy
+            ? draw.below(10)
+            : 0,
   };
 };
 
+const CLOCKS: ReadonlySet<FaultKind> = new Set([FaultKind.redisClock, FaultKind.processClock]);
 const LOSSY: ReadonlySet<FaultKind> = new Set([FaultKind.redisWipe, FaultKind.redisFailover]);
 
 const drawWeather = (draw: Draw): Weather => {
@@ -166,9 +183,16 @@ const drawSales = (draw: Draw, shards: number): SalePlan[] => {
   return Array.from({ length: count }, (_, i) => {
     const on = draw.chance(0.6) ? draw.below(shards) : -1;
     const units = Array.from({ length: shards }, (_, shard) => (on === -1 || on === shard ? draw.between(1, on === -1 ? 4 : 6) : 0));
-    return { id: `sale${i}`, units, limit: draw.chance(0.8) ? 1 : draw.between(2, 3) };
+    return {
+      id: `sale${i}`,
+      units,
+      limit: draw.chance(0.8) ? 1 : draw.between(2, 3),
+      opensAtMs: draw.chance(0.9) ? 0 : draw.between(100, 2_000),
+    };
   });
 };
+
+const DAY_MS = 86_400_000;
 
 /** What a seed means. */
 export const expand = (seed: number, profile: Profile = MIXED): Options => {
@@ -204,6 +228,7 @@ export const expand = (seed: number, profile: Profile = MIXED): Options => {
     sweepMs: draw.chance(0.5) ? 400 : 1_000,
     soldOut: draw.chance(0.5),
     weather: drawWeather(draw),
+    daysMs: draw.chance(0.95) ? 0 : draw.between(1, 30) * DAY_MS,
     faults,
   };
   return profile.change?.(options, draw) ?? options;

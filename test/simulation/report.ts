@@ -1,11 +1,13 @@
 import { SingleBar } from "cli-progress";
-import { expand } from "./options.ts";
 import { runSchedules } from "./runner.ts";
-import type { Result } from "./schedule.ts";
+import type { Result } from "./result.ts";
+import { planOf } from "./seed.ts";
 
 /** What many schedules came to. */
 export interface Report {
   readonly seeds: number;
+  /** how many of them were schedules of the two-phase messages */
+  readonly messages: number;
   readonly steps: number;
   /** how often each fault struck, and what the protocol did about it */
   readonly faults: Readonly<Record<string, number>>;
@@ -29,6 +31,7 @@ export interface RunLimits {
 }
 
 const MICROSECONDS = 1_000_000;
+const SHOW_MS = 100;
 
 /** Runs seeds until as many have run, or the time is up, with a progress bar. */
 export const runSeeds = async ({ from, seeds, seconds }: RunLimits): Promise<Run> => {
@@ -44,13 +47,18 @@ export const runSeeds = async ({ from, seeds, seconds }: RunLimits): Promise<Run
   let given = 0;
   let done = 0;
   let steps = 0;
+  let messages = 0;
+  let shownMs = 0;
   bar.start(100, 0, { count: 0, steps: 0, violations: 0 });
-  await runSchedules(() => (given < seeds && spentS() < seconds ? expand(from + given++) : undefined), {
+  await runSchedules(() => (given < seeds && spentS() < seconds ? planOf(from + given++) : undefined), {
     done: (result) => {
       done += 1;
       steps += result.steps;
+      if ("scene" in result.options) messages += 1;
       for (const [fault, count] of result.faults) faults[fault] = (faults[fault] ?? 0) + count;
       if (result.violations.length > 0) failed.push(result);
+      if (performance.now() - shownMs < SHOW_MS) return;
+      shownMs = performance.now();
       const share = Math.min(1, Math.max(spentS() / seconds, done / seeds));
       bar.update(Math.floor(share * 100), { count: done, steps: Math.round(steps / spentS()), violations: failed.length });
     },
@@ -60,6 +68,7 @@ export const runSeeds = async ({ from, seeds, seconds }: RunLimits): Promise<Run
   return {
     report: {
       seeds: done,
+      messages,
       steps,
       faults,
       violations: failed.flatMap(({ options, violations }) => violations.map(({ kind, detail }) => ({ seed: options.seed, kind, detail }))),

@@ -1,75 +1,50 @@
 import { useCheapAbort } from "./kernel/abort.ts";
 import type { Say } from "./kernel/kernel.ts";
-import type { Options } from "./options.ts";
-import { Schedule, type Result } from "./schedule.ts";
+import { MessageWorld } from "./messages/world.ts";
+import type { Plan, Result, Running } from "./result.ts";
+import { Schedule } from "./schedule.ts";
 import type { Twins } from "./world.ts";
 
-/**
- * Schedules that run side by side. Between two steps of one, all promises that it settled must have run on; waiting for
- * that takes a turn of the event loop, which many schedules share. They share nothing else, so each is what it would be
- * alone.
- */
-const SIDE_BY_SIDE = 16;
+const begin = (options: Plan, twins: Twins | undefined, say: Say | undefined): Running =>
+  "scene" in options ? new MessageWorld(options, twins?.messages, say) : new Schedule(options, twins, say);
 
-const turn = (): Promise<void> =>
-  new Promise((resolve) => {
-    setImmediate(resolve);
-  });
+/** Runs `then` when every promise that can run on has run on: a tenth of what a turn of the event loop takes. */
+const afterPromises = (then: () => void): void => queueMicrotask(() => process.nextTick(then));
+
+/** After so many steps the event loop has a turn, for timers and signals. */
+const STEPS_A_TURN = 1_000;
 
 export interface RunOptions {
   /** made for each schedule */
   readonly twins?: () => Twins;
   readonly say?: Say;
   readonly done: (result: Result) => void;
-  readonly sideBySide?: number;
 }
 
+/** Runs one schedule to its end. */
+const runOne = (schedule: Running): Promise<Result> =>
+  new Promise((resolve, reject) => {
+    let steps = 0;
+    const next = (): void => {
+      try {
+        if (!schedule.step()) resolve(schedule.result());
+        else if (++steps % STEPS_A_TURN === 0) setImmediate(next);
+        else afterPromises(next);
+      } catch (error) {
+        reject(error);
+      }
+    };
+    setImmediate(next);
+  });
+
 /** Runs schedules, `next` after `next`, until it gives no more. */
-export const runSchedules = async (
-  next: () => Options | undefined,
-  { twins, say, done, sideBySide = SIDE_BY_SIDE }: RunOptions,
-): Promise<void> => {
+export const runSchedules = async (next: () => Plan | undefined, { twins, say, done }: RunOptions): Promise<void> => {
   useCheapAbort();
-  const running: Schedule[] = [];
-  const fill = (): void => {
-    while (running.length < sideBySide) {
-      const options = next();
-      if (options === undefined) return;
-      running.push(new Schedule(options, twins?.(), say));
-    }
-  };
-  fill();
-  while (running.length > 0) {
-    await turn();
-    for (let i = running.length - 1; i >= 0; i -= 1) {
-      const schedule = running[i] as Schedule;
-      if (schedule.step()) continue;
-      done(schedule.result());
-      running[i] = running.at(-1) as Schedule;
-      running.pop();
-    }
-    if (running.length < sideBySide) fill();
-  }
+  for (let options = next(); options !== undefined; options = next()) done(await runOne(begin(options, twins?.(), say)));
 };
 
 /** Runs one schedule. */
-export const runSchedule = async (options: Options, twins?: () => Twins, say?: Say): Promise<Result> => {
-  let result: Result | undefined;
-  let given = false;
-  await runSchedules(
-    () => {
-      if (given) return undefined;
-      given = true;
-      return options;
-    },
-    {
-      ...(twins === undefined ? {} : { twins }),
-      ...(say === undefined ? {} : { say }),
-      done: (one) => {
-        result = one;
-      },
-    },
-  );
-  if (result === undefined) throw new Error("the schedule has no result");
-  return result;
+export const runSchedule = (options: Plan, twins?: () => Twins, say?: Say): Promise<Result> => {
+  useCheapAbort();
+  return runOne(begin(options, twins?.(), say));
 };

@@ -1,10 +1,10 @@
 import type { SaleRecord } from "../../coordinator/protocol/sale.ts";
 import { auditAtRest } from "./audit/auditor.ts";
-import type { Violation } from "./audit/ledger.ts";
 import { planFaults } from "./faults/strike.ts";
-import type { Say } from "./kernel/kernel.ts";
+import { BEGINNING_MS, type Say } from "./kernel/kernel.ts";
 import { CALM } from "./kernel/wire.ts";
 import type { Options } from "./options.ts";
+import type { Result, Running } from "./result.ts";
 import { Buyers } from "./programs/buyers.ts";
 import { coordinatorProgram } from "./programs/coordinator.ts";
 import { gatewayProgram } from "./programs/gateway.ts";
@@ -12,28 +12,22 @@ import { workerProgram } from "./programs/worker.ts";
 import { latch } from "./redis/index.ts";
 import { World, type Twins } from "./world.ts";
 
-export interface Result {
-  readonly options: Options;
-  readonly steps: number;
-  readonly hash: number;
-  readonly violations: readonly Violation[];
-  readonly faults: ReadonlyMap<string, number>;
-}
-
 /** How long healing may take, in simulated time: no progress for 15 s is noticed, and an ack is waited for 10 s. */
 const HEAL_MS = 90_000;
 const LOOK_MS = 150;
+const SETTLED_MS = 12_000;
+const LATE_WITHIN_MS = 3_000;
 /** An installation that has looked at rest so often is. */
 const QUIET_LOOKS = 4;
 
-const recordOf = ({ id, units, limit }: Options["sales"][number]): SaleRecord => ({
+const recordOf = ({ id, units, limit, opensAtMs }: Options["sales"][number]): SaleRecord => ({
   id,
   campaign: "c",
   title: "t",
   totalUnits: units.reduce((a, b) => a + b, 0),
   priceMinor: 0,
   currency: "CNY",
-  opensAtMs: 0,
+  opensAtMs: opensAtMs === 0 ? 0 : BEGINNING_MS + opensAtMs,
   closesAtMs: Number.MAX_SAFE_INTEGER,
   limitPerBuyer: limit,
   payWithinMs: 0,
@@ -43,10 +37,12 @@ const recordOf = ({ id, units, limit }: Options["sales"][number]): SaleRecord =>
 });
 
 /** One seed's schedule: chaos, healing, rest, audit. */
-export class Schedule {
+export class Schedule implements Running {
   readonly world: World;
   readonly #buyers: Buyers;
   #phase: "chaos" | "healing" | "asking" | "over" = "chaos";
+  #healedAtMs = 0;
+  #hasSlept = false;
   #quiet = 0;
   #asking = 0;
 
@@ -56,14 +52,16 @@ export class Schedule {
     this.#begin();
   }
 
-  /** Does one step; the promises that it settles must run before the next. @returns false when the schedule has ended */
   step(): boolean {
-    const { world } = this;
+    const { kernel, ledger } = this.world;
     if (this.#phase === "over") return false;
-    if (!world.kernel.step()) world.ledger.violate("L_NOTHING_LEFT", "no step is planned");
-    else if (world.ledger.violations.length === 0) return true;
-    this.#phase = "over";
-    return false;
+    do {
+      if (!kernel.step()) ledger.violate("L_NOTHING_LEFT", "no step is planned");
+      if (ledger.violations.length === 0) continue;
+      this.#phase = "over";
+      return false;
+    } while (kernel.isQuiet);
+    return true;
   }
 
   result(): Result {
@@ -101,6 +99,8 @@ export class Schedule {
     const { kernel } = world;
     world.say(() => "HEAL");
     this.#phase = "healing";
+    this.#healedAtMs = kernel.nowMs;
+    this.#quiet = 0;
     world.weather = CALM;
     world.mend();
     this.#buyers.plan(world.options.acts / 2, kernel.nowMs + 3_000);
@@ -112,14 +112,36 @@ export class Schedule {
     const { kernel, options, ledger } = world;
     const why = unrest(world);
     this.#quiet = why === "" ? this.#quiet + 1 : 0;
-    if (this.#quiet >= QUIET_LOOKS && this.#phase === "healing" && kernel.nowMs > options.chaosMs + 3_500) this.#askAll();
+    if (this.#quiet >= QUIET_LOOKS && this.#phase === "healing" && kernel.nowMs > this.#healedAtMs + 3_500) {
+      if (options.daysMs > 0 && !this.#hasSlept) {
+        this.#sleep();
+        return;
+      }
+      this.#askAll();
+    }
     if (this.#phase === "asking" && this.#asking === 0 && this.#quiet > 0) {
       auditAtRest(world);
       this.#phase = "over";
       return;
     }
-    if (kernel.nowMs > options.chaosMs + HEAL_MS) ledger.violate(`STUCK_${why === "" ? "ASKING" : why}`, "not at rest in time");
+    if (kernel.nowMs > this.#healedAtMs + HEAL_MS) ledger.violate(`STUCK_${why === "" ? "ASKING" : why}`, "not at rest in time");
     kernel.after(LOOK_MS, () => this.#look());
+  }
+
+  /** Nothing runs for days. Then, while the processes start, what was on its way for so long arrives. */
+  #sleep(): void {
+    const { world } = this;
+    const { kernel, options, processes } = world;
+    world.count("days");
+    this.#hasSlept = true;
+    for (const process of processes) process.kill();
+    // what the stores have still to do of themselves, as handing out what was not acked, is soon done
+    kernel.after(SETTLED_MS, () => {
+      world.say(() => "DAYS LATER");
+      kernel.jump(options.daysMs, LATE_WITHIN_MS);
+      for (const process of processes) kernel.after(kernel.draw.fraction() * LATE_WITHIN_MS, () => process.start());
+      kernel.after(LATE_WITHIN_MS, () => this.#heal());
+    });
   }
 
   /** Everybody who was ever told of an order reads it once more (P1). */

@@ -1,13 +1,14 @@
 import { CALM } from "./kernel/wire.ts";
+import { smallerMessages } from "./messages/options.ts";
 import type { Options } from "./options.ts";
 import { runSchedule } from "./runner.ts";
-import type { Result } from "./schedule.ts";
+import type { Plan, Result } from "./result.ts";
 import type { Twins } from "./world.ts";
 
 const without = <T>(items: readonly T[], at: number): T[] => items.filter((_, i) => i !== at);
 
-/** Smaller schedules, the boldest first. */
-function* smaller(options: Options): Generator<Options> {
+/** Smaller schedules of the shards, the boldest first. */
+function* smallerShards(options: Options): Generator<Options> {
   const { faults, acts, buyers, chaosMs } = options;
   if (faults.length > 2) {
     const half = Math.ceil(faults.length / 2);
@@ -16,6 +17,7 @@ function* smaller(options: Options): Generator<Options> {
   }
   for (let at = 0; at < faults.length; at += 1) yield { ...options, faults: without(faults, at) };
   if (options.weather !== CALM) yield { ...options, weather: CALM };
+  if (options.daysMs > 0) yield { ...options, daysMs: 0 };
   if (options.moves > 0) yield { ...options, moves: 0 };
   if (options.added > 0) yield { ...options, added: 0 };
   if (options.soldOut) yield { ...options, soldOut: false };
@@ -28,6 +30,8 @@ function* smaller(options: Options): Generator<Options> {
   for (const part of ["gateways", "workers", "coordinators"] as const)
     if (options[part] > 1) yield { ...options, [part]: options[part] - 1 };
 }
+
+const smaller = (options: Plan): Generator<Plan> => ("scene" in options ? smallerMessages(options, CALM) : smallerShards(options));
 
 /**
  * Looks for a smaller schedule that breaks the same promise: fewer faults, fewer buyers, less time.

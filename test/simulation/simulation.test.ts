@@ -4,7 +4,7 @@ import { MUTATIONS } from "./mutations/pairs.ts";
 import { hunt } from "./mutations/run.ts";
 import { expand } from "./options.ts";
 import { runSchedule, runSchedules } from "./runner.ts";
-import type { Result } from "./schedule.ts";
+import type { Result } from "./result.ts";
 
 const LONG_MS = 300_000;
 

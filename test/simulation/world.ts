@@ -17,6 +17,7 @@ import { Postgres } from "./postgres/postgres.ts";
 import { POSTGRES_RULES, type PostgresRules } from "./postgres/tables.ts";
 import { REDIS_RULES, type RedisRules } from "./redis/data.ts";
 import { RedisNode, RedisServer } from "./redis/server.ts";
+import type { MessageRules } from "./messages/rules.ts";
 import { Ledger } from "./audit/ledger.ts";
 import type { Options } from "./options.ts";
 import { Bus } from "./programs/bus.ts";
@@ -43,6 +44,8 @@ export interface Twins {
   readonly delivery?: (delivery: Delivery) => Delivery;
   readonly sweepStore?: (store: SweepStore) => SweepStore;
   readonly sweepShards?: (shards: SweepShards) => SweepShards;
+  /** of the two-phase messages */
+  readonly messages?: Partial<MessageRules>;
   readonly restoreSource?: (source: RestoreSource) => RestoreSource;
 }
 
@@ -62,6 +65,7 @@ export class World implements Network {
   /** by gateway */
   readonly counters = new Map<Process, Counter>();
   weather: Weather = CALM;
+  readonly daysPass: boolean;
   /** shards whose Redis lost something that it had answered for */
   readonly lossy = new Set<number>();
   readonly #cuts = new Map<string, number>();
@@ -69,6 +73,7 @@ export class World implements Network {
 
   constructor(options: Options, twins: Twins = {}, say?: Say) {
     this.options = options;
+    this.daysPass = options.daysMs > 0;
     this.twins = twins;
     this.kernel = new Kernel(options.seed, say);
     this.ledger = new Ledger(this);

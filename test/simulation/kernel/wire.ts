@@ -36,13 +36,25 @@ export interface Op {
   readonly name: string;
 }
 
-const ops: Op[] = [];
-export const op = (name: string): Op => {
-  const made = { id: ops.length, name };
+/** Which of the simulations knows a kind of call. */
+export const Scene = { shards: "shards", messages: "messages" } as const;
+export type Scene = (typeof Scene)[keyof typeof Scene];
+
+const ops: (Op & { readonly scene: Scene })[] = [];
+export const op = (name: string, scene: Scene = Scene.shards): Op => {
+  const made = { id: ops.length, name, scene };
   ops.push(made);
   return made;
 };
-export const allOps = (): readonly Op[] => ops;
+export const opsOf = (scene: Scene): readonly Op[] => ops.filter((one) => one.scene === scene);
+
+const namesOf: Partial<Record<Scene, readonly string[]>> = {};
+
+/** What a seed draws from: in an order that no import changes. */
+export const opNames = (scene: Scene): readonly string[] =>
+  (namesOf[scene] ??= opsOf(scene)
+    .map(({ name }) => name)
+    .toSorted());
 
 /** A fault that strikes at the n-th call of a kind, before or after its effect. */
 export interface Trap {
@@ -52,13 +64,23 @@ export interface Trap {
   readonly spring: (caller: Process) => boolean;
 }
 
+/** What a store or the network does to a call, often: without a stack, whose frames cost more than the call. */
+class Failure extends Error {
+  constructor(message: string) {
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
+    super(message);
+    Error.stackTraceLimit = stackTraceLimit;
+  }
+}
+
 /** No answer: what was asked may have been done, or may still be. */
-export class Unanswered extends Error {
+export class Unanswered extends Failure {
   override readonly name = "Unanswered";
 }
 
 /** Not executed, and the caller knows. */
-export class Refused extends Error {
+export class Refused extends Failure {
   override readonly name = "Refused";
 }
 
@@ -68,6 +90,8 @@ export interface Network {
   weather: Weather;
   /** by op id */
   readonly traps: (Trap[] | undefined)[];
+  /** days will pass: a late call may come after them */
+  readonly daysPass: boolean;
   /** whether nothing passes between a process and a target */
   isCut(process: Process, target: string): boolean;
   readonly count: (fault: string) => void;
@@ -188,6 +212,8 @@ export class Exchange<T> extends Step {
     const { life, network } = this.#wire;
     const { kernel } = network;
     const target = this.#target;
+    // a store answers by a step of its own; what holds a call may be a program
+    kernel.isQuiet = !this.#isHeld;
     kernel.mix(this.#op.id);
     if (network.traps[this.#op.id] !== undefined && spring(network, this.#op, "before", life)) return;
     if (!target.isUp || target.run !== this.#run || network.isCut(life.process, target.name)) {
@@ -340,7 +366,10 @@ export class Wire {
     } else if (luck < (bad += weather.late)) {
       network.count("call late");
       exchange.mute(this.#timeoutMs);
-      kernel.plan(exchange, kernel.nowMs + this.#timeoutMs * draw.fraction() + draw.logarithmic(1, LATE_TO_MS));
+      if (network.daysPass && draw.chance(0.5)) {
+        network.count("call days late");
+        kernel.stray(exchange);
+      } else kernel.plan(exchange, kernel.nowMs + this.#timeoutMs * draw.fraction() + draw.logarithmic(1, LATE_TO_MS));
       return exchange;
     } else if (luck < (bad += weather.refused)) {
       network.count("call refused");

@@ -191,11 +191,11 @@ export class Broker implements Target {
     });
   }
 
-  /** Hands the newest message of a shard out a second time, though it was acked: brokers do. */
-  repeat(shard: number): void {
+  /** Hands the newest messages of a shard out a second time, though they were acked: brokers do. */
+  repeat(shard: number, messages: number): void {
     const consumer = this.find(shard);
     if (consumer === undefined || consumer.delivered === 0 || consumer.pending.size > 0) return;
-    consumer.delivered -= 1;
+    consumer.delivered = Math.max(0, consumer.delivered - messages);
     this.#feed(consumer);
   }
 

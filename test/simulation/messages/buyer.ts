@@ -1,13 +1,13 @@
 import { CallRefused, OutcomeUnknown, type Answer } from "../../../coordinator/client/coordinator.ts";
 import { Message, type MessageCalls } from "../../../coordinator/client/message.ts";
 import type { Life, Program } from "../kernel/process.ts";
-import { op, Wire } from "../kernel/wire.ts";
+import { op, Scene, Wire } from "../kernel/wire.ts";
 import type { CoordinatorProgram } from "./coordinator.ts";
 import type { MessageWorld } from "./world.ts";
 
-const API = op("api call");
-const STATE = op("api state");
-const OWN_QUERY = op("client asks query");
+const API = op("api call", Scene.messages);
+const STATE = op("api state", Scene.messages);
+const OWN_QUERY = op("client asks query", Scene.messages);
 const API_MS = 3_000;
 const TRIES = 3;
 const URL_OF = "http://services";
@@ -19,7 +19,12 @@ const callsOf = (world: MessageWorld, life: Life): MessageCalls => {
     const coordinator = world.kernel.draw.pick(world.coordinators);
     const wire = wires.get(coordinator) ?? new Wire(life, world, () => coordinator, API_MS);
     wires.set(coordinator, wire);
-    const answer = wire.hold<Answer>(kind, (exchange) => void serve(coordinator).then((value) => exchange.answer(value)));
+    const answer = wire.hold<Answer>(kind, (exchange) => {
+      void serve(coordinator).then((value) => exchange.answer(value));
+      if (!world.kernel.draw.chance(world.weather.repeated)) return;
+      world.count("call repeated");
+      void serve(coordinator);
+    });
     const deadline = life.clock.sleep(API_MS).then((): Answer => ({ status: 504, body: {} }));
     return Promise.race([answer.catch((): Answer => ({ status: 503, body: {} })), deadline]);
   };

@@ -1,11 +1,11 @@
 import type { ScriptRedis } from "../../../lua/script.ts";
 import { barrierAdjustScript, BarrierAnswer, barrierQueryScript, barrierRevertScript } from "../../../lua/barrier-adjust.ts";
-import { op, type Target, type Wire } from "../kernel/wire.ts";
+import { op, Scene, type Target, type Wire } from "../kernel/wire.ts";
 import type { MessageRules } from "./rules.ts";
 
-const ADJUST = op("barrier adjust");
-const QUERY = op("barrier query");
-const REVERT = op("barrier revert");
+const ADJUST = op("barrier adjust", Scene.messages);
+const QUERY = op("barrier query", Scene.messages);
+const REVERT = op("barrier revert", Scene.messages);
 
 /** A user's own Redis: one stock and the barriers, as `barrier-*.lua` keep them. */
 export class Participant implements Target {

@@ -3,24 +3,23 @@ import type { Verdict } from "../../../coordinator/messages/machine.ts";
 import { isFinished, type MessageRecord } from "../../../coordinator/messages/record.ts";
 import { Kernel, type Say } from "../kernel/kernel.ts";
 import { Process } from "../kernel/process.ts";
-import { allOps, CALM, type Network, type Target, type Trap, type Weather } from "../kernel/wire.ts";
+import { CALM, opsOf, Scene, type Network, type Target, type Trap, type Weather } from "../kernel/wire.ts";
 import { buyerProgram } from "./buyer.ts";
 import { CoordinatorProgram } from "./coordinator.ts";
 import { Participant } from "./participant.ts";
+import type { Result, Running } from "../result.ts";
+import type { Violation } from "../violation.ts";
+import { MessageFaultKind, type MessageFault, type MessageOptions } from "./options.ts";
 import { MESSAGE_RULES, type MessageRules } from "./rules.ts";
 import { MessageShard } from "./shard.ts";
 
-const SHARDS = 3;
-const CHAOS_MS = 15_000;
-const MONTH_MS = 30 * 86_400_000;
 const CALM_MOST_MS = 180_000;
 const LOOK_MS = 500;
-const BAD: Weather = { lost: 0.01, unanswered: 0.02, late: 0.02, refused: 0.01, repeated: 0, overtaking: 0.03, slow: 0.1 };
+const SETTLED_MS = 4_000;
+const LATE_WITHIN_MS = 3_000;
 
-export interface Violation {
-  readonly kind: string;
-  readonly detail: string;
-}
+/** A message only goes on, and its end is final. */
+const RANKS = { prepared: 0, submitted: 1, succeed: 2, failed: 2 } as const;
 
 /** The endpoints of the users' services: the query URL, and the branch, which may fail. */
 class Services implements Target {
@@ -57,10 +56,12 @@ class Services implements Target {
 
 /**
  * Two-phase messages under faults: buyers with one gid each, sent several times over, a stock that runs dry and is filled
- * up, coordinators that crash, pause, and come back with another number of shards, a month in which none runs.
+ * up, coordinators that crash, pause, and come back with another number of shards, days in which none runs.
  */
-export class MessageWorld implements Network {
+export class MessageWorld implements Network, Running {
   readonly kernel: Kernel;
+  readonly options: MessageOptions;
+  readonly daysPass: boolean;
   readonly rules: MessageRules;
   readonly shards: readonly MessageShard[];
   readonly participant: Participant;
@@ -69,33 +70,35 @@ export class MessageWorld implements Network {
   readonly traps: (Trap[] | undefined)[] = [];
   readonly violations: Violation[] = [];
   readonly faults = new Map<string, number>();
-  weather: Weather = BAD;
+  weather: Weather;
   readonly #processes: Process[] = [];
   readonly #cuts = new Map<string, number>();
   readonly #gids: readonly string[];
   /** whether each gid was ever past being prepared, and how */
   readonly #ways = new Map<string, "submitted" | "failed">();
-  readonly #isRolling: boolean;
   #acts: number;
   #total: number;
   #isOver = false;
   #healedAtMs = 0;
   #quiet = 0;
 
-  constructor(seed: number, rules: Partial<MessageRules> = {}, say?: Say) {
+  constructor(options: MessageOptions, rules: Partial<MessageRules> = {}, say?: Say) {
+    const { seed, shards, coordinators, buyers, gids, acts, stock, daysMs, weather } = options;
+    this.options = options;
+    this.daysPass = daysMs > 0;
+    this.weather = weather;
     this.kernel = new Kernel(seed, say);
     this.rules = { ...MESSAGE_RULES, ...rules };
     const { draw } = this.kernel;
-    this.shards = Array.from({ length: SHARDS }, (_, shard) => new MessageShard(this.kernel, shard, this.rules, this.#stored));
-    this.#total = draw.between(0, 4);
-    this.participant = new Participant(this.#total, this.rules);
+    this.shards = Array.from({ length: shards }, (_, shard) => new MessageShard(this.kernel, shard, this.rules, this.#stored));
+    this.#total = stock;
+    this.participant = new Participant(stock, this.rules);
     this.services = new Services(this);
-    this.#gids = Array.from({ length: draw.between(3, 8) }, (_, i) => `gid-${seed}-${i}`);
-    this.#acts = draw.between(10, 40);
-    this.#isRolling = draw.chance(0.5);
-    this.coordinators = Array.from({ length: draw.between(2, 3) }, (_, i) => new CoordinatorProgram(this, `coordinator${i}`));
+    this.#gids = Array.from({ length: gids }, (_, i) => `gid-${seed}-${i}`);
+    this.#acts = acts;
+    this.coordinators = Array.from({ length: coordinators }, (_, i) => new CoordinatorProgram(this, `coordinator${i}`));
     for (const program of this.coordinators) this.#processes.push(new Process(this.kernel, program));
-    for (let i = 0; i < 2; i += 1) this.#processes.push(new Process(this.kernel, buyerProgram(this, `buyer${i}`)));
+    for (let i = 0; i < buyers; i += 1) this.#processes.push(new Process(this.kernel, buyerProgram(this, `buyer${i}`)));
     for (const process of this.#processes) this.kernel.after(draw.fraction() * 200, () => process.start());
     this.#plan();
   }
@@ -110,7 +113,7 @@ export class MessageWorld implements Network {
 
   violate(kind: string, detail: string): void {
     this.say(() => `VIOLATION ${kind} ${detail}`);
-    this.violations.push({ kind, detail });
+    this.violations.push({ kind, detail, atMs: this.kernel.nowMs });
   }
 
   /** Stores that are away are part of life; a broken port is not. */
@@ -121,12 +124,13 @@ export class MessageWorld implements Network {
   }
 
   isCut(process: Process, target: string): boolean {
-    return (this.#cuts.get(`${process.name} ${target}`) ?? 0) > this.kernel.nowMs;
+    return this.#cuts.size > 0 && (this.#cuts.get(`${process.name} ${target}`) ?? 0) > this.kernel.nowMs;
   }
 
   /** By how many shards the next life of a coordinator places messages. */
   countOf(): number {
-    return this.#isRolling ? this.kernel.draw.between(2, SHARDS) : SHARDS;
+    const { isRolling, shards } = this.options;
+    return isRolling ? this.kernel.draw.between(2, shards) : shards;
   }
 
   nextGid(): string | undefined {
@@ -150,16 +154,25 @@ export class MessageWorld implements Network {
     if (at.length > 0 && !isHeld) this.violate("LEASE", `${gid}: a call was started without the lease`);
   }
 
-  /** @returns false when it is over */
   step(): boolean {
-    if (this.#isOver || this.violations.length > 0) return false;
-    if (!this.kernel.step()) this.violate("NOTHING_LEFT", "no step is planned");
+    if (this.#isOver) return false;
+    do {
+      if (!this.kernel.step()) this.violate("NOTHING_LEFT", "no step is planned");
+      if (this.violations.length > 0) return false;
+    } while (this.kernel.isQuiet);
     return true;
+  }
+
+  result(): Result {
+    const { options, kernel, violations, faults } = this;
+    return { options, steps: kernel.steps, hash: kernel.hash >>> 0, violations, faults };
   }
 
   readonly #stored = (shard: number, gid: string, before: MessageRecord | undefined, after: MessageRecord): void => {
     this.say(() => `shard ${shard} ${gid} ${before?.state ?? "none"} -> ${after.state} ${after.branchDoneAtMs.join()}`);
     if (this.shards.some((other) => other.shard !== shard && other.messages.has(gid))) this.violate("TWO_RECORDS", gid);
+    if (before !== undefined && RANKS[after.state] < RANKS[before.state])
+      this.violate("BACKWARDS", `${gid}: ${before.state}, then ${after.state}`);
     if (after.state === "prepared") return;
     const way = after.state === "failed" ? "failed" : "submitted";
     const earlier = this.#ways.get(gid) ?? way;
@@ -167,57 +180,57 @@ export class MessageWorld implements Network {
     if (earlier !== way) this.violate("TWO_WAYS", `${gid}: ${earlier}, then ${way}`);
   };
 
+  /** @returns whether the process at which it struck is gone */
+  #strike({ kind, process: name, target, ms, trap }: MessageFault, caller?: Process): boolean {
+    const process = caller ?? this.#processes.find((one) => one.name === name);
+    this.count(trap === undefined ? kind : `trap ${kind}`);
+    if (kind === MessageFaultKind.redisRestart) this.shards.find((shard) => shard.name === target)?.restart(ms);
+    else if (kind === MessageFaultKind.cut) this.#cuts.set(`${name} ${target}`, this.kernel.nowMs + ms);
+    else if (kind === MessageFaultKind.pause) process?.pause(ms);
+    else process?.crash(ms);
+    return kind === MessageFaultKind.crash;
+  }
+
   #plan(): void {
-    const { kernel } = this;
-    const { draw } = kernel;
-    const strike = (): void => {
-      const process = draw.pick(this.#processes);
-      const kind = draw.pick(["crash", "crash", "pause", "cut", "redis restart"] as const);
-      this.count(kind);
-      if (kind === "crash") process.crash(draw.logarithmic(10, 3_000));
-      else if (kind === "pause") process.pause(draw.logarithmic(10, 12_000));
-      else if (kind === "cut")
-        this.#cuts.set(
-          `${process.name} ${draw.pick([...this.shards, this.participant, this.services]).name}`,
-          kernel.nowMs + draw.logarithmic(10, 6_000),
-        );
-      else draw.pick(this.shards).restart(draw.logarithmic(10, 2_000));
-    };
-    for (let i = draw.between(1, 8); i > 0; i -= 1) kernel.at(draw.fraction() * CHAOS_MS, strike);
-    // at a step of the protocol itself
-    for (let i = draw.between(1, 4); i > 0; i -= 1) {
-      const { id } = draw.pick(allOps());
-      const spring = (caller: Process): boolean => {
-        if (draw.chance(0.5)) {
-          this.count("trap crash");
-          caller.crash(draw.logarithmic(10, 3_000));
-          return true;
-        }
-        this.count("trap pause");
-        caller.pause(draw.logarithmic(10, 12_000));
-        return false;
-      };
-      (this.traps[id] ??= []).push({ countdown: draw.between(1, 20), when: draw.pick(["before", "after"]), spring });
+    const { kernel, options } = this;
+    const ids = new Map(opsOf(Scene.messages).map(({ id, name }) => [name, id]));
+    for (const fault of options.faults) {
+      const id = fault.trap === undefined ? undefined : ids.get(fault.trap.op);
+      if (fault.trap === undefined) kernel.at(fault.atMs, () => this.#strike(fault));
+      else if (id !== undefined)
+        (this.traps[id] ??= []).push({
+          countdown: fault.trap.nth,
+          when: fault.trap.when,
+          spring: (caller) => this.#strike(fault, caller),
+        });
     }
-    for (let i = draw.between(0, 3); i > 0; i -= 1)
-      kernel.at(draw.fraction() * CHAOS_MS, () => {
+    for (const atMs of options.addedAtMs)
+      kernel.at(atMs, () => {
         this.participant.stock += 1;
         this.#total += 1;
       });
-    kernel.at(CHAOS_MS, () => {
+    kernel.at(options.chaosMs, () => {
       this.traps.length = 0;
-      if (!draw.chance(0.2)) return this.#heal();
-      this.count("month");
-      // what is prepared or submitted lies there for a month; nobody buys meanwhile
-      this.#acts = 0;
-      const end = (): void => {
-        for (const process of this.#processes) process.crash(MONTH_MS);
-      };
-      end();
-      // those that were down just then have come back meanwhile
-      kernel.after(4_000, end);
-      kernel.after(MONTH_MS + 5_000, () => this.#heal());
-      return undefined;
+      if (options.daysMs > 0) this.#sleep();
+      else this.#heal();
+    });
+  }
+
+  /** What is prepared or submitted lies there for days; nobody buys any more. */
+  #sleep(): void {
+    const { kernel, options } = this;
+    this.count("days");
+    this.#acts = 0;
+    const kill = (): void => {
+      for (const process of this.#processes) process.kill();
+    };
+    kill();
+    kernel.after(SETTLED_MS, () => {
+      // those that were down when the others were killed have come back meanwhile
+      kill();
+      kernel.jump(options.daysMs, LATE_WITHIN_MS);
+      for (const process of this.#processes) kernel.after(kernel.draw.fraction() * LATE_WITHIN_MS, () => process.start());
+      kernel.after(LATE_WITHIN_MS, () => this.#heal());
     });
   }
 

@@ -115,6 +115,30 @@ const takesAnyServer = (): Twins => {
   };
 };
 
+/** An attempt goes by the row as it is only after its close. */
+const asksAfterClose = (): Twins => {
+  const asked = new Map<number, { row: ShardRow; rows: Rows }>();
+  return {
+    rows: (rows, shard) => ({
+      ...rows,
+      row: async () => {
+        const row = { ...(await rows.row()) };
+        asked.set(shard, { row, rows });
+        return row;
+      },
+    }),
+    shardStore: (store, shard) => ({
+      ...store,
+      close: async (request) => {
+        const before = asked.get(shard);
+        const closed = await store.close(request);
+        if (before !== undefined) Object.assign(before.row, await before.rows.row());
+        return closed;
+      },
+    }),
+  };
+};
+
 /** Rules of the keeper, the attempt and the relay. */
 export const COORDINATOR_MUTATIONS: readonly Mutation[] = [
   {
@@ -139,6 +163,24 @@ export const COORDINATOR_MUTATIONS: readonly Mutation[] = [
     rule: "an attempt is named by a fresh nonce, not by its coordinator",
     twins: () => ({ random: (random, name) => ({ ...random, nonce: () => name }) }),
     profile: PAUSES,
+  },
+  {
+    name: "asked before the close",
+    rule: "an attempt asks for the row before it closes the shard",
+    twins: asksAfterClose,
+    profile: PAUSES,
+  },
+  {
+    name: "server's id",
+    rule: "a broker that has restarted is another one: its log is looked at again",
+    twins: () => ({
+      shardLog: (log) => ({
+        ...log,
+        brokerId: () => (log.brokerId() === "" ? "" : "b"),
+        verify: async () => ({ ...(await log.verify()), brokerId: "b" }),
+      }),
+    }),
+    profile: BROKER,
   },
   {
     name: "row read again",

@@ -8,6 +8,8 @@ export interface Mutation {
   readonly rule: string;
   /** made anew for each schedule: a twin may remember */
   readonly twins: () => Twins;
+  /** the two-phase messages, or else the shards */
+  readonly scene?: "messages";
   /** schedules that look where it hurts */
   readonly profile?: Profile;
 }

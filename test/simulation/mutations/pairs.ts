@@ -2,10 +2,12 @@ import type { Twins } from "../world.ts";
 import { COORDINATOR_MUTATIONS, SOLD_OUT_MUTATIONS } from "./coordinator.ts";
 import type { Mutation } from "./mutation.ts";
 import { BROKER, RESTARTS, STOCK_MOVES } from "./profiles.ts";
+import { MESSAGE_MUTATIONS } from "./messages.ts";
 import { REDIS_MUTATIONS, STORE_MUTATIONS } from "./stores.ts";
 import { WORKER_MUTATIONS } from "./worker.ts";
 
 const SINGLE: readonly Mutation[] = [
+  ...MESSAGE_MUTATIONS,
   ...REDIS_MUTATIONS,
   ...STORE_MUTATIONS,
   ...COORDINATOR_MUTATIONS,
@@ -45,6 +47,12 @@ const PAIRS: readonly Mutation[] = [
     rule: "a grant is taken in once in Redis and done once in Postgres",
     twins: () => join(twinsOf("grant once"), { postgres: { grantOnce: false } }),
     profile: STOCK_MOVES,
+  },
+  {
+    name: "order and gaps",
+    rule: "a shard's messages are handed out one at a time, and what does not follow is refused",
+    twins: () => ({ ...twinsOf("gap refusal"), log: { oneAtATime: false } }),
+    profile: BROKER,
   },
   {
     name: "latch and fence",

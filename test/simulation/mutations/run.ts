@@ -1,6 +1,7 @@
 import { expand, MIXED } from "../options.ts";
 import { runSchedules } from "../runner.ts";
-import type { Violation } from "../audit/ledger.ts";
+import { expandMessages } from "../messages/options.ts";
+import type { Violation } from "../violation.ts";
 import type { Mutation } from "./mutation.ts";
 
 export interface Caught {
@@ -14,11 +15,11 @@ export interface Caught {
 
 /** Runs seeds under a mutation until one of them breaks a promise. */
 export const hunt = async (mutation: Mutation, most: number, from = 1): Promise<Caught> => {
-  const profile = mutation.profile ?? MIXED;
+  const plan = mutation.scene === "messages" ? expandMessages : (seed: number) => expand(seed, mutation.profile ?? MIXED);
   let given = 0;
   let steps = 0;
   let caught: Caught["caught"];
-  await runSchedules(() => (caught === undefined && given < most ? expand(from + given++, profile) : undefined), {
+  await runSchedules(() => (caught === undefined && given < most ? plan(from + given++) : undefined), {
     twins: mutation.twins,
     done: (result) => {
       steps += result.steps;

@@ -12,6 +12,7 @@ import type { Reserved } from "../../../lua/reserve.ts";
 import type { Standings } from "../../../lua/standing.ts";
 import type { Life, Program } from "../kernel/process.ts";
 import { op, Unanswered, Wire } from "../kernel/wire.ts";
+import { BEGINNING_MS } from "../kernel/kernel.ts";
 import { reserve, standing, stock } from "../redis/index.ts";
 import type { World } from "../world.ts";
 import { arrive } from "./bus.ts";
@@ -91,6 +92,7 @@ export const gatewayProgram = (world: World, name: string, sales: readonly SaleR
   name,
   start: (life) => {
     const { clock, random, kernel } = life;
+    const wallNowMs = (): number => BEGINNING_MS + kernel.nowMs + life.process.aheadMs;
     const book = new SaleBook();
     for (const sale of sales) book.put(sale);
     const redis = world.nodes.map((_, shard) => new RedisWire(world, life, shard, CONNECTION_MS));
@@ -120,7 +122,7 @@ export const gatewayProgram = (world: World, name: string, sales: readonly SaleR
     // Buyers here come again by themselves: nobody has to wait at a dry shard.
     const hold = (_saleId: string, _purchase: string, answer: Answer): void => answer(refusals.tryAgain);
     const purchases = stores.map(
-      (store, shard) => new Lane<string, Reserved>(purchaseCargo({ shard, store, shardsOf, hold, wallNowMs: () => kernel.nowMs }), lane),
+      (store, shard) => new Lane<string, Reserved>(purchaseCargo({ shard, store, shardsOf, hold, wallNowMs }), lane),
     );
     const standings = stores.map((store, shard) => new Lane<PurchaseKey, Standings>(standingCargo(shard, store), lane));
     const waiting = new Waiting((shard, purchase, answer) => {
@@ -129,7 +131,7 @@ export const gatewayProgram = (world: World, name: string, sales: readonly SaleR
     }, 100);
     const checkout = new Checkout({
       clock,
-      wallClock: { nowMs: () => kernel.nowMs },
+      wallClock: { nowMs: wallNowMs },
       tickets,
       book,
       search: { find: (_saleId, done) => done("silence") },

@@ -1,6 +1,6 @@
 import type { OutboxEntry } from "../../../coordinator/relay/ports.ts";
 import type { Position } from "../../../lua/position.ts";
-import type { Kernel } from "../kernel/kernel.ts";
+import { BEGINNING_MS, type Kernel } from "../kernel/kernel.ts";
 import type { Process } from "../kernel/process.ts";
 import type { Exchange, Target } from "../kernel/wire.ts";
 import { copyShard, emptyShard, type RedisRules, type Server, type Shard, type ShardData } from "./data.ts";
@@ -25,7 +25,7 @@ export class RedisServer implements Target, Server, Shard {
   promoted: boolean;
   replicationId: string;
   /** what its wall clock showed at the beginning: ms since 1970 */
-  aheadMs = 1_700_000_000_000;
+  aheadMs = BEGINNING_MS;
   readonly #kernel: Kernel;
   readonly #freshId: () => string;
   #readers: Reader[] = [];
