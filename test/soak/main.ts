@@ -16,6 +16,7 @@ interface Options {
   readonly shards: number;
   readonly rate: number;
   readonly round: number;
+  readonly rest: number;
 }
 
 const SEEDS = 2 ** 31;
@@ -49,16 +50,28 @@ const soak = async (options: Options): Promise<void> => {
   }
   const folder = resolve(options.report);
   await mkdir(folder, { recursive: true });
-  const { minutes, seed, shards, rate, round } = options;
-  const command = `npm run soak -- --minutes ${minutes} --seed ${seed} --shards ${shards} --rate ${rate} --round ${round}`;
+  const { minutes, seed, shards, rate, round, rest } = options;
+  const command = `npm run soak -- --minutes ${minutes} --seed ${seed} --shards ${shards} --rate ${rate} --round ${round} --rest ${rest}`;
   say(command);
   const report = await runSoak(
-    { minutes, seed, shards, buyersPerSecond: rate, roundSeconds: round, folder, command, commit: await commitHere(), environment, say },
+    {
+      minutes,
+      seed,
+      shards,
+      buyersPerSecond: rate,
+      roundSeconds: round,
+      restSeconds: rest,
+      folder,
+      command,
+      commit: await commitHere(),
+      environment,
+      say,
+    },
     stop.signal,
   );
   await write(folder, report);
   say("");
-  for (const [what, value] of summaryOf(report)) say(`${what.padEnd(28)}${value}`);
+  for (const [what, value] of summaryOf(report)) say(`${what.padEnd(32)}${value}`);
   say(`\n${join(folder, "soak.html")}`);
   if (report.violations.length > 0 || stop.signal.aborted) process.exitCode = 1;
 };
@@ -73,5 +86,6 @@ await new Command("soak")
   .option("--shards <n>", "Redis servers", positive, 2)
   .option("--rate <n>", "buyers who arrive each second", positive, 100)
   .option("--round <s>", "seconds of faults before all is checked", positive, 45)
+  .option("--rest <s>", "seconds after the last fault within which everybody has an answer and all is in Postgres", positive, 120)
   .action(soak)
   .parseAsync();

@@ -19,9 +19,18 @@ const svg = (option: EChartsOption): string => {
 type Points = [number, number][];
 
 const line = (name: string, data: Points): object => ({ name, type: "line", showSymbol: false, lineStyle: { width: 1.5 }, data });
-const axes = (unit: string): EChartsOption => ({
+/** All plots of a page have the same time below each other. */
+const timeAxis = (report: SoakReport) => ({
+  type: "value" as const,
+  name: "min",
+  nameLocation: "end" as const,
+  nameGap: 4,
+  min: 0,
+  max: report.minutes,
+});
+const axes = (report: SoakReport, unit: string): EChartsOption => ({
   legend: { top: 0, type: "scroll" },
-  xAxis: { type: "value", name: "min", nameLocation: "end", nameGap: 4, min: 0 },
+  xAxis: timeAxis(report),
   yAxis: { type: "value", name: unit, min: 0 },
 });
 
@@ -36,7 +45,7 @@ const rateOf = (samples: readonly Sample[], total: (sample: Sample) => number): 
 
 const throughput = (report: SoakReport): string =>
   svg({
-    ...axes("per s"),
+    ...axes(report, "per s"),
     series: [
       line(
         "requests",
@@ -55,7 +64,7 @@ const throughput = (report: SoakReport): string =>
 
 const total = (report: SoakReport): string =>
   svg({
-    ...axes("purchases"),
+    ...axes(report, "purchases"),
     series: [
       line(
         "purchases won",
@@ -68,7 +77,7 @@ const COUNTED = ["kills", "pauses", "disturbances", "restarts", "redeliveries", 
 
 const counted = (report: SoakReport): string =>
   svg({
-    ...axes("so far"),
+    ...axes(report, "so far"),
     series: COUNTED.map((what) =>
       line(
         what,
@@ -80,7 +89,7 @@ const counted = (report: SoakReport): string =>
 const memory = (report: SoakReport): string => {
   const parts = Object.keys(report.samples[0]?.memoryBytes ?? {});
   return svg({
-    ...axes("MB"),
+    ...axes(report, "MB"),
     series: parts.map((part) =>
       line(
         part,
@@ -93,7 +102,7 @@ const memory = (report: SoakReport): string => {
 const faults = (report: SoakReport): string => {
   const kinds = [...new Set(report.faultLog.map(({ kind }) => kind))].sort();
   return svg({
-    xAxis: { type: "value", name: "min", nameGap: 4, min: 0 },
+    xAxis: timeAxis(report),
     yAxis: { type: "category", data: kinds },
     grid: { left: 100, right: 20, top: 20, bottom: 40 },
     series: [{ type: "scatter", symbolSize: 6, data: report.faultLog.map(({ atS, kind }) => [minutes(atS), kind]) }],

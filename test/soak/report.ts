@@ -43,6 +43,8 @@ export interface SoakReport {
   readonly seed: number;
   readonly minutes: number;
   readonly shards: number;
+  /** by then after the last fault of a round everybody has to have an answer */
+  readonly restSeconds: number;
   readonly node: string;
   readonly rounds: number;
   readonly sales: number;
@@ -104,6 +106,7 @@ export const summaryOf = (report: SoakReport): readonly (readonly [string, strin
       "audits during the faults",
       `${count(audits.ok)} exact, ${count(audits.unsettled)} in mid-recovery, ${count(audits.storeAway)} with a store away`,
     ],
+    ["every answer and order", `within ${report.restSeconds} s after the last fault of a round`],
     ["run", `${report.minutes} minutes, seed ${report.seed}, ${report.shards} shards, Node ${report.node}, commit ${report.commit}`],
   ];
 };

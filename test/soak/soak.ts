@@ -20,6 +20,8 @@ export interface SoakOptions {
   readonly shards: number;
   readonly buyersPerSecond: number;
   readonly roundSeconds: number;
+  /** from the last fault to "everybody has an answer and everything is in Postgres" */
+  readonly restSeconds: number;
   /** logs of the stack are copied here if a promise was broken */
   readonly folder: string;
   readonly command: string;
@@ -30,8 +32,6 @@ export interface SoakOptions {
 
 const SAMPLE_MS = 5_000;
 const AUDIT_MS = 5_000;
-/** From the last fault to "everybody has an answer and everything is in Postgres". */
-const REST_WITHIN_MS = 120_000;
 /** Draws of the buyers' habits begin anew with each sale. */
 const SALES_A_ROUND = 10;
 /** Enough to know what is broken. */
@@ -83,6 +83,10 @@ class Soak {
     await Promise.all(beside);
     if (this.#violations.length > 0) await this.#keepLogs();
     return this.#report();
+  }
+
+  get #restMs(): number {
+    return this.#options.restSeconds * 1_000;
   }
 
   #atS(): number {
@@ -165,8 +169,8 @@ class Soak {
     try {
       await this.#calm();
       if (round.wipedShard >= 0)
-        await within(REST_WITHIN_MS, "P6: every buyer's answer before a Redis is wiped", this.#wipe(round.wipedShard));
-      await within(REST_WITHIN_MS, "P6: every buyer's answer", Promise.all([buying, added]));
+        await within(this.#restMs, "P6: every buyer's answer before a Redis is wiped", this.#wipe(round.wipedShard));
+      await within(this.#restMs, "P6: every buyer's answer", Promise.all([buying, added]));
       for (const [n, { units, added: more }] of round.sales.entries()) await this.#judge(this.#crowds[n] as Crowd, units + more);
     } finally {
       // Who has no answer by now is a broken promise, and may not keep the next round waiting.
@@ -190,7 +194,7 @@ class Soak {
 
   async #calm(): Promise<void> {
     this.#troubles.heal();
-    if (!this.#stop.aborted) await this.#fair.stack.ready(REST_WITHIN_MS);
+    if (!this.#stop.aborted) await this.#fair.stack.ready(this.#restMs);
   }
 
   /** When everything that was told is in Postgres: what is not may not be taken away (DESIGN 1). */
@@ -218,10 +222,10 @@ class Soak {
 
   async #judge(crowd: Crowd, units: number): Promise<void> {
     await this.#fair.auditAtRest(crowd.saleId);
-    await within(REST_WITHIN_MS, "P6: every answer to whoever asks again", crowd.secondChance());
+    await within(this.#restMs, "P6: every answer to whoever asks again", crowd.secondChance());
     if (this.#stop.aborted) return;
     for (const violation of crowd.violations) this.#violate(violation);
-    this.#purchases += await judgeSale(this.#fair, crowd, units, REST_WITHIN_MS, (violation) => this.#violate(violation));
+    this.#purchases += await judgeSale(this.#fair, crowd, units, this.#restMs, (violation) => this.#violate(violation));
     this.#sales += 1;
     this.#units += units;
   }
@@ -231,7 +235,7 @@ class Soak {
   }
 
   #report(): SoakReport {
-    const { command, commit, seed, shards } = this.#options;
+    const { command, commit, seed, shards, restSeconds } = this.#options;
     return {
       command,
       commit,
@@ -239,6 +243,7 @@ class Soak {
       seed,
       minutes: Math.round(this.#atS() / 6) / 10,
       shards,
+      restSeconds,
       node: process.version,
       rounds: this.#rounds,
       sales: this.#sales,
