@@ -8,7 +8,7 @@ import type { Twins } from "./world.ts";
 const begin = (options: Plan, twins: Twins | undefined, say: Say | undefined): Running =>
   "scene" in options ? new MessageWorld(options, twins?.messages, say) : new Schedule(options, twins, say);
 
-/** Runs `then` when every promise that can run on has run on: a tenth of what a turn of the event loop takes. */
+/** Runs `then` when every promise that can run on has run on, without a turn of the event loop. */
 const afterPromises = (then: () => void): void => queueMicrotask(() => process.nextTick(then));
 
 /** After so many steps the event loop has a turn, for timers and signals. */

@@ -64,7 +64,7 @@ export interface Trap {
   readonly spring: (caller: Process) => boolean;
 }
 
-/** What a store or the network does to a call, often: without a stack, whose frames cost more than the call. */
+/** What a store or the network does to a call, often: without a stack, which nobody reads. */
 class Failure extends Error {
   constructor(message: string) {
     const { stackTraceLimit } = Error;
