@@ -28,6 +28,27 @@ describe("Ledger", () => {
     expect(ledger.counts.errors).toBe(4);
   });
 
+  it("excuses what was only reserved when its Redis lost its data, and nothing else", () => {
+    let emptiedAtMs: number | undefined;
+    const ledger = new Ledger(4, (orderId) => (orderId.startsWith("1-") ? emptiedAtMs : undefined));
+    ledger.record(0, told("reserved", "1-1-1-0"));
+    ledger.record(1, told("confirmed", "1-1-1-1"));
+    ledger.record(2, told("reserved", "0-1-1-0"));
+    ledger.record(3, told("reserved", "1-1-1-3"));
+    expect(ledger.wentDown(0)).toBe(false);
+    emptiedAtMs = performance.now() + 1;
+    ledger.record(0, told("reserved", "1-2-1-0"));
+    ledger.record(3, told("sold_out"));
+    expect(ledger.contradictions).toEqual([]);
+    expect(ledger.orderIds).toEqual(["1-2-1-0", "1-1-1-1", "0-1-1-0", undefined]);
+    expect(ledger.counts).toMatchObject({ reserved: 3, lostWithRedis: 2 });
+    emptiedAtMs = 0;
+    ledger.record(0, told("sold_out"));
+    ledger.record(1, told("sold_out"));
+    ledger.record(2, told("sold_out"));
+    expect(ledger.contradictions).toHaveLength(3);
+  });
+
   it("sends back whoever has no definite answer", () => {
     const ledger = new Ledger(1);
     for (const code of ["rate_limited", "recovering", "busy", "try_again", "paused"]) expect(ledger.record(0, told(code))).toBe(Next.again);

@@ -26,6 +26,8 @@ export interface Counts {
   comeAgain: number;
   /** any other refusal */
   refused: number;
+  /** reservations that went down with the data of their Redis before anybody was told that they are confirmed */
+  lostWithRedis: number;
   /** transport failures, 5xx without a code of ours, and answers that contradict an earlier one */
   errors: number;
 }
@@ -38,21 +40,39 @@ const SHOWN = 20;
 
 /** Everything that the crowd was told: each answer of each buyer, compared with what the buyer was told before. */
 export class Ledger {
-  readonly counts: Counts = { requests: 0, reserved: 0, repeats: 0, soldOut: 0, rateLimited: 0, comeAgain: 0, refused: 0, errors: 0 };
-  /** first order id of each buyer, by number */
+  readonly counts: Counts = {
+    requests: 0,
+    reserved: 0,
+    repeats: 0,
+    soldOut: 0,
+    rateLimited: 0,
+    comeAgain: 0,
+    refused: 0,
+    lostWithRedis: 0,
+    errors: 0,
+  };
+  /** order id of each buyer, by number: the first, unless that one went down with its Redis */
   readonly orderIds: (string | undefined)[];
   /** answers that cannot both be true, readable */
   readonly contradictions: string[] = [];
   /** of answered purchases, in microseconds */
   readonly latency: RecordableHistogram = createHistogram();
   readonly #soldOut: Uint8Array;
+  readonly #confirmed: Uint8Array;
+  /** when each order id was heard first */
+  readonly #heardAtMs: Float64Array;
   #answered = 0;
   readonly #hasAnswer: Uint8Array;
+  readonly #emptiedAtMs: (orderId: string) => number | undefined;
 
-  constructor(buyers: number) {
+  /** @param emptiedAtMs when the Redis of an order id was last started without its data, on performance.now()'s clock */
+  constructor(buyers: number, emptiedAtMs: (orderId: string) => number | undefined = () => undefined) {
     this.orderIds = Array.from({ length: buyers });
     this.#soldOut = new Uint8Array(buyers);
+    this.#confirmed = new Uint8Array(buyers);
+    this.#heardAtMs = new Float64Array(buyers);
     this.#hasAnswer = new Uint8Array(buyers);
+    this.#emptiedAtMs = emptiedAtMs;
   }
 
   /** buyers that have a definite answer */
@@ -87,9 +107,30 @@ export class Ledger {
       this.#answered += 1;
     }
     if (WON.has(code)) this.#won(buyer, told.orderId);
+    if (code === "confirmed") this.confirmed(buyer);
     else if (code === "sold_out") this.#lost(buyer);
-    else counts.refused += 1;
+    else if (!WON.has(code)) counts.refused += 1;
     return Next.done;
+  }
+
+  /** The buyer was told that the order is stored: from here on nothing excuses its loss. */
+  confirmed(buyer: number): void {
+    this.#confirmed[buyer] = 1;
+  }
+
+  /**
+   * The buyer hears that there is no such order. That may be where the order was only reserved, and its Redis has lost its
+   * data since; then it is forgotten, and the buyer buys as if for the first time.
+   */
+  wentDown(buyer: number): boolean {
+    const orderId = this.orderIds[buyer];
+    if (orderId === undefined || this.#confirmed[buyer] === 1) return false;
+    const emptiedAtMs = this.#emptiedAtMs(orderId);
+    if (emptiedAtMs === undefined || (this.#heardAtMs[buyer] as number) >= emptiedAtMs) return false;
+    this.orderIds[buyer] = undefined;
+    this.counts.reserved -= 1;
+    this.counts.lostWithRedis += 1;
+    return true;
   }
 
   /** A contradiction found by looking at the standing: counts as an error. */
@@ -99,10 +140,12 @@ export class Ledger {
   }
 
   #won(buyer: number, orderId: string | undefined): void {
+    if (orderId !== undefined && this.orderIds[buyer] !== orderId) this.wentDown(buyer);
     const first = this.orderIds[buyer];
     if (orderId === undefined) this.contradict(`buyer ${buyer}: a win without an order id`);
     else if (first === undefined) {
       this.orderIds[buyer] = orderId;
+      this.#heardAtMs[buyer] = performance.now();
       this.counts.reserved += 1;
       if (this.#soldOut[buyer] === 1) this.contradict(`buyer ${buyer}: told sold_out, then ${orderId}`);
     } else if (first === orderId) this.counts.repeats += 1;
@@ -112,6 +155,7 @@ export class Ledger {
   #lost(buyer: number): void {
     this.counts.soldOut += 1;
     this.#soldOut[buyer] = 1;
+    this.wentDown(buyer);
     if (this.orderIds[buyer] !== undefined) this.contradict(`buyer ${buyer}: told ${this.orderIds[buyer]}, then sold_out`);
   }
 }

@@ -145,9 +145,12 @@ class SocketBuyer {
   #changed(code: string | undefined, orderId: string | undefined): void {
     const { ledger } = this.#options;
     const told = ledger.orderIds[this.#buyer];
-    if (told !== undefined && told !== orderId) ledger.contradict(`buyer ${this.#buyer}: told ${told}, pushed ${orderId}`);
-    if (code === "confirmed") this.#confirmed();
-    else if (code === "rejected") this.#isFinal = true;
+    if (told !== undefined && told !== orderId && !ledger.wentDown(this.#buyer))
+      ledger.contradict(`buyer ${this.#buyer}: told ${told}, pushed ${orderId}`);
+    if (code === "confirmed") {
+      ledger.confirmed(this.#buyer);
+      this.#confirmed();
+    } else if (code === "rejected") this.#isFinal = true;
   }
 
   #confirmed(): void {

@@ -1,4 +1,5 @@
 import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
+import { parseOrderId } from "../../coordinator/protocol/index.ts";
 import { signTicket, type TicketKeys } from "../../gateway/index.ts";
 import { fire, type Magazine, type Reply, type Shot } from "./crowd-cannon.ts";
 import { Ledger, Next, readAnswer } from "./crowd-ledger.ts";
@@ -15,6 +16,8 @@ export interface CrowdOptions {
   readonly buyers: number;
   /** how many of the buyers use a WebSocket */
   readonly sockets: number;
+  /** when a shard's Redis was last started without the data that it had, on performance.now()'s clock */
+  readonly emptiedAtMs: (shard: number) => number | undefined;
   readonly stop: AbortSignal;
 }
 
@@ -45,11 +48,17 @@ export class Crowd {
   readonly confirmLatency: RecordableHistogram = createHistogram();
   readonly #options: CrowdOptions;
   readonly #expiresAtMs = Date.now() + TICKET_MS;
+  /** winners whose standing is final */
+  readonly #isFinal: Uint8Array;
   #progressAt = 0;
 
   constructor(options: CrowdOptions) {
     this.#options = options;
-    this.ledger = new Ledger(options.buyers);
+    this.ledger = new Ledger(options.buyers, (orderId) => {
+      const place = parseOrderId(orderId);
+      return place === undefined ? undefined : options.emptiedAtMs(place.shard);
+    });
+    this.#isFinal = new Uint8Array(options.buyers);
   }
 
   /** Everybody fires, and comes back as told, until everybody has a definite answer (or nobody gets one any more). */
@@ -73,12 +82,20 @@ export class Crowd {
     await Promise.all([sockets.rush(), byHttp === 0 ? undefined : this.#fire(magazine)]);
   }
 
+  /** These buyers, whose reservation went down with a Redis, buy again, as anybody would. */
+  async buyAgain(buyers: readonly number[]): Promise<void> {
+    this.#progressAt = performance.now();
+    await this.#fire(this.#purchases(Uint32Array.from(buyers)));
+  }
+
   /**
-   * Asks every winner's standing until it is final.
+   * Asks every winner's standing until it is final; again only those who have won since.
    * @param onFinal called once a winner with what GET says
+   * @returns buyers whose reservation went down with the data of its Redis
    */
-  async confirm(onFinal: (buyer: number, code: string) => void): Promise<void> {
-    const winners = this.ledger.orderIds.flatMap((orderId, buyer) => (orderId === undefined ? [] : [buyer]));
+  async confirm(onFinal: (buyer: number, code: string) => void): Promise<readonly number[]> {
+    const gone: number[] = [];
+    const winners = this.ledger.orderIds.flatMap((orderId, buyer) => (orderId === undefined || this.#isFinal[buyer] === 1 ? [] : [buyer]));
     const later = new ComeBack<BuyerShot>();
     let sent = 0;
     this.#progressAt = performance.now();
@@ -100,12 +117,18 @@ export class Crowd {
           return;
         }
         this.#progressAt = performance.now();
+        if (code === "none" && this.ledger.wentDown(shot.buyer)) {
+          gone.push(shot.buyer);
+          return;
+        }
+        this.#isFinal[shot.buyer] = 1;
         const told = this.ledger.orderIds[shot.buyer];
         if (code === "none" || orderId !== told)
           this.ledger.contradict(`${uidOf(shot.buyer)}: told ${told}, GET says ${code} ${orderId ?? ""}`);
         onFinal(shot.buyer, code);
       },
     });
+    return gone;
   }
 
   #fire(magazine: Magazine<BuyerShot>): Promise<void> {
@@ -116,10 +139,13 @@ export class Crowd {
     const { ledger } = this;
     const later = new ComeBack<BuyerShot>();
     let sent = 0;
+    let isNewcomersTurn = false;
     const again = (shot: BuyerShot, ms: number): void => later.add(shot, performance.now() + ms * (1 + Math.random() / 4));
     return {
       next: () => {
-        const due = later.take(performance.now());
+        // In turns: those who are told to come again may be so many that they would take all connections for themselves.
+        isNewcomersTurn = !isNewcomersTurn;
+        const due = isNewcomersTurn && sent < lineup.length ? undefined : later.take(performance.now());
         if (due !== undefined || sent === lineup.length) return due;
         const buyer = lineup[sent] as number;
         sent += 1;

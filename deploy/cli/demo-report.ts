@@ -11,6 +11,8 @@ export interface DemoReport {
   /** further answers with the same order id */
   readonly repeats: number;
   readonly soldOut: number;
+  /** reservations that went down with the data of their Redis before they were confirmed; those buyers bought again */
+  readonly lostWithRedis: number;
   readonly rateLimited: number;
   /** told to come again later (503 with a code of ours) */
   readonly comeAgain: number;
@@ -60,6 +62,15 @@ export const reportText = (report: DemoReport, palette: Palette): string => {
     ["left", count(report.free), `units; ${count(report.inFlight)} on their way`],
     ["sold out", count(report.soldOut), "answers"],
     ["repeats", count(report.repeats), "winners who asked again and got the same order"],
+    ...(report.lostWithRedis === 0
+      ? []
+      : [
+          [
+            "lost with Redis",
+            count(report.lostWithRedis),
+            "reservations not yet stored when a Redis lost its data; those buyers came again",
+          ],
+        ]),
     ["rate limited", count(report.rateLimited), "answers, with Retry-After"],
     ["come again", count(report.comeAgain), "answers, with Retry-After"],
     [

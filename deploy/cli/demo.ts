@@ -84,6 +84,7 @@ const show = async (stack: Stack, file: string | undefined, options: DemoOptions
       stock: options.stock,
       buyers: options.buyers,
       restarts: () => stack.restarts,
+      emptiedAtMs: (shard) => stack.emptiedAtMs(shard),
       screen,
       stop,
     });

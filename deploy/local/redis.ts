@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { Part } from "./part.ts";
@@ -23,6 +24,8 @@ export interface RedisPart {
   readonly url: string;
   readonly port: number;
   readonly dir: string;
+  /** when it was last started again without the data that it had, on performance.now()'s clock; undefined if it never was */
+  readonly emptiedAtMs: number | undefined;
   /** where the nodes of a cluster talk to each other; undefined outside a cluster */
   readonly busPort: number | undefined;
 }
@@ -54,17 +57,36 @@ const redisPart = (run: Run, options: RedisOptions, port: number, busPort: numbe
     ...(busPort === undefined ? {} : CLUSTER_SETTINGS),
     ...(busPort === undefined ? {} : { "cluster-port": busPort }),
   };
+  let hasRun = false;
+  let emptiedAtMs: number | undefined;
+  const prepare = async (): Promise<void> => {
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    if (hasRun && !existsSync(join(dir, "appendonlydir"))) {
+      emptiedAtMs = performance.now();
+      run.say(`${name} has lost its data and starts empty`);
+    }
+    hasRun = true;
+  };
   const part = new Part(run, {
     name,
     command: options.program,
     args: Object.entries(settings).flatMap(([key, value]) => [`--${key}`, String(value)]),
-    prepare: async () => void (await mkdir(dir, { recursive: true, mode: 0o700 })),
+    prepare,
     isReady: () => redisReady(port),
     readyWithinMs: READY_WITHIN_MS,
     stopSignal: "SIGTERM",
     stopWithinMs: STOP_WITHIN_MS,
   });
-  return { part, url: `redis://127.0.0.1:${port}`, port, dir, busPort };
+  return {
+    part,
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    dir,
+    busPort,
+    get emptiedAtMs() {
+      return emptiedAtMs;
+    },
+  };
 };
 
 /** Starts a Redis and waits until it answers. */

@@ -61,6 +61,8 @@ export interface Stack {
   readonly parts: readonly string[];
   /** how often anything was started again after it died */
   readonly restarts: number;
+  /** when the shard's Redis was last started again without the data that it had, on performance.now()'s clock */
+  emptiedAtMs(shard: number): number | undefined;
   info(): Promise<StackInfo>;
   pid(part: string): number | undefined;
   /** Sends a signal to a part's first process; one that dies is started again after a moment. */
@@ -161,6 +163,7 @@ const stackOf = (run: Run, stores: Stores, programs: Programs, supervisor: Super
     get restarts() {
       return supervisor.restarts;
     },
+    emptiedAtMs: (shard) => stores.redis[shard]?.emptiedAtMs,
     info: () => infoOf(run, stores, programs),
     pid: (name) => partNamed(name).pid,
     kill: (name, killer = "SIGKILL") => {

@@ -12,6 +12,8 @@ export interface StoreAddress {
   readonly url: string;
   readonly dir?: string;
   readonly part?: Part;
+  /** when it was last started again without its data, on performance.now()'s clock */
+  readonly emptiedAtMs?: number | undefined;
 }
 
 export interface NatsAddress extends StoreAddress {

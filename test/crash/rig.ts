@@ -67,7 +67,8 @@ export class CrashRig {
   readonly services: Services;
   /** where services find the coordinator, if not at its own address: a proxy's */
   coordinator: string | undefined;
-  #armed: { readonly part: string; readonly at: string } | undefined;
+  /** by program: the point of its next start */
+  readonly #armed = new Map<string, string>();
   /** done between the death of a part and its next start */
   readonly #whenDead = new Map<string, () => void>();
 
@@ -77,11 +78,14 @@ export class CrashRig {
   }
 
   /** @param variables of all programs, beside those that make them quick */
-  static async open(options: Pick<StackOptions, "route" | "launchEnvironment"> = {}, variables: Environment = {}): Promise<CrashRig> {
+  static async open(
+    options: Pick<StackOptions, "route" | "launchEnvironment" | "shards" | "redis"> = {},
+    variables: Environment = {},
+  ): Promise<CrashRig> {
     let rig: CrashRig | undefined;
     const fair = await Fair.open({
-      ...options,
       shards: 2,
+      ...options,
       restartAfterMs: 100,
       environment: {
         ...environment,
@@ -102,7 +106,7 @@ export class CrashRig {
 
   /** Starts the program again with the point in its environment; its next start will be without. */
   arm({ program, point, pass }: Pick<CrashPoint, "program" | "point" | "pass">, how = ""): void {
-    this.#armed = { part: program, at: `${point}:${pass}${how}` };
+    this.#armed.set(program, `${point}:${pass}${how}`);
     this.fair.stack.kill(program);
   }
 
@@ -122,9 +126,9 @@ export class CrashRig {
     return [...made];
   }
 
-  async untilReached(point: CrashPoint, before: number): Promise<boolean> {
+  async untilReached(point: Pick<CrashPoint, "program" | "point">, before: number, boundMs = REACHED_WITHIN_MS): Promise<boolean> {
     try {
-      await until(async () => (await this.reached(point)) > before, `${point.point} to be reached`, REACHED_WITHIN_MS, 50);
+      await until(async () => (await this.reached(point)) > before, `${point.point} to be reached`, boundMs, 50);
       return true;
     } catch {
       return false;
@@ -157,10 +161,9 @@ export class CrashRig {
   }
 
   private launching(part: string): Environment {
-    if (this.#armed?.part !== part) return {};
-    const { at } = this.#armed;
-    this.#armed = undefined;
-    return { DOORBUSTER_CRASH_AT: at };
+    const at = this.#armed.get(part);
+    this.#armed.delete(part);
+    return at === undefined ? {} : { DOORBUSTER_CRASH_AT: at };
   }
 
   private died(part: string): void {

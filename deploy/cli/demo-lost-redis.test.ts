@@ -1,0 +1,137 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { access, mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Redis } from "ioredis";
+import { Client } from "pg";
+import { describe, expect, it } from "vitest";
+import { saleKeys } from "../../lua/index.ts";
+import { environment, until } from "../../test/harness/index.ts";
+import type { DemoReport } from "./demo-report.ts";
+import { readReadyFile, type ReadyFile } from "./ready-file.ts";
+
+/** The demo, while somebody kills one of its Redis servers with -9 and removes its folder. */
+const MAIN = fileURLToPath(new URL("../../dist/deploy/cli/main.js", import.meta.url));
+/** More than 1,000 units a shard: the sale is dealt to both. */
+const STOCK = 2_400;
+const BUYERS = 8_000;
+const SHARDS = 2;
+const WITHIN_MS = 120_000;
+/** Units are on their way for a tenth of a second. */
+const OFTEN_MS = 3;
+
+/** Resolves with the shard whose server is to be lost, when the moment has come. */
+type Moment = (ready: ReadyFile, running: () => void) => Promise<number>;
+
+const untilLeft = async ({ redis, sale }: ReadyFile, running: () => void, units: number): Promise<void> => {
+  const clients = redis.map(({ url }) => new Redis(url));
+  const isReached = async (): Promise<boolean> => {
+    running();
+    const left = await Promise.all(clients.map((client, shard) => client.hget(saleKeys(shard, sale).sale, "left")));
+    return left.reduce((sum, here) => sum + Number(here), 0) <= units;
+  };
+  await until(isReached, `${units} units to be left`, WITHIN_MS, OFTEN_MS);
+  for (const client of clients) client.disconnect();
+};
+
+const half: Moment = async (ready, running) => {
+  await untilLeft(ready, running, STOCK / 2);
+  return 1;
+};
+
+/** An operator drains a shard; Postgres has recorded units for another that have not arrived there. */
+const onTheirWay: Moment = async (ready, running) => {
+  // before the crowd comes: it leaves nothing to be moved within a second
+  await fetch(`${ready.admin}/shards/0/drain`, { method: "POST", headers: { authorization: `Bearer ${ready.adminToken}` } });
+  const client = new Client({ connectionString: ready.databaseUrl });
+  await client.connect();
+  let receiver: number | undefined;
+  const isMoving = async (): Promise<boolean> => {
+    running();
+    const { rows } = await client.query<{ shard: number }>("SELECT shard FROM grants WHERE kind = 'transfer' AND state = 'sent' LIMIT 1");
+    receiver = rows[0]?.shard;
+    return receiver !== undefined;
+  };
+  try {
+    await until(isMoving, "units to be on their way", WITHIN_MS, OFTEN_MS);
+  } finally {
+    await client.end();
+  }
+  return receiver as number;
+};
+
+const demoWith = async (
+  moment: Moment,
+): Promise<{ readonly code: number | null; readonly report: DemoReport; readonly output: string }> => {
+  const folder = await mkdtemp(join(tmpdir(), "demo-lost-redis-"));
+  const readyFile = join(folder, "ready.json");
+  const reportFile = join(folder, "report.json");
+  const options = [
+    "--stock",
+    STOCK,
+    "--buyers",
+    BUYERS,
+    "--shards",
+    SHARDS,
+    "--redis",
+    2,
+    "--ready-file",
+    readyFile,
+    "--report",
+    reportFile,
+  ];
+  const demo = spawn(process.execPath, [MAIN, "demo", ...options.map(String)], {
+    env: { ...environment, REDIS_SHARDS: "", NATS_URL: "", DATABASE_URL: "" },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  const ended = once(demo, "exit");
+  let output = "";
+  for (const stream of [demo.stdout, demo.stderr]) stream.on("data", (text) => (output += String(text)));
+  const running = (): void => {
+    if (demo.exitCode !== null) throw new Error(`the demo ended too early:\n${output}`);
+  };
+  try {
+    const isThere = (): Promise<boolean> =>
+      access(readyFile).then(
+        () => true,
+        () => false,
+      );
+    await until(() => (running(), isThere()), "the sale to be open", WITHIN_MS);
+    const ready = await readReadyFile(readyFile);
+    const { pid, dir } = ready.redis[await moment(ready, running)] as ReadyFile["redis"][number];
+    process.kill(pid as number, "SIGKILL");
+    await rm(dir as string, { recursive: true });
+    await ended;
+    return { code: demo.exitCode, report: JSON.parse(await readFile(reportFile, "utf8")) as DemoReport, output };
+  } finally {
+    demo.kill("SIGTERM");
+    await ended;
+    await rm(folder, { recursive: true, force: true });
+  }
+};
+
+describe("a demo that loses a Redis and its data", { timeout: 300_000 }, () => {
+  it.each([
+    ["when half is sold", half],
+    ["while units are on their way to it", onTheirWay],
+  ])("%s sells out exactly, and its books balance", async (_when, moment) => {
+    const { code, report, output } = await demoWith(moment);
+    expect(report, output).toMatchObject({
+      stock: STOCK,
+      reserved: STOCK,
+      confirmed: STOCK,
+      orders: STOCK,
+      free: 0,
+      inFlight: 0,
+      oversold: 0,
+      lost: 0,
+      duplicateOrders: 0,
+      restarts: 1,
+      auditOk: true,
+    });
+    expect(output).toContain("has lost its data and starts empty");
+    expect(code, output).toBe(0);
+  });
+});
