@@ -41,10 +41,16 @@ const half: Moment = async (ready, running) => {
   return 1;
 };
 
-/** An operator drains a shard; Postgres has recorded units for another that have not arrived there. */
+const signalGateway = ({ programs }: ReadyFile, signal: NodeJS.Signals): void => {
+  for (const pid of programs.gateway) process.kill(pid, signal);
+};
+
+/**
+ * A shard drains, and Postgres has recorded its units for another where they have not arrived. The gateway stands still
+ * until that one is lost: the crowd would leave nothing to be moved within a second.
+ */
 const onTheirWay: Moment = async (ready, running) => {
-  // before the crowd comes: it leaves nothing to be moved within a second
-  await fetch(`${ready.admin}/shards/0/drain`, { method: "POST", headers: { authorization: `Bearer ${ready.adminToken}` } });
+  signalGateway(ready, "SIGSTOP");
   const client = new Client({ connectionString: ready.databaseUrl });
   await client.connect();
   let receiver: number | undefined;
@@ -55,6 +61,7 @@ const onTheirWay: Moment = async (ready, running) => {
     return receiver !== undefined;
   };
   try {
+    await client.query("UPDATE shards SET draining = true WHERE shard = 0");
     await until(isMoving, "units to be on their way", WITHIN_MS, OFTEN_MS);
   } finally {
     await client.end();
@@ -92,6 +99,7 @@ const demoWith = async (
   const running = (): void => {
     if (demo.exitCode !== null) throw new Error(`the demo ended too early:\n${output}`);
   };
+  let ready: ReadyFile | undefined;
   try {
     const isThere = (): Promise<boolean> =>
       access(readyFile).then(
@@ -99,13 +107,15 @@ const demoWith = async (
         () => false,
       );
     await until(() => (running(), isThere()), "the sale to be open", WITHIN_MS);
-    const ready = await readReadyFile(readyFile);
+    ready = await readReadyFile(readyFile);
     const { pid, dir } = ready.redis[await moment(ready, running)] as ReadyFile["redis"][number];
     process.kill(pid as number, "SIGKILL");
     await rm(dir as string, { recursive: true });
+    signalGateway(ready, "SIGCONT");
     await ended;
     return { code: demo.exitCode, report: JSON.parse(await readFile(reportFile, "utf8")) as DemoReport, output };
   } finally {
+    if (demo.exitCode === null && ready !== undefined) signalGateway(ready, "SIGCONT");
     demo.kill("SIGTERM");
     await ended;
     await rm(folder, { recursive: true, force: true });
