@@ -10,6 +10,7 @@ import { reads } from "./scenarios/reads.ts";
 import { recover } from "./scenarios/recover.ts";
 import { refuse } from "./scenarios/refuse.ts";
 import { scale } from "./scenarios/scale.ts";
+import { soldOut } from "./scenarios/sold-out.ts";
 import { shard } from "./scenarios/shard.ts";
 import { transfers } from "./scenarios/transfers.ts";
 
@@ -25,6 +26,7 @@ export const SCENARIOS: readonly Scenario[] = [
   messages,
   scale,
   transfers,
+  soldOut,
   crowd,
   recover,
   peers,
