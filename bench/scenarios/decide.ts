@@ -13,7 +13,10 @@ import { newBuyers } from "./buyers.ts";
 
 /** Decisions: every buyer buys once and wins; answered `202 reserved` when the shard has it, on disk with `always`. */
 const SALE = "decide";
-const CONNECTIONS = 128;
+/** A crowd: enough for the batches that the engine is made for. */
+const CONNECTIONS = 512;
+/** Arrivals at a fixed rate need as many as are on their way at the same time. */
+const OPEN_CONNECTIONS = 128;
 /** Buyers made for each second of a run: more than this machine's cores could decide. */
 const BUYERS_A_SECOND = 80_000;
 const UNITS = 100_000_000;
@@ -42,11 +45,11 @@ const measure = async (bench: Bench, front: Front, mode: (typeof MODES)[number])
   if (statusOf(won) !== 202) throw new Error(`the first buyer heard ${won}`);
   const bare = await startBare(front.run, bareAnswerOf(won), (watched["gateway"]?.length ?? 0) - 1);
 
-  const volley = (port: number, seconds: number): Volley => ({
+  const volley = (port: number, seconds: number, connections = CONNECTIONS): Volley => ({
     host: front.host,
     port,
     requests: newBuyers(front.ticketKeys, SALE, BUYERS_A_SECOND * seconds),
-    connections: CONNECTIONS,
+    connections,
     pipelining: 1,
     seconds,
   });
@@ -70,8 +73,8 @@ const measure = async (bench: Bench, front: Front, mode: (typeof MODES)[number])
 
   const perSecond = outcome.perSecond / 2;
   bench.step(`${mode.appendfsync}: latency at ${Math.round(perSecond)} a second`);
-  const mine = await latency(volley(front.port, bench.runSeconds), perSecond, watched);
-  const theirs = await latency(volley(bare.port, bench.runSeconds), perSecond, bare.watched);
+  const mine = await latency(volley(front.port, bench.runSeconds, OPEN_CONNECTIONS), perSecond, watched);
+  const theirs = await latency(volley(bare.port, bench.runSeconds, OPEN_CONNECTIONS), perSecond, bare.watched);
   return entryOf({
     ...outcome,
     what: "a new buyer with a ticket of his own buys over HTTP and wins",
