@@ -26,7 +26,7 @@ export interface Repeated {
   readonly isRefusal: boolean;
 }
 
-const CONNECTIONS = 64;
+export const CONNECTIONS = 64;
 const WARM_UP_S = 1;
 /** Part of the counted answers that must be the one meant; the rest are those tokens, many only where the machine is very slow. */
 const LEAST_MEANT = 0.98;

@@ -1,16 +1,16 @@
 import { signTicket } from "../../gateway/index.ts";
 import { keysOf, requestText } from "../load/ammunition.ts";
 import { autocannonCommand, autocannonLoad, type AutocannonOrder } from "../load/autocannon.ts";
-import type { Sent } from "../load/send.ts";
+import { generatorOf, send, type Sent } from "../load/send.ts";
 import { entryOf, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
-import { bareAnswerOf, rawAnswer, statusOf } from "../servers/answer-bytes.ts";
-import { startBare } from "../servers/bare.ts";
+import { bareAnswerOf, rawAnswer, statusOf, type BareAnswer } from "../servers/answer-bytes.ts";
+import { startBare, type Bare } from "../servers/bare.ts";
 import { startFront, type Front } from "../servers/front.ts";
 import { expectTold, toldSince } from "../servers/told.ts";
-import { compared } from "../trials.ts";
+import { compared, interleaved } from "../trials.ts";
 import { memoryOf, type Watched } from "../usage.ts";
-import { againstBare, BARE, checked, type Repeated } from "./against-bare.ts";
+import { againstBare, BARE, checked, CONNECTIONS, type Repeated } from "./against-bare.ts";
 
 /** Refusals: what nearly everybody hears. Each is a request that the gateway answers without asking Redis. */
 interface Kind {
@@ -104,6 +104,36 @@ const byAutocannon = async ({ bench, front, bare, name, what, unit, path, code, 
   });
 };
 
+/**
+ * The most that anybody can reach who has to look at a request before he refuses it: a server that reads path and headers, as the
+ * engine must (which ticket; is it framed so that two readers agree where it ends), and does nothing with them.
+ */
+const readingAlone = async ({ bench, front, path }: Pick<Repeated, "bench" | "front" | "path">, answer: BareAnswer): Promise<Entry> => {
+  const [reading, bare] = [await startBare(front.run, answer, 1, true), await startBare(front.run, answer, 1)];
+  const side = (who: string, { port, watched }: Bare, seconds: number): Promise<Sent> => {
+    bench.step(`reading alone: ${who}`);
+    const requests = { kind: "same", method: "POST", path } as const;
+    const volley = { host: front.host, port, requests, connections: CONNECTIONS, pipelining: PIPELINED, seconds };
+    return send(bench, volley, watched, front.run.folder);
+  };
+  await side("warm-up", reading, WARM_UP_S);
+  await side("warm-up of the reference", bare, WARM_UP_S);
+  const outcome = await interleaved({
+    runs: bench.runs,
+    ours: () => side("reads", reading, bench.runSeconds),
+    reference: () => side("bare", bare, bench.runSeconds),
+  });
+  await reading.stop();
+  await bare.stop();
+  return entryOf({
+    ...outcome,
+    what: `bare uWebSockets.js that reads path and headers of the sold-out requests, and nothing else; ${PIPELINED} on their way`,
+    unit: "answers",
+    reference: BARE,
+    generator: generatorOf(bench, { connections: CONNECTIONS, pipelining: PIPELINED }),
+  });
+};
+
 const openSales = async (front: Front): Promise<void> => {
   await front.openSale(SALE, 1);
   await front.openSale(OPEN_SALE, 1_000);
@@ -114,6 +144,7 @@ const openSales = async (front: Front): Promise<void> => {
 };
 
 const AUTOCANNON_ENTRY = "refuse.autocannon";
+const READING_ENTRY = "refuse.reading";
 const single = (entry: string): string => `${entry}.single`;
 
 const measure = async (bench: Bench, processes: number, entries: Record<string, Entry>): Promise<void> => {
@@ -125,10 +156,13 @@ const measure = async (bench: Bench, processes: number, entries: Record<string, 
     for (const kind of KINDS) {
       const wanted = processes === 1 ? [kind.entry, single(kind.entry)].filter((entry) => bench.wants(entry)) : [];
       if (processes === 0 && kind === KINDS[0]) wanted.push(AUTOCANNON_ENTRY);
-      if (wanted.length === 0) continue;
+      const isReadingWanted = processes === 1 && kind === KINDS[0] && bench.wants(READING_ENTRY);
+      if (wanted.length === 0 && !isReadingWanted) continue;
       const path = kind.path(front);
+      const answer = bareAnswerOf(await firstRefusal(front, kind, path));
+      if (isReadingWanted) entries[READING_ENTRY] = await readingAlone({ bench, front, path }, answer);
       // The gateway's first process only looks after the others.
-      const bare = await startBare(front.run, bareAnswerOf(await firstRefusal(front, kind, path)), ours - 1);
+      const bare = await startBare(front.run, answer, ours - 1);
       const { what, code } = kind;
       const shared = {
         bench,
@@ -158,7 +192,7 @@ const measure = async (bench: Bench, processes: number, entries: Record<string, 
  * autocannon against the default, one process a core.
  */
 export const refuse: Scenario = {
-  entries: [...KINDS.flatMap(({ entry }) => [entry, single(entry)]), AUTOCANNON_ENTRY],
+  entries: [...KINDS.flatMap(({ entry }) => [entry, single(entry)]), READING_ENTRY, AUTOCANNON_ENTRY],
   run: async (bench, entries) => {
     if (refuse.entries.some((entry) => entry !== AUTOCANNON_ENTRY && bench.wants(entry))) await measure(bench, 1, entries);
     if (bench.wants(AUTOCANNON_ENTRY)) await measure(bench, 0, entries);

@@ -16,7 +16,8 @@ const WITHIN_MS = 30_000;
 let started = 0;
 
 /** Starts the bare server in as many processes as the engine has, on one port, as the engine's processes share theirs. */
-export const startBare = async (run: Run, answer: BareAnswer, processes: number): Promise<Bare> => {
+/** @param reads it looks at the path and the headers of each request */
+export const startBare = async (run: Run, answer: BareAnswer, processes: number, reads = false): Promise<Bare> => {
   const port = await freePort();
   const parts = Array.from(
     { length: processes },
@@ -24,7 +25,7 @@ export const startBare = async (run: Run, answer: BareAnswer, processes: number)
       new Part(run, {
         name: `bare-${(started += 1)}`,
         command: process.execPath,
-        args: [MAIN, String(port), JSON.stringify(answer)],
+        args: [MAIN, String(port), JSON.stringify(answer), ...(reads ? ["reads"] : [])],
         isReady: () => httpReady(`http://127.0.0.1:${port}/healthz`),
         readyWithinMs: WITHIN_MS,
         stopSignal: "SIGKILL",
