@@ -1,3 +1,4 @@
+// Over 400 lines: a shard's life is told in order, on one set of servers.
 import { cp, rm } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { BrokenState, Invariant } from "../../lua/index.ts";

@@ -1,3 +1,4 @@
+// Over 400 lines: one kind of message after the other against the same database; a second file would make it again.
 import { connect, createServer, type AddressInfo } from "node:net";
 import { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";

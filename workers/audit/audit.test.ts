@@ -1,3 +1,4 @@
+// Over 400 lines: each planted fault differs from the same sound sale, which is made once.
 import { Redis } from "ioredis";
 import { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
