@@ -18,7 +18,7 @@ const CONNECTIONS = 512;
 /** Arrivals at a fixed rate need as many as are on their way at the same time. */
 const OPEN_CONNECTIONS = 128;
 /** Buyers made for each second of a run: more than this machine's cores could decide. */
-const BUYERS_A_SECOND = 80_000;
+const BUYERS_A_SECOND = 160_000;
 const UNITS = 100_000_000;
 const WARM_UP_S = 2;
 
