@@ -172,7 +172,8 @@ describe("doorbuster shards", { timeout: 120_000 }, () => {
     expect((await operate("shards")).stdout).toContain("halted: an example");
     expect((await operate("shards", "retry", "1")).code).toBe(0);
     await until(async () => (await shards())[1]?.state === "open", "the shard to be open", 30_000);
-    expect((await shards())[1]?.epoch).toBe(epoch + 1);
+    // a halt that is over before the coordinator has looked ends no epoch
+    expect([epoch, epoch + 1]).toContain((await shards())[1]?.epoch);
   });
 
   it("tells a Redis that is away, for every shard on it", async () => {
