@@ -101,7 +101,10 @@ export const runCoordinator = async (options: CoordinatorOptions): Promise<void>
     log,
     points: options.points ?? noCrashPoints,
   });
-  const page = createStatusPage({ registry: metrics.registry, missing: () => missing() });
+  const page = createStatusPage({
+    registry: metrics.registry,
+    missing: () => [...missing(), ...messages.unheard().map((shard) => `messages of shard ${shard}`)],
+  });
   messages.mount(page);
   options.listening?.(await page.listen({ host: config.DOORBUSTER_COORDINATOR_HOST, port: config.DOORBUSTER_COORDINATOR_PORT }));
   const delivering = messages.run(ended.signal);

@@ -1,13 +1,12 @@
 import { Counter, Gauge, Registry } from "prom-client";
 import { BrokenState } from "../lua/broken.ts";
 import type { Log } from "./program/log.ts";
+import { rarely } from "./program/rarely.ts";
 import type { Clock } from "./protocol/ports.ts";
 import { AttemptPhase } from "./protocol/shard-facts.ts";
 import type { KeeperObserver } from "./shards/keeper.ts";
 import type { Move } from "./transfers/policy.ts";
 
-/** The same fault again is logged at most this often: a store that is away fails several times a second. */
-const REPEAT_LOG_MS = 10_000;
 const PROGRESS_LOG_MS = 1_000;
 
 export interface CoordinatorMetrics {
@@ -82,16 +81,13 @@ export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) =>
     labelNames: ["shard", "reason"] as const,
     registers: [registry],
   });
-  const logged = new Map<string, { readonly text: string; readonly atMs: number }>();
+  const isNews = rarely(clock);
 
   const fault = (where: string, error: unknown): void => {
     faults.inc({ where });
     if (error instanceof BrokenState) broken.inc({ invariant: error.invariant });
     const text = error instanceof Error ? error.message : String(error);
-    const before = logged.get(where);
-    const nowMs = clock.monotonicMs();
-    if (before?.text !== text || nowMs - before.atMs > REPEAT_LOG_MS) {
-      logged.set(where, { text, atMs: nowMs });
+    if (isNews(where, text)) {
       if (error instanceof BrokenState) log.error({ alert: true, where, err: error }, "found what may not be, and refused to go on");
       else log.warn({ where, err: error }, "failed, will be tried again");
     }

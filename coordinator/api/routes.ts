@@ -38,6 +38,8 @@ export interface MessageApi {
   readonly metrics: MessageMetrics;
   readonly registry: Registry;
   readonly version: string;
+  /** resolves when the stores can be asked, or should have been able to be */
+  readonly started: () => Promise<void>;
   /** callers must show it; undefined = open */
   readonly token: string | undefined;
   /** called with what was answered 500 */
@@ -193,6 +195,7 @@ export const messageRoutes = (app: FastifyInstance, api: MessageApi): void => {
           bodyLimit: BODY_BYTES_MOST,
           handler: async (request, reply) => {
             const timed = api.metrics.duration.startTimer({ call });
+            await api.started();
             const answer = await handler(request).catch(faultAnswer);
             timed();
             api.metrics.answers.inc({ call, status: answer.status });

@@ -13,6 +13,7 @@ import { Topics } from "../messages/topics.ts";
 import type { Config } from "../program/config.ts";
 import type { CrashPoints } from "../program/crash-points.ts";
 import type { Log } from "../program/log.ts";
+import { rarely } from "../program/rarely.ts";
 import { systemClock, systemRandom } from "../program/system.ts";
 import { messageMetrics, type MessageMetrics } from "./metrics.ts";
 import { messageRoutes } from "./routes.ts";
@@ -44,6 +45,8 @@ const IN_FLIGHT_MOST = 20_000;
 export interface MessageService {
   /** adds the API to a server that does not listen yet */
   mount(app: FastifyInstance): void;
+  /** shards that have not answered yet since the process started */
+  unheard(): readonly number[];
   /** delivers and asks back until `stop`; then waits for the calls on the wire */
   run(stop: AbortSignal): Promise<void>;
 }
@@ -74,6 +77,7 @@ export const messageService = (parts: {
   const hostCalls = config.DOORBUSTER_MESSAGE_HOST_CALLS;
   const caller = points("caller", new HttpCaller({ connections: hostCalls }));
   const callable = callableHosts(config.DOORBUSTER_CALLABLE_HOSTS);
+  const isNews = rarely(systemClock);
   const metrics: MessageMetrics = messageMetrics(registry, {
     counts: () => messages.counts(),
     inFlight: () => runner.inFlight,
@@ -94,7 +98,8 @@ export const messageService = (parts: {
         },
         troubled: (shard, doing, error) => {
           metrics.troubles.inc();
-          log.warn({ shard, doing, err: (error as Error).message }, "a message is delayed");
+          const text = (error as Error).message;
+          if (isNews(String(shard), text)) log.warn({ shard, doing, err: text }, "a message is delayed");
         },
       },
     },
@@ -128,9 +133,11 @@ export const messageService = (parts: {
         metrics,
         registry,
         version: VERSION,
+        started: () => placement.started(),
         token: config.DOORBUSTER_COORDINATOR_TOKEN,
         fault: (error) => log.error({ err: error }, "a call of the message API failed"),
       }),
+    unheard: () => placement.unheard(),
     run: async (stop) => {
       await Promise.all([placement.run(stop), runner.run(placement.shards, stop)]);
       await caller.close();

@@ -89,4 +89,27 @@ describe("a place", () => {
     await placement.refresh();
     expect(placement.place("a").untilMs).toBe(now.ms + 15_000);
   });
+
+  it("is waited for while the shards are asked for the first time, and not for ever", async () => {
+    const { store, now, clock, away } = notes();
+    const start = now.ms;
+    const sleeping: Clock = {
+      ...clock,
+      sleep: async (ms) => {
+        now.ms += ms;
+        // the second answers late
+        if (now.ms === start + 500) away.delete(1);
+        await placement.refresh();
+      },
+    };
+    const placement: Placement = new Placement(store, { shards: 2, count: 2, clock: sleeping });
+    away.add(1);
+    await placement.started();
+    expect([now.ms, placement.unheard()]).toEqual([start + 500, []]);
+
+    const lame: Placement = new Placement(store, { shards: 2, count: 2, clock: { ...sleeping, sleep: async (ms) => void (now.ms += ms) } });
+    const again = now.ms;
+    await lame.started();
+    expect([now.ms, lame.unheard()]).toEqual([again + 2_000, [0, 1]]);
+  });
 });

@@ -13,7 +13,9 @@ const KNOWN_FOR_MS = 15_000;
 /** A place that was given up stays so: longer than anybody may go on without knowing why. */
 export const YIELD_MS = 40_000;
 /** A shard that never answered makes every new message be looked for everywhere: asked again soon. */
-const ASK_AGAIN_MS = 100;
+const ASK_AGAIN_MS = 50;
+/** The connections of a process that has just started need a moment; calls wait for them no longer than this. */
+const START_MOST_MS = 2_000;
 
 export interface PlacementStore {
   /** notes on `shard` that gids are placed by `count` shards, on it or on others */
@@ -52,6 +54,7 @@ export class Placement {
   /** by shard, when its last answer was asked for */
   readonly #askedAtMs = new Map<number, number>();
   readonly #noted = new Map<number, PlacementNotes>();
+  readonly #startedAtMs: number;
   /** numbers by which somebody places new messages now, ours among them */
   #inUse: ReadonlySet<number>;
 
@@ -61,6 +64,7 @@ export class Placement {
     this.#count = options.count;
     this.#store = store;
     this.#clock = options.clock;
+    this.#startedAtMs = options.clock.monotonicMs();
     this.#inUse = new Set([options.count]);
   }
 
@@ -85,10 +89,23 @@ export class Placement {
 
   /** True also while a shard has never answered: it may hold anything. */
   mixed(): boolean {
-    return this.shards.some((shard) => {
-      const notes = this.#noted.get(shard);
-      return notes === undefined || [...notes.notedAtMs.keys()].some((count) => count !== this.#count);
-    });
+    return (
+      this.#hasUnheard() || [...this.#noted.values()].some(({ notedAtMs }) => [...notedAtMs.keys()].some((count) => count !== this.#count))
+    );
+  }
+
+  /** Shards that have never answered. */
+  unheard(): readonly number[] {
+    return this.shards.filter((shard) => !this.#noted.has(shard));
+  }
+
+  #hasUnheard(): boolean {
+    return this.#noted.size < this.shards.length;
+  }
+
+  /** Resolves when every shard has answered once, or is so late that a call had better say what it meets. */
+  async started(): Promise<void> {
+    while (this.#hasUnheard() && this.#clock.monotonicMs() < this.#startedAtMs + START_MOST_MS) await this.#clock.sleep(ASK_AGAIN_MS);
   }
 
   /** Who takes new messages on fewer shards than there are must have told the others of it. */
@@ -124,7 +141,7 @@ export class Placement {
   async run(stop: AbortSignal): Promise<void> {
     while (!stop.aborted) {
       await this.refresh();
-      await this.#clock.sleep(this.#noted.size < this.shards.length ? ASK_AGAIN_MS : NOTE_EVERY_MS, stop);
+      await this.#clock.sleep(this.#hasUnheard() ? ASK_AGAIN_MS : NOTE_EVERY_MS, stop);
     }
   }
 }
