@@ -95,7 +95,7 @@ export const transferFactsSchema = z.array(
     /** units of grants that are recorded and not known to have arrived */
     sentUnits: z.int().min(0),
     isDraining: z.boolean(),
-    /** units of the last transfer to it, and how long ago it was recorded; 0 and null if there was none */
+    /** units of the last transfer to it, and how long ago it was recorded; 0 and null if none, or if stock was added since */
     receivedUnits: z.int().min(0),
     receivedAgoMs: z.int().min(0).nullable(),
   }),

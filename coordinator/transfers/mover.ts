@@ -6,16 +6,13 @@ import { SaleState, type SaleRecord } from "../protocol/sale.ts";
 import { Demand } from "./demand.ts";
 import { planMoves, type Move, type ShardView } from "./policy.ts";
 import type { TransferPorts } from "./ports.ts";
+import { Stay } from "./stay.ts";
 
 /** Between two looks at a sale: a transfer takes 50 to 300 ms, so a second look sooner sees the same. */
 const LOOK_MS = 50;
 /** After a look that moved nothing: the sale is sold out, or its last units wait for somebody. */
 const IDLE_LOOK_MS = 200;
 const DRAIN_LOOK_MS = 1_000;
-/** Refused buyers come again after a second (Retry-After); a unit that came for them stays at least so long. */
-const HOLD_MS = 1_500;
-/** Units that nobody fetched stay twice as long each time they had to go on, so that slow buyers meet them after all. */
-const MOST_HOLD_DOUBLINGS = 4;
 /** Withdrawn units that neither arrived nor are on their way by then were lost with their Redis: ask again. */
 const LOST_MS = 5_000;
 /** Two looks further apart say nothing about the speed of late. */
@@ -47,8 +44,7 @@ interface Seen {
 interface Memory {
   nextLookMs: number;
   isBusy: boolean;
-  /** times in a row that units had to go on from where nobody had fetched them */
-  futile: number;
+  readonly stay: Stay;
   readonly seen: Map<number, Seen>;
   /** shard -> units that were withdrawn for it and are perhaps not yet a grant */
   readonly sent: Map<number, { readonly units: number; readonly atMs: number }>;
@@ -135,7 +131,7 @@ export class Mover {
     const { clock } = this.#options;
     let memory = this.#memories.get(sale.id);
     if (memory === undefined)
-      this.#memories.set(sale.id, (memory = { nextLookMs: 0, isBusy: false, futile: 0, seen: new Map(), sent: new Map() }));
+      this.#memories.set(sale.id, (memory = { nextLookMs: 0, isBusy: false, stay: new Stay(), seen: new Map(), sent: new Map() }));
     memory.isBusy = true;
     let isMoved = false;
     try {
@@ -158,6 +154,7 @@ export class Mover {
         if (stock?.status === Status.ok) stocks.set(shard, stock);
       }),
     );
+    memory.stay.look(facts, stocks);
     const views = sale.shards.map((shard) => this.#view(sale.id, shard, stocks.get(shard), facts, memory));
     const moves = planMoves(views, new Set(sale.shards.filter((shard) => isOurs(shard))));
     let isMoved = false;
@@ -167,7 +164,10 @@ export class Mover {
       const answer = await ports.withdraw({ shard, epoch: stock.epoch, saleId: sale.id, units, receiver, moves: stock.moves });
       if (answer.status !== Status.ok) continue;
       isMoved = true;
-      this.#noteFutile(facts, shard, stock, memory);
+      memory.stay.goOn(
+        facts.find((fact) => fact.shard === shard),
+        stock,
+      );
       const before = memory.sent.get(receiver)?.units ?? 0;
       memory.sent.set(receiver, { units: before + answer.units, atMs: this.#options.clock.monotonicMs() });
       moved(sale.id, { ...move, units: answer.units });
@@ -193,7 +193,6 @@ export class Mover {
       seen.moves === stock.moves &&
       nowMs > seen.atMs &&
       nowMs - seen.atMs < SPEED_LOOKS_MS;
-    const holdMs = HOLD_MS * 2 ** Math.min(memory.futile, MOST_HOLD_DOUBLINGS);
     return {
       shard,
       isOpen: stock !== undefined && fact !== undefined,
@@ -203,15 +202,8 @@ export class Mover {
       inbound: Math.max(fact?.sentUnits ?? 0, memory.sent.get(shard)?.units ?? 0),
       wanted: this.#demand.wanted(saleId, shard),
       isDraining: fact?.isDraining === true,
-      isHeld: fact?.receivedAgoMs !== null && fact !== undefined && fact.receivedAgoMs < holdMs,
+      isHeld: fact?.receivedAgoMs !== null && fact !== undefined && fact.receivedAgoMs < memory.stay.holdMs,
       isMoving: stock?.movesApplied !== true,
     };
-  }
-
-  /** Units that came by a transfer and go on without that one was sold: those who asked for them came too late. */
-  #noteFutile(facts: TransferFacts, shard: number, stock: OpenStock, memory: Memory): void {
-    const fact = facts.find((each) => each.shard === shard);
-    if (fact === undefined || fact.receivedAgoMs === null || fact.isDraining) return;
-    memory.futile = stock.left >= fact.receivedUnits ? memory.futile + 1 : 0;
   }
 }

@@ -135,6 +135,7 @@ describe("adding units", () => {
 describe("the facts for moving units", () => {
   it("are of one moment: sold, on their way, received, draining", async () => {
     await open("chair", 4, { shardCount: 2 });
+    await database.sql("UPDATE grants SET created_at = now() - interval '1 minute'");
     await database.sql("UPDATE grants SET state = 'done' WHERE shard = 0");
     await database.sql("UPDATE sale_shards SET quota = 2, sold = 1 WHERE shard = 0");
     await database.sql(
@@ -152,5 +153,11 @@ describe("the facts for moving units", () => {
     expect(answer.ok && answer.value[1]?.receivedAgoMs).toBeGreaterThanOrEqual(2_000);
     expect(await transferFacts(database.sql, "none")).toMatchObject({ ok: false, code: "not_found" });
     expect(await drainingShards(database.sql)).toEqual([1]);
+    // added stock came for nobody: the transfer before it is past
+    await database.sql("UPDATE shards SET draining = false");
+    await addUnits(database, { saleId: "chair", grantId: "more", units: 2 });
+    expect(await transferFacts(database.sql, "chair")).toMatchObject({
+      value: [{ receivedAgoMs: null }, { receivedUnits: 0, receivedAgoMs: null }],
+    });
   });
 });

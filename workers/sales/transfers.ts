@@ -2,7 +2,10 @@ import { RequestError, type Answer, type TransferFacts } from "../../coordinator
 import type { Sql } from "../db/database.ts";
 import { GrantKind, GrantState } from "../db/states.ts";
 
-/** What Postgres knows about a sale's shards for moving its units (DESIGN 7.3), in one statement: one moment. */
+/**
+ * What Postgres knows about a sale's shards for moving its units (DESIGN 7.3), in one statement: one moment. A transfer
+ * after which stock was added counts no more: what is there now came for nobody.
+ */
 export const transferFacts = async (sql: Sql, saleId: string): Promise<Answer<TransferFacts>> => {
   const { rows } = await sql(
     `SELECT ss.shard, ss.sold, sh.draining, coalesce(sent.units, 0) AS sent, coalesce(received.units, 0) AS received,
@@ -13,9 +16,9 @@ export const transferFacts = async (sql: Sql, saleId: string): Promise<Answer<Tr
        WHERE g.sale_id = ss.sale_id AND g.shard = ss.shard AND g.state = '${GrantState.sent}'
      ) sent ON true
      LEFT JOIN LATERAL (
-       SELECT g.units, g.created_at FROM grants g
-       WHERE g.sale_id = ss.sale_id AND g.shard = ss.shard AND g.kind = '${GrantKind.transfer}' ORDER BY g.created_at DESC LIMIT 1
-     ) received ON true
+       SELECT g.units, g.created_at, g.kind FROM grants g
+       WHERE g.sale_id = ss.sale_id AND g.shard = ss.shard ORDER BY g.created_at DESC LIMIT 1
+     ) received ON received.kind = '${GrantKind.transfer}'
      WHERE ss.sale_id = ? ORDER BY ss.shard`,
     [saleId],
   );
