@@ -11,7 +11,7 @@ describe("the plugin", () => {
     });
     const ticket = ticketFor("win");
     const won = await ask(edge.port, request("POST", `/flash/v1/buy/${ticket}`));
-    expect([won?.status, won?.headers["location"]]).toEqual([202, `/flash/v1/buy/${ticket}`]);
+    expect([won?.status, won?.headers["location"]]).toEqual([202, `/flash/v1/buy/${ticket}?order=0-1-3-0`]);
     expect((await ask(edge.port, request("GET", "/flash/v1/sales/sale-1")))?.status).toBe(200);
     expect((await ask(edge.port, request("GET", "/healthz")))?.body).toBe("the host's own");
     expect((await ask(edge.port, request("POST", `/buy/${ticket}`)))?.body).toBe("the host's 404");

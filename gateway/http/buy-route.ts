@@ -1,5 +1,6 @@
+import { parseOrderId } from "../../coordinator/protocol/order-id.ts";
 import type { Desk } from "../buy/desk.ts";
-import { OutcomeCode, outcomeStatus, type Outcome } from "../buy/outcome.ts";
+import { OutcomeCode, outcomeStatus, refusals, type Outcome } from "../buy/outcome.ts";
 import type { Answer } from "./answer.ts";
 import type { Exchange } from "./exchange.ts";
 import { preferredWait, type HeldAnswers } from "./held-answers.ts";
@@ -8,6 +9,8 @@ import { HttpPurchase, readKey, readUnits } from "./purchase.ts";
 import type { Route } from "./route.ts";
 import type { Tally } from "../tally.ts";
 
+const ORDER = "order";
+const badOrder = problem({ code: OutcomeCode.badRequest, detail: `${ORDER}: the order id that the purchase was told` });
 const badKey = problem({ code: OutcomeCode.badRequest, detail: "Idempotency-Key: one, 1 to 64 of A-Z a-z 0-9 _ -" });
 
 /** A standing that can be told is a good answer to the question, whatever it says: 200. */
@@ -22,7 +25,8 @@ export const buyRoute = (prefix: string, desk: Desk, held: HeldAnswers, tally: T
     tally.count(outcome.code);
     const status = outcomeStatus(outcome);
     // The desk has read the ticket by now, so it is URL-safe: it cannot split the Location header.
-    if (status === 200 || status === 201 || status === 202) exchange.send(heads[status] + exchange.parameter, purchaseBody(outcome));
+    if (status === 200 || status === 201 || status === 202)
+      exchange.send(`${heads[status]}${exchange.parameter}?${ORDER}=${outcome.orderId}`, purchaseBody(outcome));
     else exchange.answer(problemOf(outcome));
   };
 
@@ -50,7 +54,14 @@ export const buyRoute = (prefix: string, desk: Desk, held: HeldAnswers, tally: T
       exchange.answer(badKey);
       return;
     }
-    desk.standing(exchange.parameter, key, (outcome) => {
+    const { query: orderId } = exchange;
+    if (orderId !== "" && parseOrderId(orderId) === undefined) {
+      exchange.answer(badOrder);
+      return;
+    }
+    desk.standing(exchange.parameter, key, (standing) => {
+      // Who was told of an order and has none now has lost it with its server: `none` would not say why (DESIGN 7.1).
+      const outcome = standing.code === OutcomeCode.none && orderId !== "" ? refusals.notSurvived : standing;
       tally.count(outcome.code);
       if (STANDINGS.has(outcome.code)) exchange.send(jsonHead, JSON.stringify(outcomeFields(outcome)));
       else exchange.answer(problemOf(outcome));
@@ -64,5 +75,5 @@ export const buyRoute = (prefix: string, desk: Desk, held: HeldAnswers, tally: T
     return problemOf(outcome);
   };
 
-  return { pattern: `${buyUrl}:ticket`, get, post, refuse };
+  return { pattern: `${buyUrl}:ticket`, get, query: ORDER, post, refuse };
 };

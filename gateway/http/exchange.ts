@@ -39,6 +39,8 @@ export class Exchange {
   readonly head: Readonly<RequestHead>;
   /** the pattern's parameter as it stands in the URL, or empty */
   readonly parameter: string;
+  /** the query parameter that the route asks for, or empty */
+  readonly query: string;
   readonly #edge: Edge;
   readonly #res: HttpResponse;
   readonly #isHead: boolean;
@@ -48,11 +50,12 @@ export class Exchange {
   #closes = false;
   #onEnd: (() => void) | undefined;
 
-  constructor(edge: Edge, res: HttpResponse, head: RequestHead, parameter: string, isHead: boolean) {
+  constructor(edge: Edge, res: HttpResponse, head: RequestHead, parameter: string, isHead: boolean, query = "") {
     this.#edge = edge;
     this.#res = res;
     this.head = { ...head };
     this.parameter = parameter;
+    this.query = query;
     this.#isHead = isHead;
   }
 

@@ -88,7 +88,7 @@ export const problemOf = (outcome: Outcome): Answer => {
 
 const json = { "Content-Type": "application/json", ...NO_STORE };
 
-/** Status line and headers of a purchase's answer, complete but for the ticket at the end of Location. */
+/** Status line and headers of a purchase's answer, complete but for the ticket and the order at the end of Location. */
 export const purchaseHeads = (buyUrl: string): Readonly<Record<200 | 201 | 202, string>> => {
   const head = (status: number): string => `${headText(status, json)}\r\nLocation: ${buyUrl}`;
   return { 200: head(200), 201: head(201), 202: head(202) };

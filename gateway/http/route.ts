@@ -16,6 +16,8 @@ export interface Route {
   readonly pattern: string;
   /** answers HEAD too */
   readonly get?: Handler;
+  /** the query parameter that `get` wants */
+  readonly query?: string;
   readonly post?: BodyHandler;
   /**
    * Asked first about a POST that has no body and no key: the answer, if the parameter alone tells. Nothing is made for
@@ -55,17 +57,17 @@ const refusalOf = (edge: Edge, refuse: NonNullable<Route["refuse"]>, head: Reque
  * (DESIGN 10): framing, size of headers and body, a throw, a missing abort handler.
  */
 const wrapped =
-  (edge: Edge, hasParameter: boolean, isHead: boolean, handle: Handler, takesBody: boolean, refuse?: Route["refuse"]) =>
+  (edge: Edge, hasParameter: boolean, isHead: boolean, handle: Handler, takesBody: boolean, more: Pick<Route, "query" | "refuse"> = {}) =>
   (res: HttpResponse, req: HttpRequest): void => {
     const head = readHead(req);
     const parameter = hasParameter ? (req.getParameter(0) ?? "") : "";
-    const refusal = refuse === undefined ? undefined : refusalOf(edge, refuse, head, parameter);
+    const refusal = more.refuse === undefined ? undefined : refusalOf(edge, more.refuse, head, parameter);
     if (refusal !== undefined) {
       res.writeStatus(refusal.head);
       res.end(refusal.body);
       return;
     }
-    const exchange = new Exchange(edge, res, head, parameter, isHead);
+    const exchange = new Exchange(edge, res, head, parameter, isHead, more.query && req.getQuery(more.query));
     try {
       if (!isFramed(head)) refuseFraming(exchange);
       else if (isHeadTooLarge(head)) {
@@ -101,13 +103,15 @@ const withBody =
 export const mountRoute = (app: TemplatedApp, edge: Edge, route: Route): void => {
   const hasParameter = route.pattern.includes(":");
   const allowed: string[] = [];
+  const asked = route.query === undefined ? {} : { query: route.query };
+  const refused = route.refuse === undefined ? {} : { refuse: route.refuse };
   if (route.get !== undefined) {
-    app.get(route.pattern, wrapped(edge, hasParameter, false, route.get, false));
-    app.head(route.pattern, wrapped(edge, hasParameter, true, route.get, false));
+    app.get(route.pattern, wrapped(edge, hasParameter, false, route.get, false, asked));
+    app.head(route.pattern, wrapped(edge, hasParameter, true, route.get, false, asked));
     allowed.push("GET", "HEAD");
   }
   if (route.post !== undefined) {
-    app.post(route.pattern, wrapped(edge, hasParameter, false, withBody(edge, route.post), true, route.refuse));
+    app.post(route.pattern, wrapped(edge, hasParameter, false, withBody(edge, route.post), true, refused));
     allowed.push("POST");
   }
   const allow = allowed.join(", ");

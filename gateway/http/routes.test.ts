@@ -32,7 +32,7 @@ describe("POST /buy/:ticket", () => {
         "content-type": "application/json",
         "cache-control": "no-store",
         "x-content-type-options": "nosniff",
-        location: `/buy/${ticket}`,
+        location: `/buy/${ticket}?order=0-1-3-0`,
       },
     });
     expect(fields(answer)).toEqual({ code: "reserved", orderId: "0-1-3-0", units: 2 });
@@ -104,6 +104,16 @@ describe("GET /buy/:ticket", () => {
     expect([(await get("rejected"))?.status, fields(await get("rejected"))]).toMatchObject([200, { code: "rejected", reason: "quota" }]);
     const recovering = await get("recovering");
     expect([recovering?.status, recovering?.headers["retry-after"]]).toEqual([503, "1"]);
+  });
+
+  it("says why to who was told of an order that is lost, and only to him", async () => {
+    const get = (uid: string, order: string): Promise<WireAnswer | undefined> =>
+      ask(edge.port, request("GET", `/buy/${ticketFor(uid)}?order=${order}`));
+    const lost = await get("nobody", "0-1-3-0");
+    expect([lost?.status, fields(lost)]).toMatchObject([503, { code: "try_again", detail: refusals.notSurvived.detail }]);
+    expect(fields(await get("win", "0-1-9-0"))).toEqual({ code: "reserved", orderId: "0-1-3-0", units: 1 });
+    expect(fields(await get("nobody", ""))).toEqual({ code: "none" });
+    expect((await get("nobody", "0-1"))?.status).toBe(400);
   });
 });
 
