@@ -42,6 +42,7 @@ export const shardRowSchema: z.ZodType<ShardRow> = z.strictObject({
   applied: z.int().min(0),
   attempt: z.string(),
   mode: z.enum(RestoreMode),
+  flagged: z.boolean(),
   gap: z.strictObject({ at: z.int().min(0), streamSeq: z.int().min(0) }).nullable(),
   wall: z.boolean(),
   halted: z.string().nullable(),

@@ -20,6 +20,8 @@ export interface ShardRow {
   /** nonce of the attempt that began `epoch`; empty before the first */
   readonly attempt: string;
   readonly mode: RestoreMode;
+  /** `epoch` began with free units of a sale that had been flagged sold out: a gateway may believe that for a moment more */
+  readonly flagged: boolean;
   readonly gap: Gap | null;
   /** true if a wall was touched in this epoch: history is wrong, the shard has to be rebuilt */
   readonly wall: boolean;

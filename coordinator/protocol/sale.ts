@@ -72,3 +72,6 @@ export interface SoldOutFlag {
  * the buyer of that unit `sold_out` (P5).
  */
 export const SOLD_OUT_LEASE_MS = 500;
+
+/** When a flag was withdrawn at least so long ago, no gateway believes it; 100 ms for the coarseness of clocks. */
+export const SOLD_OUT_BELIEVED_MS = SOLD_OUT_LEASE_MS + 100;

@@ -4,6 +4,7 @@ import type { ShardClosed } from "../../lua/close.ts";
 import type { Clock, Random } from "../protocol/ports.ts";
 import type { RestoreProgress } from "../protocol/requests.ts";
 import { RestoreMode, type ShardRow } from "../protocol/row.ts";
+import { SOLD_OUT_BELIEVED_MS } from "../protocol/sale.ts";
 import { AttemptPhase } from "../protocol/shard-facts.ts";
 import { AppendWindow, type StoredMessage } from "../relay/append-window.ts";
 import { joinMessages } from "../relay/message-join.ts";
@@ -125,11 +126,13 @@ class Attempt {
     const marker = await this.#mark(asked, closed);
     step(AttemptPhase.await);
     const row = await this.#awaitRow(asked, marker, brokerId);
+    const begunMs = this.#options.clock.monotonicMs();
     const epoch = asked.epoch + 1;
     step(row.mode === RestoreMode.keep ? AttemptPhase.keep : AttemptPhase.restore);
     if (row.mode === RestoreMode.keep) await this.#keep(asked, closed);
     else await this.#restore(epoch, closed.replicationId);
     await this.#waitOutOthers(asked, before, closed);
+    if (row.mode === RestoreMode.keep && row.flagged) await this.#waitForFlags(begunMs);
     step(AttemptPhase.open);
     await this.#checkRow(epoch);
     const { replicationId } = closed;
@@ -263,6 +266,20 @@ class Attempt {
     await clock.sleep(openMs, this.#stop);
     this.#goOn();
     waitedOut(replicationId);
+  }
+
+  /**
+   * A Redis that had lost orders before anybody stored them has units again of which a gateway may still believe that they
+   * are gone. The commit that began the epoch withdrew the flag: until the belief has run out too, nobody may find those units
+   * (P5). A rebuild waits by itself, beside its work.
+   */
+  async #waitForFlags(begunMs: number): Promise<void> {
+    const { clock, step } = this.#options;
+    const leftMs = begunMs + SOLD_OUT_BELIEVED_MS - clock.monotonicMs();
+    if (leftMs <= 0) return;
+    step(AttemptPhase.wait);
+    await clock.sleep(leftMs, this.#stop);
+    this.#goOn();
   }
 
   async #repeat<T>(step: () => Promise<T>): Promise<T> {

@@ -66,6 +66,19 @@ describe("the beginning of an epoch", () => {
     expect(await rig.orders()).toHaveLength(4);
   });
 
+  it("keeps units of a sale that had been flagged for as long as a gateway may believe the flag", async () => {
+    const coordinator = await rig.coordinator();
+    await rig.untilOpen();
+    await rig.openSale("a", 10);
+    await rig.buy("a", ["u0"]);
+    await rig.untilApplied(["u0"]);
+    await rig.database.sql("UPDATE sales SET ever_sold_out = true");
+    await restartRedis();
+    await rig.untilOpen(2);
+    expect(await rowMode()).toBe("keep");
+    expect(stepsOf(coordinator)).toEqual(["ask", "close", "flush", "mark", "await", "keep", "wait", "open"]);
+  });
+
   it("drops the log of the epoch that ended: a consumer made anew is not handed it again", async () => {
     const coordinator = await rig.coordinator();
     await rig.untilOpen();

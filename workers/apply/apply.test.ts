@@ -272,6 +272,7 @@ describe("a marker", () => {
       applied: 0,
       attempt: "second",
       mode: "keep",
+      flagged: false,
       gap: null,
       wall: false,
       halted: null,
@@ -280,6 +281,18 @@ describe("a marker", () => {
     const { rows } = await database.sql("SELECT returns_seq, sold_out_version FROM sales WHERE id = ?", [sale()]);
     expect(rows).toEqual([{ returns_seq: "8", sold_out_version: null }]);
     expect(await apply([order(1, "bob")], 2)).toMatchObject({ kind: "applied", applied: 1 });
+  });
+
+  it("tells of free units of a sale that had been flagged, until an epoch begins without", async () => {
+    const flag = () => database.sql("UPDATE sales SET ever_sold_out = true WHERE id = ?", [sale()]);
+    expect(await mark({ upto: "1-0" })).toMatchObject({ kind: "began" });
+    expect(await row()).toMatchObject({ epoch: 2, flagged: false });
+    await flag();
+    expect(await mark({ from: 2, begins: 3, redisEpoch: 2, upto: "2-0" })).toMatchObject({ kind: "began", mode: "keep" });
+    expect(await row()).toMatchObject({ epoch: 3, flagged: true });
+    await database.sql("UPDATE sale_shards SET sold = quota WHERE sale_id = ?", [sale()]);
+    expect(await mark({ from: 3, begins: 4, redisEpoch: 3, upto: "3-0" })).toMatchObject({ kind: "began", mode: "keep" });
+    expect(await row()).toMatchObject({ epoch: 4, flagged: false });
   });
 
   it("waits for what Redis had flushed before it", async () => {

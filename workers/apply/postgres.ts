@@ -138,14 +138,18 @@ const withdraw = async (sql: Sql, shard: number, epoch: number, withdrawal: Plan
 
 const BEGIN_EPOCH = `
   WITH begun AS (
-    UPDATE shards SET epoch = epoch + 1, applied = 0, attempt = ?, mode = ?, gap_at = NULL, gap_stream_seq = NULL, wall = false
+    UPDATE shards SET epoch = epoch + 1, applied = 0, attempt = ?, mode = ?, flagged = false, gap_at = NULL, gap_stream_seq = NULL, wall = false
     WHERE shard = ? AND epoch = ? AND applied = ?
     RETURNING shard
   ), withdrawn AS (
     UPDATE sales SET returns_seq = returns_seq + 1, sold_out_version = NULL
     FROM sale_shards JOIN begun USING (shard) WHERE sales.id = sale_shards.sale_id
+    RETURNING ever_sold_out AND quota > sold AS flagged
   )
-  SELECT shard FROM begun`;
+  SELECT shard, (SELECT bool_or(flagged) FROM withdrawn) AS flagged FROM begun`;
+
+/** A statement of its own: only behind the locks of the sales it is known which were flagged, and one statement changes a row once. */
+const FLAG_EPOCH = `UPDATE shards SET flagged = true WHERE shard = ?`;
 
 /** Orders refused in one epoch that a status event names at most: 10,000 stay far below NATS's megabyte. */
 const REJECTED_LIMIT = 10_000;
@@ -199,7 +203,11 @@ const transactionOn = (sql: Sql, shard: number, isCareful: boolean): ApplyTransa
   recordGap: async (at, streamSeq) => {
     await sql(`UPDATE shards SET gap_at = ?, gap_stream_seq = ? WHERE shard = ?`, [at, streamSeq, shard]);
   },
-  beginEpoch: async ({ from, applied, attempt, mode }) => (await sql(BEGIN_EPOCH, [attempt, mode, shard, from, applied])).rows.length === 1,
+  beginEpoch: async ({ from, applied, attempt, mode }) => {
+    const { rows } = await sql(BEGIN_EPOCH, [attempt, mode, shard, from, applied]);
+    if (rows[0]?.["flagged"] === true) await sql(FLAG_EPOCH, [shard]);
+    return rows.length === 1;
+  },
   park: async (delivery, reason) => {
     const { rowCount } = await sql(
       `INSERT INTO dead_letters (shard, stream_seq, body, reason) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`,

@@ -11,6 +11,8 @@ export const Shard = defineEntity({
     applied: p.bigint("number"),
     attempt: p.text(),
     mode: p.text(),
+    /** its epoch began with free units of a sale that had been flagged sold out */
+    flagged: p.boolean(),
     gapAt: p.bigint("number").nullable(),
     gapStreamSeq: p.bigint("number").nullable(),
     wall: p.boolean(),

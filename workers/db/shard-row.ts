@@ -8,6 +8,7 @@ export const readShardRow = (row: Row): ShardRow => ({
   applied: Number(row["applied"]),
   attempt: row["attempt"] as string,
   mode: row["mode"] as RestoreMode,
+  flagged: row["flagged"] as boolean,
   gap: row["gap_at"] === null ? null : { at: Number(row["gap_at"]), streamSeq: Number(row["gap_stream_seq"]) },
   wall: row["wall"] as boolean,
   halted: row["halted"] as string | null,

@@ -208,7 +208,18 @@ describe("a shard's row and its restore", () => {
   it("are answered for configured shards only", async () => {
     expect(await ask(Request.row, { shard: 1 })).toEqual({
       ok: true,
-      value: { shard: 1, epoch: 0, applied: 0, attempt: "", mode: "rebuild", gap: null, wall: false, halted: null, draining: false },
+      value: {
+        shard: 1,
+        epoch: 0,
+        applied: 0,
+        attempt: "",
+        mode: "rebuild",
+        flagged: false,
+        gap: null,
+        wall: false,
+        halted: null,
+        draining: false,
+      },
     });
     expect(await ask(Request.row, { shard: 2 })).toEqual(refused("not_found"));
     expect(await ask(Request.restore, { shard: 2, epoch: 1, attempt: "a", replicationId: "r" })).toEqual(refused("not_found"));

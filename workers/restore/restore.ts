@@ -1,7 +1,7 @@
 import type { Clock } from "../../coordinator/protocol/ports.ts";
 import { RestoreMode, type ShardRow } from "../../coordinator/protocol/row.ts";
 import type { RestoreRequest } from "../../coordinator/protocol/requests.ts";
-import { SOLD_OUT_BELIEVED_MS } from "../sales/sold-out.ts";
+import { SOLD_OUT_BELIEVED_MS } from "../../coordinator/protocol/sale.ts";
 import { Status } from "../../lua/codes.ts";
 import { formatReservation, purchaseField } from "../../lua/fields.ts";
 import { formatPosition } from "../../lua/position.ts";

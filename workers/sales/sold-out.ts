@@ -1,10 +1,7 @@
 import { RequestError, type Answer, type SoldOutFacts } from "../../coordinator/protocol/requests.ts";
-import { SOLD_OUT_LEASE_MS, type SoldOutFlag } from "../../coordinator/protocol/sale.ts";
+import type { SoldOutFlag } from "../../coordinator/protocol/sale.ts";
 import type { Sql } from "../db/database.ts";
 import { GrantState } from "../db/states.ts";
-
-/** When a flag was withdrawn at least so long ago, no gateway believes it; 100 ms for the coarseness of clocks. */
-export const SOLD_OUT_BELIEVED_MS = SOLD_OUT_LEASE_MS + 100;
 
 /** What Postgres knows about a sale for the decision of DESIGN 7.4, in one statement: one moment. */
 export const soldOutFacts = async (sql: Sql, saleId: string): Promise<Answer<SoldOutFacts>> => {

@@ -1,6 +1,6 @@
 import type { Clock } from "../../coordinator/protocol/ports.ts";
+import { SOLD_OUT_BELIEVED_MS } from "../../coordinator/protocol/sale.ts";
 import { Status } from "../../lua/codes.ts";
-import { SOLD_OUT_BELIEVED_MS } from "./sold-out.ts";
 import type { AppliedPosition, SentGrant, SweepShards, SweepStore, UndeliveredSale } from "./ports.ts";
 
 export interface SweepOptions {

@@ -215,6 +215,12 @@ export const COORDINATOR_MUTATIONS: readonly Mutation[] = [
     profile: NEW_PRIMARY,
   },
   {
+    name: "kept epochs wait for flags",
+    rule: "a kept epoch in which units of a flagged sale are free waits until nobody believes the flag any more",
+    twins: () => ({ rows: (rows: Rows) => ({ ...rows, row: async () => ({ ...(await rows.row()), flagged: false }) }) }),
+    profile: RESTARTS,
+  },
+  {
     name: "gap heard",
     rule: "a gap in the row makes the coordinator append again",
     twins: () => ({ rows: (rows: Rows) => ({ ...rows, row: async () => ({ ...(await rows.row()), gap: null }) }) }),

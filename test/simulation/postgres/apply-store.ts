@@ -127,7 +127,12 @@ class Applying implements ApplyTransaction {
       }
       Object.assign(row, { epoch: row.epoch + 1, applied: 0, attempt, mode, gap: null, wall: false });
       const sales = postgres.saleShards.filter(({ shard }) => shard === this.#shard).map(({ saleId }) => postgres.sales.get(saleId));
-      this.#withdraw(sales as SaleRow[], () => exchange.answer(true));
+      this.#withdraw(sales as SaleRow[], () => {
+        row.flagged = postgres.saleShards.some(
+          ({ saleId, shard, quota, sold }) => shard === this.#shard && quota > sold && postgres.sales.get(saleId)?.everSoldOut === true,
+        );
+        exchange.answer(true);
+      });
     });
   }
 

@@ -44,6 +44,7 @@ export class Postgres implements Target, TransactionServer {
       applied: 0,
       attempt: "",
       mode: "rebuild",
+      flagged: false,
       gap: null,
       wall: false,
       halted: null,
