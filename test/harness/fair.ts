@@ -22,6 +22,7 @@ export interface Told {
   readonly code: string;
   readonly orderId?: string;
   readonly units?: number;
+  readonly detail?: string;
 }
 
 const ANSWER_WITHIN_MS = 5_000;

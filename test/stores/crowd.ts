@@ -1,4 +1,5 @@
 import { expect } from "vitest";
+import { refusals } from "../../gateway/buy/outcome.ts";
 import { until, type Fair, type Told } from "../harness/index.ts";
 
 /** Buyers at a time: enough to keep batches full, few enough for two cores. */
@@ -49,6 +50,23 @@ export const expectStillTheirs = async (fair: Fair, saleId: string, before: Read
 /** All units are sold, each to one buyer, and the books balance (P2, P4). */
 export const expectSoldOut = async (fair: Fair, saleId: string, units: number): Promise<void> => {
   expect(await fair.auditAtRest(saleId)).toMatchObject({ free: 0, sold: units, rejected: 0, duplicates: 0, orphans: 0 });
+};
+
+/** Whoever was told of an order is told of it still, or why he has it no more; never that there is nothing. */
+export const expectReasons = async (fair: Fair, saleId: string, told: ReadonlyMap<string, Told>): Promise<void> => {
+  for (const uid of winnersOf(told)) {
+    const url = `${fair.urlOf(saleId, uid)}?order=${told.get(uid)?.orderId}`;
+    let standing: Told = { status: 0, code: "away" };
+    await until(
+      async () => {
+        standing = await fair.once("GET", url);
+        return standing.orderId !== undefined || standing.code === "none" || standing.detail === refusals.notSurvived.detail;
+      },
+      `${uid} to be told what became of the order`,
+      60_000,
+    );
+    if (standing.orderId === undefined) expect(standing, uid).toMatchObject({ status: 503, code: "try_again" });
+  }
 };
 
 /**

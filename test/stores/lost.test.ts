@@ -2,7 +2,7 @@ import { rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { drawFrom, environment, Fair, until } from "../harness/index.ts";
-import { confirmedOrders, crowd, expectKept, expectSoldOut, winnersOf } from "./crowd.ts";
+import { confirmedOrders, crowd, expectKept, expectReasons, expectSoldOut, winnersOf } from "./crowd.ts";
 import { empty, folderOf, keepCopy, RESTART_AFTER_MS, restartWith, restoreCopy, truncateAof } from "./folders.ts";
 
 /**
@@ -45,6 +45,7 @@ const sellThrough = async (saleId: string, lose: (redis: string) => Promise<void
   await lose(`redis-${(await fair.shardsOf(saleId))[0]}`);
   await later.done;
   await fair.stack.ready();
+  await expectReasons(fair, saleId, later.told);
   await expectKept(fair, saleId, { units: UNITS, buyers: BUYERS, before });
 };
 
