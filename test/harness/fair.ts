@@ -26,7 +26,8 @@ export interface Told {
 }
 
 const ANSWER_WITHIN_MS = 5_000;
-const ASK_AGAIN_MS = 100;
+/** A buyer who was told to come later comes after so long. */
+export const ASK_AGAIN_MS = 100;
 const HOUR_MS = 3_600_000;
 
 /** Not fetch: a time-out by AbortSignal can be collected with its request before it fires, and the buyer waits for ever. */
