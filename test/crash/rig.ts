@@ -10,11 +10,38 @@ import type { CrashPoint } from "./points.ts";
 /** Never sold out: buyers go on buying until the point was reached, however long a start takes. */
 const UNITS = 5_000;
 const BUYERS = 4_000;
+const HOUR_MS = 3_600_000;
 const BUYERS_PER_SECOND = 25;
 const REACHED_WITHIN_MS = 60_000;
 const REST_WITHIN_MS = 60_000;
+/** The point may kill the program while it starts. */
+const HEARD_WITHIN_MS = 60_000;
+const ASK_AGAIN_MS = 200;
 /** Buyers who come after the crash. */
 const AFTERWARDS = 10;
+
+/**
+ * Asks as an operator does who hears that a store is away: again, in the same words. The programs of a row before may
+ * die still: of several processes each is armed.
+ */
+export const untilHeard = async <T>(what: string, work: () => Promise<T>): Promise<T> => {
+  let answer: { readonly told: T } | undefined;
+  let why = "";
+  const isHeard = async (): Promise<boolean> => {
+    answer = await work().then(
+      (told) => ({ told }),
+      (error: Error) => {
+        why = error.message;
+        return undefined;
+      },
+    );
+    return answer !== undefined;
+  };
+  await until(isHeard, what, HEARD_WITHIN_MS, ASK_AGAIN_MS).catch((error: Error) => {
+    throw new Error(`${error.message}: ${why}`);
+  });
+  return (answer as unknown as { readonly told: T }).told;
+};
 
 /** A sale that is under way while something is done to the stack. */
 export class LiveSale {
@@ -35,7 +62,9 @@ export class LiveSale {
   }
 
   static async open(fair: Fair, id: string, more: Readonly<Record<string, unknown>> = {}): Promise<LiveSale> {
-    await fair.openSale(id, UNITS, more);
+    const opensAtMs = Date.now() - 1_000;
+    const window = { opensAtMs, closesAtMs: opensAtMs + HOUR_MS };
+    await untilHeard(`${id} to be opened`, () => fair.openSale(id, UNITS, { ...window, ...more }));
     const sale = new LiveSale(fair, id);
     await until(() => sale.crowd.purchases.length > AFTERWARDS, "the sale to be under way", REST_WITHIN_MS);
     return sale;

@@ -5,7 +5,7 @@ import { KnownSale } from "../../gateway/index.ts";
 import { httpReady, until } from "../../deploy/local/index.ts";
 import { message } from "../messages/api.ts";
 import { Stimulus } from "./points.ts";
-import type { CrashRig, LiveSale } from "./rig.ts";
+import { untilHeard, type CrashRig, type LiveSale } from "./rig.ts";
 
 const HOUR_MS = 3_600_000;
 const TURN_MS = 200;
@@ -50,13 +50,7 @@ const sellOut = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
   const id = `${sale.id}-small`;
   const now = Date.now();
   const window = { opensAtMs: now - 1_000, closesAtMs: now + HOUR_MS };
-  // The program that dies may be the one that is asked: again, in the same words.
-  const opened = (): Promise<boolean> =>
-    fair.openSale(id, units, window).then(
-      () => true,
-      () => false,
-    );
-  await until(opened, `${id} to be opened`, START_WITHIN_MS, TURN_MS);
+  await untilHeard(`${id} to be opened`, () => fair.openSale(id, units, window));
   const told = await Promise.all(Array.from({ length: units * 2 }, (_, n) => fair.buy(id, `s${n}`)));
   // Whoever asks about a flagged sale lets the gateway look for its winners.
   await repeatUntil(reached, (n) => fair.buy(id, `late${n}`));
@@ -75,19 +69,25 @@ const move = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
   const units = 6;
   const ids: string[] = [];
   const now = Date.now();
-  await repeatUntil(reached, async (n) => {
-    const id = `${sale.id}-dealt-${n}`;
-    await fair.openSale(id, units, { shardCount: 2, opensAtMs: now - 1_000, closesAtMs: now + HOUR_MS });
-    ids.push(id);
+  const buyAll = async (id: string, n: number): Promise<void> => {
     const known = new KnownSale({ id, shards: await fair.shardsOf(id) } as SaleRecord);
     const all = Array.from({ length: units * BUYERS_A_UNIT }, (_, buyer) => `m${buyer}`);
     // All belong to one shard, in turns to each: the other's units have to be moved.
     const uids = all.filter((uid) => known.shardOf(uid) === known.record.shards[n % 2]).slice(0, units + 2);
     await Promise.all(uids.map((uid) => fair.buy(id, uid)));
+  };
+  await repeatUntil(reached, async () => {
+    const n = ids.length;
+    const id = `${sale.id}-dealt-${n}`;
+    await fair.openSale(id, units, { shardCount: 2, opensAtMs: now - 1_000, closesAtMs: now + HOUR_MS });
+    ids.push(id);
+    await buyAll(id, n);
   });
   return async () => {
     const wrong: string[] = [];
-    for (const id of ids) {
+    for (const [n, id] of ids.entries()) {
+      // Whose sale could not be asked about when a program had died comes now; the others hear of it again.
+      await untilHeard(`${id} to be sold out`, () => buyAll(id, n));
       const { sold, free, total } = await fair.auditAtRest(id);
       if (sold !== units || free !== 0) wrong.push(`${id} sold ${sold} of ${total}, ${free} are free`);
     }
@@ -112,17 +112,7 @@ const manage = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
       ...[0, 1, 2].map((n) => () => fair.admin(`/sales/${id}/units`, { grantId: `more${n}`, units: 1 })),
       () => fair.admin(`/sales/${id}/state`, { state: "open" }),
     ];
-    for (const turn of turns)
-      await until(
-        () =>
-          turn().then(
-            () => true,
-            () => false,
-          ),
-        `${id} to be managed`,
-        START_WITHIN_MS,
-        TURN_MS,
-      );
+    for (const turn of turns) await untilHeard(`${id} to be managed`, turn);
     await until(async () => (await fair.buy(id, "first")).orderId !== undefined, `${id} to sell`, START_WITHIN_MS, TURN_MS);
     await until(async () => (await fair.auditAtRest(id)).free === 12, `${id} to have all its units`, START_WITHIN_MS, TURN_MS);
     return [];
@@ -136,19 +126,7 @@ const end = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
   const id = `${sale.id}-ended`;
   const now = Date.now();
   const definition = { id, title: id, units: 1_000, payWithinMs: PAY_WITHIN_MS, opensAtMs: now - 1_000, closesAtMs: now + HOUR_MS };
-  const heard = async (path: string, body: unknown): Promise<unknown> => {
-    let answer: unknown;
-    const isHeard = (): Promise<boolean> =>
-      fair.admin(path, body).then(
-        (told) => {
-          answer = told;
-          return true;
-        },
-        () => false,
-      );
-    await until(isHeard, `${path} to be answered`, START_WITHIN_MS, TURN_MS);
-    return answer;
-  };
+  const heard = (path: string, body: unknown): Promise<unknown> => untilHeard(`${path} to be answered`, () => fair.admin(path, body));
   await heard("/sales", definition);
   const payments = new Map<string, object>();
   // One is paid, the next cancelled, the third expires.
