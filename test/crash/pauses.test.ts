@@ -1,7 +1,8 @@
 import { Redis } from "ioredis";
 import { Client } from "pg";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { shardKeys } from "../../lua/index.ts";
+import { signal } from "../../deploy/local/index.ts";
 import { environment, until } from "../harness/index.ts";
 import { CoordinatorProcess } from "../messages/process.ts";
 import { Stimulus } from "./points.ts";
@@ -28,9 +29,18 @@ afterAll(async () => {
 let number = 0;
 const openSale = (): Promise<LiveSale> => LiveSale.open(rig.fair, `pause-${number++}`);
 
-/** Lets a program's processes go on. */
+const GO_ON_EVERY_MS = 100;
+let going: NodeJS.Timeout | undefined;
+afterEach(() => clearInterval(going));
+
+/** Lets a program's processes go on: also one that comes to the point later, of several processes each stops once. */
 const goOn = async (program: "gateway" | "coordinator" | "workers"): Promise<void> => {
-  for (const pid of await rig.fair.stack.pids(program)) process.kill(pid, "SIGCONT");
+  const pids = await rig.fair.stack.pids(program);
+  const all = (): void => {
+    for (const pid of pids) signal(pid, "SIGCONT");
+  };
+  all();
+  going = setInterval(all, GO_ON_EVERY_MS);
 };
 
 const paused = async (program: "gateway" | "coordinator" | "workers", point: string, pass: number): Promise<() => Promise<boolean>> => {
@@ -113,6 +123,21 @@ describe("workers that stop in a transaction", { timeout: 240_000 }, () => {
       expect(await sale.end()).toEqual([]);
     },
   );
+});
+
+describe.runIf(isWhole)("one of the workers' processes that stands still", { timeout: 240_000 }, () => {
+  it("and does not go on: the broker deals requests to it, and the others answer", async () => {
+    const sale = await openSale();
+    const still = (await rig.fair.stack.pids("workers")).at(-1) as number;
+    signal(still, "SIGSTOP");
+    try {
+      const won = sale.counts.won;
+      await until(() => sale.counts.won > won + 200, "the sale to go on", 60_000);
+      expect(await sale.end()).toEqual([]);
+    } finally {
+      signal(still, "SIGCONT");
+    }
+  });
 });
 
 describe.runIf(isWhole)("a gateway that stops with decisions on the way", { timeout: 240_000 }, () => {
