@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { refusals } from "../../gateway/buy/outcome.ts";
+import { refusals } from "../../gateway/index.ts";
 import { until, type Fair, type Told } from "../harness/index.ts";
 
 /** Buyers at a time: enough to keep batches full, few enough for two cores. */
