@@ -1,5 +1,6 @@
 import { Draw } from "./kernel/draw.ts";
-import { CALM, opNames, Scene, type Weather } from "./kernel/wire.ts";
+import { opNames, Scene } from "./kernel/wire.ts";
+import { CALM, type Weather } from "./kernel/weather.ts";
 
 export const FaultKind = {
   /** kill -9 of a process, which starts again after `ms` */
@@ -14,6 +15,8 @@ export const FaultKind = {
   redisWipe: "redis wipe",
   /** a replica that is `lost` writes behind takes its place; the old one goes on for `ms` */
   redisFailover: "redis failover",
+  /** the call at which it is set has its effect `ms` later, or, set after the effect, loses its answer */
+  late: "late",
   /** its wall clock jumps by `ms` */
   redisClock: "redis clock",
   /** a process's wall clock jumps by `ms` */

@@ -2,7 +2,7 @@ import type { SaleRecord } from "../../coordinator/protocol/sale.ts";
 import { auditAtRest } from "./audit/auditor.ts";
 import { planFaults } from "./faults/strike.ts";
 import { BEGINNING_MS, type Say } from "./kernel/kernel.ts";
-import { CALM } from "./kernel/wire.ts";
+import { CALM } from "./kernel/weather.ts";
 import type { Options } from "./options.ts";
 import type { Result, Running } from "./result.ts";
 import { Buyers } from "./programs/buyers.ts";

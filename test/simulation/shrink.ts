@@ -1,4 +1,4 @@
-import { CALM } from "./kernel/wire.ts";
+import { CALM } from "./kernel/weather.ts";
 import { smallerMessages } from "./messages/options.ts";
 import type { Options } from "./options.ts";
 import { runSchedule } from "./runner.ts";

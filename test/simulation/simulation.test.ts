@@ -53,6 +53,9 @@ const QUICK = [
   "flush",
   "stock withdraws the flag",
   "sold out: sent grants",
+  "fenced last step",
+  "gap heard",
+  "attempt in Redis + keep's last id",
 ];
 
 it.each(QUICK)(

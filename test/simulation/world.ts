@@ -11,7 +11,8 @@ import type { SweepShards, SweepStore } from "../../workers/sales/ports.ts";
 import type { Random } from "../../coordinator/protocol/ports.ts";
 import { Kernel, type Say } from "./kernel/kernel.ts";
 import { Process, type Program } from "./kernel/process.ts";
-import { CALM, type Network, type Trap, type Weather } from "./kernel/wire.ts";
+import { type Network, type Trap } from "./kernel/wire.ts";
+import { CALM, type Weather } from "./kernel/weather.ts";
 import { Broker, LOG_RULES, type LogRules } from "./log/broker.ts";
 import { Postgres } from "./postgres/postgres.ts";
 import { POSTGRES_RULES, type PostgresRules } from "./postgres/tables.ts";
@@ -22,6 +23,13 @@ import { Ledger } from "./audit/ledger.ts";
 import type { Options } from "./options.ts";
 import { Bus } from "./programs/bus.ts";
 import type { Counter } from "./programs/gateway.ts";
+
+/** What a keeper sees of the outside. */
+export interface KeeperPorts {
+  readonly store: ShardStore;
+  readonly rows: Rows;
+  readonly log: ShardLog;
+}
 
 /**
  * What a mutation replaces: rules of the stores' models, or a port of the protocol code by a faulty twin of it. Each
@@ -34,6 +42,8 @@ export interface Twins {
   readonly shardStore?: (store: ShardStore, shard: number, world: World) => ShardStore;
   readonly rows?: (rows: Rows, shard: number, world: World) => Rows;
   readonly shardLog?: (log: ShardLog, shard: number, world: World) => ShardLog;
+  /** all of one keeper's ports together, behind those above */
+  readonly keeper?: (ports: KeeperPorts) => KeeperPorts;
   /** of a keeper */
   readonly random?: (random: Random, name: string) => Random;
   readonly soldOutPorts?: (ports: SoldOutPorts) => SoldOutPorts;

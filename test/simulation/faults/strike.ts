@@ -1,5 +1,5 @@
 import type { Process } from "../kernel/process.ts";
-import { opsOf, Scene, type Trap } from "../kernel/wire.ts";
+import { opsOf, Scene, type Trap, type TrappedCall } from "../kernel/wire.ts";
 import { FaultKind, type Fault } from "../options.ts";
 import { RedisServer } from "../redis/server.ts";
 import type { World } from "../world.ts";
@@ -35,7 +35,7 @@ const strikeProcess = (world: World, fault: Fault, process: Process): void => {
 };
 
 /** @param caller who made the call at which a trap was set */
-export const strike = (world: World, fault: Fault, caller?: Process): void => {
+export const strike = (world: World, fault: Fault, caller?: Process, call?: TrappedCall): void => {
   const { kind, shard, ms, lost } = fault;
   const named = caller ?? world.processes.find(({ name }) => name === fault.process);
   world.count(kind);
@@ -45,6 +45,10 @@ export const strike = (world: World, fault: Fault, caller?: Process): void => {
     case FaultKind.pause:
     case FaultKind.cut:
       if (named !== undefined) strikeProcess(world, fault, named);
+      return;
+    case FaultKind.late:
+      if (fault.trap?.when === "before") call?.delay(ms);
+      else call?.silence();
       return;
     case FaultKind.redisRestart:
       restartRedis(world, fault);
@@ -97,9 +101,9 @@ export const planFaults = (world: World): void => {
       const set: Trap = {
         countdown: trap.nth,
         when: trap.when,
-        spring: (caller) => {
-          strike(world, fault, caller);
-          return fault.kind === FaultKind.crash;
+        spring: (caller, call) => {
+          strike(world, fault, caller, call);
+          return fault.kind === FaultKind.crash || (fault.kind === FaultKind.late && trap.when === "before");
         },
       };
       world.traps[id] = [...(world.traps[id] ?? []), set];

@@ -57,7 +57,8 @@ export class Kernel {
 
   /** Puts a step back that cannot happen yet; it keeps its place among those of the same moment. */
   defer(step: Step, atMs: number): void {
-    this.#queue.defer(step, this.#us(atMs));
+    // a time between two microseconds may be rounded down to now, and the step would be put back for ever
+    this.#queue.defer(step, Math.max(this.#nowUs + 1, this.#us(atMs)));
   }
 
   /** A step that happens only after the next jump. */

@@ -1,26 +1,7 @@
 import type { Kernel } from "./kernel.ts";
 import type { Life, Process } from "./process.ts";
 import { Step } from "./queue.ts";
-
-/** What the network does to calls; probabilities for each. Calm weather has none of it. */
-export interface Weather {
-  /** the request never arrives: a time-out */
-  lost: number;
-  /** it is executed, its answer never arrives: a time-out that succeeded */
-  unanswered: number;
-  /** it is executed long after the caller gave it up */
-  late: number;
-  /** it fails at once and is not executed */
-  refused: number;
-  /** a message to the log arrives twice */
-  repeated: number;
-  /** it overtakes what was sent before it */
-  overtaking: number;
-  /** it takes up to a hundred times longer */
-  slow: number;
-}
-
-export const CALM: Weather = { lost: 0, unanswered: 0, late: 0, refused: 0, repeated: 0, overtaking: 0, slow: 0.02 };
+import { CALM, type Weather } from "./weather.ts";
 
 /** A store, or another program, as one connection to it sees it. */
 export interface Target {
@@ -56,12 +37,20 @@ export const opNames = (scene: Scene): readonly string[] =>
     .map(({ name }) => name)
     .toSorted());
 
+/** A call at which a trap was sprung. */
+export interface TrappedCall {
+  /** Its effect happens so much later, and its caller hears nothing but a time-out. */
+  delay(ms: number): void;
+  /** Its effect has happened, and its caller hears nothing but a time-out. */
+  silence(): void;
+}
+
 /** A fault that strikes at the n-th call of a kind, before or after its effect. */
 export interface Trap {
   countdown: number;
   readonly when: "before" | "after";
-  /** @returns true if the caller is gone: the call has no answer */
-  readonly spring: (caller: Process) => boolean;
+  /** @returns true if the caller is gone or the call delayed: it has no effect now and no answer */
+  readonly spring: (caller: Process, call: TrappedCall) => boolean;
 }
 
 /** What a store or the network does to a call, often: without a stack, which nobody reads. */
@@ -111,7 +100,7 @@ const Phase = { request: 0, answer: 1, failure: 2, over: 3 } as const;
 type Phase = (typeof Phase)[keyof typeof Phase];
 
 /** A call on its way: travels, happens, travels back. */
-export class Exchange<T> extends Step {
+export class Exchange<T> extends Step implements TrappedCall {
   readonly #wire: Wire;
   readonly #op: Op;
   readonly #effect: (exchange: Exchange<T>) => T | undefined;
@@ -183,6 +172,16 @@ export class Exchange<T> extends Step {
     network.kernel.plan(new Deadline(life, this.#reject, this.#op, network.kernel.say), network.kernel.nowMs + timeoutMs);
   }
 
+  delay(ms: number): void {
+    this.silence();
+    const { kernel } = this.#wire.network;
+    kernel.plan(this, kernel.nowMs + ms);
+  }
+
+  silence(): void {
+    this.mute(this.#wire.timeoutMs);
+  }
+
   override run(): boolean {
     const { life, network } = this.#wire;
     if (this.#phase === Phase.request) {
@@ -215,7 +214,7 @@ export class Exchange<T> extends Step {
     // a store answers by a step of its own; what holds a call may be a program
     kernel.isQuiet = !this.#isHeld;
     kernel.mix(this.#op.id);
-    if (network.traps[this.#op.id] !== undefined && spring(network, this.#op, "before", life)) return;
+    if (network.traps[this.#op.id] !== undefined && spring(network, this.#op, "before", life, this)) return;
     if (!target.isUp || target.run !== this.#run || network.isCut(life.process, target.name)) {
       if (!life.isDead) this.fail(new Refused(`${this.#op.name}: ${target.name} is away`));
       return;
@@ -228,7 +227,7 @@ export class Exchange<T> extends Step {
       this.fail(error);
       return;
     }
-    if (network.traps[this.#op.id] !== undefined) spring(network, this.#op, "after", life);
+    if (network.traps[this.#op.id] !== undefined) spring(network, this.#op, "after", life, this);
     if (this.#isHeld) return;
     this.answer(value as T);
   }
@@ -258,13 +257,13 @@ class Deadline extends Step {
   }
 }
 
-const spring = (network: Network, op: Op, when: "before" | "after", life: Life): boolean => {
+const spring = (network: Network, op: Op, when: "before" | "after", life: Life, call: TrappedCall): boolean => {
   const traps = network.traps[op.id] as Trap[];
   let gone = false;
   for (const trap of traps) {
     if (trap.when !== when || life.isDead) continue;
     trap.countdown -= 1;
-    if (trap.countdown === 0 && trap.spring(life.process)) gone = true;
+    if (trap.countdown === 0 && trap.spring(life.process, call)) gone = true;
   }
   return gone;
 };
@@ -274,7 +273,7 @@ export class Wire {
   readonly life: Life;
   readonly network: Network;
   readonly #target: () => Target;
-  readonly #timeoutMs: number;
+  readonly timeoutMs: number;
   #sentAtMs = 0;
   #answeredAtMs = 0;
 
@@ -282,7 +281,7 @@ export class Wire {
     this.life = life;
     this.network = network;
     this.#target = target;
-    this.#timeoutMs = timeoutMs;
+    this.timeoutMs = timeoutMs;
   }
 
   get isUp(): boolean {
@@ -357,19 +356,19 @@ export class Wire {
     let bad = weather.lost;
     if (luck < bad) {
       network.count("call lost");
-      exchange.mute(this.#timeoutMs);
+      exchange.mute(this.timeoutMs);
       return exchange;
     }
     if (luck < (bad += weather.unanswered)) {
       network.count("answer lost");
-      exchange.mute(this.#timeoutMs);
+      exchange.mute(this.timeoutMs);
     } else if (luck < (bad += weather.late)) {
       network.count("call late");
-      exchange.mute(this.#timeoutMs);
+      exchange.mute(this.timeoutMs);
       if (network.daysPass && draw.chance(0.5)) {
         network.count("call days late");
         kernel.stray(exchange);
-      } else kernel.plan(exchange, kernel.nowMs + this.#timeoutMs * draw.fraction() + draw.logarithmic(1, LATE_TO_MS));
+      } else kernel.plan(exchange, kernel.nowMs + this.timeoutMs * draw.fraction() + draw.logarithmic(1, LATE_TO_MS));
       return exchange;
     } else if (luck < (bad += weather.refused)) {
       network.count("call refused");

@@ -1,5 +1,6 @@
 import { Draw } from "../kernel/draw.ts";
-import { opNames, Scene, type Weather } from "../kernel/wire.ts";
+import { opNames, Scene } from "../kernel/wire.ts";
+import type { Weather } from "../kernel/weather.ts";
 
 export const MessageFaultKind = {
   /** kill -9 of a process, which starts again after `ms` */

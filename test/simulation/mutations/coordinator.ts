@@ -1,12 +1,12 @@
 import type { MarkerMessage } from "../../../coordinator/protocol/message.ts";
-import type { SoldOutPorts } from "../../../coordinator/sold-out/ports.ts";
 import type { ShardLog } from "../../../coordinator/relay/ports.ts";
 import type { Rows, ShardStore } from "../../../coordinator/shards/ports.ts";
 import type { ShardRow } from "../../../coordinator/protocol/row.ts";
-import type { Stock } from "../../../lua/stock.ts";
-import type { Twins } from "../world.ts";
+import { parsePosition } from "../../../lua/position.ts";
+import type { KeeperPorts } from "../world.ts";
 import type { Mutation } from "./mutation.ts";
-import { BROKER, NEW_PRIMARY, PAUSES, RESTARTS, STOCK_MOVES } from "./profiles.ts";
+import { CUT_OFF, FLAGGED, FLUSH_LOST, HOLE, LATE_ENTRY, LATE_MARKER, LEASE_LOST, OLD_SERVER, OVERTAKEN } from "./directed.ts";
+import { BROKER, NEW_PRIMARY, RESTARTS } from "./profiles.ts";
 
 const altersMarker =
   (change: (marker: MarkerMessage) => Partial<MarkerMessage>) =>
@@ -15,23 +15,32 @@ const altersMarker =
     append: (message) => log.append(message.type === "marker" ? { ...message, ...change(message) } : message),
   });
 
-/** Reads the row until it shows an attempt's own epoch, and then believes for the rest of the attempt that it stays so. */
-const readsOnce = (rows: Rows): Rows => {
-  const nonceOf = ({ epoch, attempt }: ShardRow): string => `${epoch} ${attempt}`;
-  let seen: ShardRow | undefined;
-  let reads = 0;
+/** Goes by the row in which an attempt found itself until the attempt is over; the keeper's next turn begins with a look at Redis. */
+const readsOnce = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
+  let nonce = "";
+  let found: ShardRow | undefined;
   return {
-    ...rows,
-    row: async () => {
-      // the keeper's looks are a second apart: what is read again at once is read within an attempt
-      if (seen !== undefined && seen.epoch > 0 && reads < 3) {
-        reads += 1;
-        return seen;
-      }
-      const row = await rows.row();
-      if (seen === undefined || nonceOf(seen) !== nonceOf(row)) reads = 0;
-      seen = row;
-      return row;
+    log,
+    store: {
+      ...store,
+      state: () => {
+        nonce = "";
+        found = undefined;
+        return store.state();
+      },
+      close: (request) => {
+        nonce = request.attempt;
+        return store.close(request);
+      },
+    },
+    rows: {
+      ...rows,
+      row: async () => {
+        if (found !== undefined) return found;
+        const row = await rows.row();
+        if (nonce !== "" && row.attempt === nonce) found = row;
+        return row;
+      },
     },
   };
 };
@@ -65,34 +74,49 @@ const believesAppends = (log: ShardLog): ShardLog => {
   };
 };
 
-/** Prolongs the permission on the last row it saw while nobody can read it. */
-const renewsBlindly = (rows: Rows): Rows => {
+/** Prolongs the permission on the last row it saw while nobody can read it; what Redis was told of since it takes for read. */
+const renewsBlindly = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
   let seen: ShardRow | undefined;
+  let settled = parsePosition("0-0");
   return {
-    ...rows,
-    row: async () => {
-      const row = await rows.row().catch(() => seen);
-      if (row === undefined) throw new Error("no row was seen yet");
-      seen = row;
-      return row;
+    log,
+    store: {
+      ...store,
+      state: async () => {
+        const state = await store.state();
+        settled = parsePosition(state.applied);
+        return state;
+      },
+    },
+    rows: {
+      ...rows,
+      row: async () => {
+        try {
+          seen = await rows.row();
+        } catch (error) {
+          if (seen === undefined) throw error;
+          if (settled?.epoch === seen.epoch) seen = { ...seen, applied: Math.max(seen.applied, settled.seq) };
+        }
+        return seen;
+      },
     },
   };
 };
 
 /** Takes every server for the one that the row's attempt had closed. */
-const takesAnyServer = (): Twins => {
+const takesAnyServer = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
   let asked = "";
   let isAsking = false;
   return {
-    shardLog: (log) => ({
+    log: {
       ...log,
       verify: () => {
         isAsking = true;
         asked = "";
         return log.verify();
       },
-    }),
-    rows: (rows) => ({
+    },
+    rows: {
       ...rows,
       row: async () => {
         const row = await rows.row();
@@ -101,8 +125,8 @@ const takesAnyServer = (): Twins => {
         isAsking = false;
         return row;
       },
-    }),
-    shardStore: (store) => ({
+    },
+    store: {
       ...store,
       state: async () => {
         const state = await store.state();
@@ -111,33 +135,48 @@ const takesAnyServer = (): Twins => {
         asked = "";
         return { ...state, attempt };
       },
-    }),
+    },
   };
 };
 
 /** An attempt goes by the row as it is only after its close. */
-const asksAfterClose = (): Twins => {
-  const asked = new Map<number, { row: ShardRow; rows: Rows }>();
+const asksAfterClose = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
+  let asked: ShardRow | undefined;
   return {
-    rows: (rows, shard) => ({
+    log,
+    rows: {
       ...rows,
       row: async () => {
-        const row = { ...(await rows.row()) };
-        asked.set(shard, { row, rows });
-        return row;
+        asked = { ...(await rows.row()) };
+        return asked;
       },
-    }),
-    shardStore: (store, shard) => ({
+    },
+    store: {
       ...store,
       close: async (request) => {
-        const before = asked.get(shard);
+        const before = asked;
         const closed = await store.close(request);
-        if (before !== undefined) Object.assign(before.row, await before.rows.row());
+        if (before !== undefined) Object.assign(before, await rows.row());
         return closed;
       },
-    }),
+    },
   };
 };
+
+/** A lease that ends in Redis when its holder closes the shard, until it is prolonged. */
+const losesLease = ({ store, ...ports }: KeeperPorts): KeeperPorts => ({
+  ...ports,
+  store: {
+    ...store,
+    close: async (request) => {
+      await store.acquireLease(request.token, SHORT_MS);
+      return store.close(request);
+    },
+  },
+});
+
+/** Enough for the close itself. */
+const SHORT_MS = 300;
 
 /** Rules of the keeper, the attempt and the relay. */
 export const COORDINATOR_MUTATIONS: readonly Mutation[] = [
@@ -150,7 +189,7 @@ export const COORDINATOR_MUTATIONS: readonly Mutation[] = [
     name: "marker's upto",
     rule: "the marker says up to which entry Redis's state goes",
     twins: () => ({ shardLog: altersMarker(() => ({ upto: "0-0" })) }),
-    profile: BROKER,
+    profile: FLUSH_LOST,
   },
   {
     name: "marker's Redis epoch",
@@ -162,13 +201,19 @@ export const COORDINATOR_MUTATIONS: readonly Mutation[] = [
     name: "attempt's nonce",
     rule: "an attempt is named by a fresh nonce, not by its coordinator",
     twins: () => ({ random: (random, name) => ({ ...random, nonce: () => name }) }),
-    profile: PAUSES,
+    profile: LATE_MARKER,
   },
   {
     name: "asked before the close",
     rule: "an attempt asks for the row before it closes the shard",
-    twins: asksAfterClose,
-    profile: PAUSES,
+    twins: () => ({ keeper: asksAfterClose }),
+    profile: LEASE_LOST,
+  },
+  {
+    name: "lease lasts",
+    rule: "the lease lasts in Redis for as long as its holder believes",
+    twins: () => ({ keeper: losesLease }),
+    profile: LEASE_LOST,
   },
   {
     name: "server's id",
@@ -180,13 +225,13 @@ export const COORDINATOR_MUTATIONS: readonly Mutation[] = [
         verify: async () => ({ ...(await log.verify()), brokerId: "b" }),
       }),
     }),
-    profile: BROKER,
+    profile: HOLE,
   },
   {
     name: "row read again",
     rule: "before the last step and before open the row is read again",
-    twins: () => ({ rows: readsOnce }),
-    profile: PAUSES,
+    twins: () => ({ keeper: readsOnce }),
+    profile: OVERTAKEN,
   },
   {
     name: "wait after a promotion",
@@ -205,26 +250,26 @@ export const COORDINATOR_MUTATIONS: readonly Mutation[] = [
   {
     name: "wait for other servers",
     rule: "a server opens only when no other that the row's attempt had closed can still be open",
-    twins: takesAnyServer,
-    profile: NEW_PRIMARY,
+    twins: () => ({ keeper: takesAnyServer }),
+    profile: OLD_SERVER,
   },
   {
     name: "renewal against the row",
     rule: "the permission is renewed only when Postgres's row was read",
-    twins: () => ({ rows: renewsBlindly }),
-    profile: NEW_PRIMARY,
+    twins: () => ({ keeper: renewsBlindly }),
+    profile: CUT_OFF,
   },
   {
     name: "kept epochs wait for flags",
     rule: "a kept epoch in which units of a flagged sale are free waits until nobody believes the flag any more",
     twins: () => ({ rows: (rows: Rows) => ({ ...rows, row: async () => ({ ...(await rows.row()), flagged: false }) }) }),
-    profile: RESTARTS,
+    profile: FLAGGED,
   },
   {
     name: "gap heard",
     rule: "a gap in the row makes the coordinator append again",
     twins: () => ({ rows: (rows: Rows) => ({ ...rows, row: async () => ({ ...(await rows.row()), gap: null }) }) }),
-    profile: BROKER,
+    profile: LATE_ENTRY,
   },
   {
     name: "log behind",
@@ -243,106 +288,5 @@ export const COORDINATOR_MUTATIONS: readonly Mutation[] = [
         }),
     }),
     profile: BROKER,
-  },
-];
-
-const altersStock = (change: (stock: Extract<Stock, { status: "ok" }>) => Partial<Extract<Stock, { status: "ok" }>>) => ({
-  soldOutPorts: (ports: Parameters<NonNullable<ReturnType<Mutation["twins"]>["soldOutPorts"]>>[0]) => ({
-    ...ports,
-    stock: async (shard: number, saleId: string): Promise<Stock> => {
-      const stock = await ports.stock(shard, saleId);
-      return stock.status === "ok" ? { ...stock, ...change(stock) } : stock;
-    },
-  }),
-});
-
-/** Takes what the first look saw for what a look after Postgres's answer would see. */
-const looksOnce = (ports: SoldOutPorts): SoldOutPorts => {
-  const first = new Map<string, Map<number, Stock>>();
-  const again = new Map<string, Map<number, Stock>>();
-  return {
-    ...ports,
-    stock: async (shard, saleId) => {
-      const seen = again.get(saleId)?.get(shard);
-      again.get(saleId)?.delete(shard);
-      if (seen !== undefined) return seen;
-      const stock = await ports.stock(shard, saleId);
-      const shards = first.get(saleId) ?? new Map<number, Stock>();
-      first.set(saleId, shards.set(shard, stock));
-      return stock;
-    },
-    facts: async (saleId) => {
-      const facts = await ports.facts(saleId);
-      const seen = first.get(saleId) ?? new Map<number, Stock>();
-      const areSame = facts.epochs.every(([shard, epoch]) => {
-        const stock = seen.get(shard);
-        return stock?.status === "ok" && stock.epoch === epoch;
-      });
-      // otherwise there is no second look
-      if (areSame && !facts.soldOut && facts.sentGrants === 0) again.set(saleId, new Map(seen));
-      return facts;
-    },
-  };
-};
-
-/** Rules of the sold-out decision (DESIGN 7.4). */
-export const SOLD_OUT_MUTATIONS: readonly Mutation[] = [
-  {
-    name: "sold out: sent grants",
-    rule: "no unit may be on its way",
-    twins: () => ({
-      soldOutPorts: (ports) => ({ ...ports, facts: async (saleId) => ({ ...(await ports.facts(saleId)), sentGrants: 0 }) }),
-    }),
-    profile: STOCK_MOVES,
-  },
-  {
-    name: "sold out: every shard",
-    rule: "all shards of the sale are looked at",
-    twins: () => ({
-      soldOutPorts: (ports) => {
-        const seen = new Map<string, Stock>();
-        return {
-          ...ports,
-          stock: async (shard, saleId) => {
-            const first = seen.get(saleId);
-            const stock = await ports.stock(shard, saleId);
-            if (stock.status === "ok" && stock.left === 0) seen.set(saleId, stock);
-            return first ?? stock;
-          },
-        };
-      },
-    }),
-    profile: STOCK_MOVES,
-  },
-  {
-    name: "sold out: second look",
-    rule: "the shards are looked at once more after Postgres",
-    twins: () => ({ soldOutPorts: looksOnce }),
-    profile: STOCK_MOVES,
-  },
-  {
-    name: "sold out: Postgres's epochs",
-    rule: "the shards that are looked at are in the epochs that Postgres names",
-    twins: () => ({
-      soldOutPorts: (ports) => {
-        const epochs = new Map<number, number>();
-        return {
-          ...ports,
-          stock: async (shard, saleId) => {
-            const stock = await ports.stock(shard, saleId);
-            if (stock.status === "ok") epochs.set(shard, stock.epoch);
-            return stock;
-          },
-          facts: async (saleId) => ({ ...(await ports.facts(saleId)), epochs: [...epochs] }),
-        };
-      },
-    }),
-    profile: NEW_PRIMARY,
-  },
-  {
-    name: "sold out: moves applied",
-    rule: "a shard whose last stock move is not in Postgres is not done",
-    twins: () => altersStock(() => ({ movesApplied: true })),
-    profile: STOCK_MOVES,
   },
 ];

@@ -1,7 +1,7 @@
 import type { Profile } from "../options.ts";
 import type { Twins } from "../world.ts";
 
-/** One safety rule, replaced by a faulty twin. */
+/** One safety rule, replaced by a faulty twin, or several at once. */
 export interface Mutation {
   readonly name: string;
   /** what the rule says, as the design has it */
@@ -12,4 +12,9 @@ export interface Mutation {
   readonly scene?: "messages";
   /** schedules that look where it hurts */
   readonly profile?: Profile;
+  /**
+   * Rules that stand behind each other: each has its faulty twin here, and only all of them together break a promise. A
+   * schedule counts only if it holds as soon as any one of them is whole.
+   */
+  readonly members?: readonly Mutation[];
 }

@@ -1,8 +1,11 @@
-import type { Twins } from "../world.ts";
-import { COORDINATOR_MUTATIONS, SOLD_OUT_MUTATIONS } from "./coordinator.ts";
+import type { Profile } from "../options.ts";
+import { COORDINATOR_MUTATIONS } from "./coordinator.ts";
+import { HOLE, LATE_KEEP, LATE_SWAP, LEASE_LOST, REFUSED_GRANT, STAGED_LOST } from "./directed.ts";
+import { join } from "./join.ts";
+import { MESSAGE_MUTATIONS } from "./messages.ts";
 import type { Mutation } from "./mutation.ts";
 import { BROKER, RESTARTS, STOCK_MOVES } from "./profiles.ts";
-import { MESSAGE_MUTATIONS } from "./messages.ts";
+import { SOLD_OUT_MUTATIONS } from "./sold-out.ts";
 import { REDIS_MUTATIONS, STORE_MUTATIONS } from "./stores.ts";
 import { WORKER_MUTATIONS } from "./worker.ts";
 
@@ -15,51 +18,60 @@ const SINGLE: readonly Mutation[] = [
   ...SOLD_OUT_MUTATIONS,
 ];
 
-const twinsOf = (name: string): Twins => {
+const ruleOf = (name: string): Mutation => {
   const mutation = SINGLE.find((one) => one.name === name);
   if (mutation === undefined) throw new Error(`no mutation ${name}`);
-  return mutation.twins();
+  return mutation;
 };
 
-const join = (a: Twins, b: Twins): Twins => ({
-  ...a,
-  ...b,
-  ...((a.redis ?? b.redis) ? { redis: { ...a.redis, ...b.redis } } : {}),
-  ...((a.postgres ?? b.postgres) ? { postgres: { ...a.postgres, ...b.postgres } } : {}),
-});
-
-/** Walls that stand behind another rule: they are touched only when that one has failed. */
-const PAIRS: readonly Mutation[] = [
+/** Walls that are touched only when another one has failed: broken with it, whether or not that one is noticed by itself. */
+const BEHIND: readonly Mutation[] = [
   {
     name: "guard behind the repeats",
     rule: "`sold + n <= quota` stops a shard whose history is wrong",
-    twins: () => join(twinsOf("repeats skipped"), { postgres: { guard: false, uniqueKey: false } }),
+    twins: () => join([ruleOf("repeats skipped").twins(), { postgres: { guard: false, uniqueKey: false } }]),
     profile: BROKER,
   },
   {
     name: "unique key behind the repeats",
     rule: "a buyer has one binding order a purchase, whatever the history says",
-    twins: () => join(twinsOf("repeats skipped"), { postgres: { uniqueKey: false } }),
+    twins: () => join([ruleOf("repeats skipped").twins(), { postgres: { uniqueKey: false } }]),
     profile: BROKER,
   },
   {
     name: "grant's two walls",
     rule: "a grant is taken in once in Redis and done once in Postgres",
-    twins: () => join(twinsOf("grant once"), { postgres: { grantOnce: false } }),
+    twins: () => join([ruleOf("grant once").twins(), { postgres: { grantOnce: false } }]),
     profile: STOCK_MOVES,
   },
   {
     name: "order and gaps",
     rule: "a shard's messages are handed out one at a time, and what does not follow is refused",
-    twins: () => ({ ...twinsOf("gap refusal"), log: { oneAtATime: false } }),
+    twins: () => join([ruleOf("gap refusal").twins(), { log: { oneAtATime: false } }]),
     profile: BROKER,
   },
   {
     name: "latch and fence",
     rule: "latch and last step name the server",
-    twins: () => join(twinsOf("latch by replication id"), twinsOf("fenced last step")),
+    twins: () => join([ruleOf("latch by replication id").twins(), ruleOf("fenced last step").twins()]),
     profile: RESTARTS,
   },
 ];
 
-export const MUTATIONS: readonly Mutation[] = [...SINGLE, ...PAIRS];
+const together = (names: readonly string[], profile: Profile, rule: string): Mutation => {
+  const members = names.map(ruleOf);
+  return { name: names.join(" + "), rule, twins: () => join(members.map(({ twins }) => twins())), profile, members };
+};
+
+/** Rules that cover each other. */
+const TOGETHER: readonly Mutation[] = [
+  together(["attempt in Redis", "keep's last id"], LATE_KEEP, "a keep that comes late finds another attempt, and another position"),
+  together(["attempt in Redis", "swap only raises"], LATE_SWAP, "a swap that comes late finds another attempt, and a later epoch"),
+  together(["swap counts", "fenced last step"], STAGED_LOST, "a server that lost staged keys is another one, and has too few"),
+  together(["grant's epoch", "latch of grants"], REFUSED_GRANT, "a grant comes to no shard that is closed, or of another epoch"),
+  together(["asked before the close", "lease lasts"], LEASE_LOST, "nobody has the lease beside its holder, and a marker of before is void"),
+  together(["server's id", "gap heard"], HOLE, "nothing is appended behind a hole, and a hole is heard of"),
+  together(["log behind", "consumer anew"], BROKER, "entries that the log lost are missed, or a new consumer says so"),
+];
+
+export const MUTATIONS: readonly Mutation[] = [...SINGLE, ...BEHIND, ...TOGETHER];

@@ -1,7 +1,9 @@
 import { expand, MIXED } from "../options.ts";
-import { runSchedules } from "../runner.ts";
+import { runSchedule, runSchedules } from "../runner.ts";
 import { expandMessages } from "../messages/options.ts";
+import type { Plan, Result } from "../result.ts";
 import type { Violation } from "../violation.ts";
+import { join } from "./join.ts";
 import type { Mutation } from "./mutation.ts";
 
 export interface Caught {
@@ -13,21 +15,37 @@ export interface Caught {
   readonly caught: { readonly seed: number; readonly violation: Violation } | undefined;
 }
 
+/** Whether a schedule holds as soon as one of the rules is whole, whichever that is: then it takes all of them. */
+const takesAll = async (members: readonly Mutation[], options: Plan): Promise<boolean> => {
+  for (const whole of members) {
+    const others = members.filter((member) => member !== whole);
+    const { violations } = await runSchedule(options, () => join(others.map(({ twins }) => twins())));
+    if (violations.length > 0) return false;
+  }
+  return true;
+};
+
 /** Runs seeds under a mutation until one of them breaks a promise. */
 export const hunt = async (mutation: Mutation, most: number, from = 1): Promise<Caught> => {
-  const plan = mutation.scene === "messages" ? expandMessages : (seed: number) => expand(seed, mutation.profile ?? MIXED);
+  const { members = [], profile = MIXED } = mutation;
+  const plan = mutation.scene === "messages" ? expandMessages : (seed: number) => expand(seed, profile);
   let given = 0;
   let steps = 0;
-  let caught: Caught["caught"];
-  await runSchedules(() => (caught === undefined && given < most ? plan(from + given++) : undefined), {
-    twins: mutation.twins,
-    done: (result) => {
-      steps += result.steps;
-      const [violation] = result.violations;
-      // side by side schedules end in another order than they began: the first seed is the same every time
-      if (violation !== undefined && (caught === undefined || result.options.seed < caught.seed))
-        caught = { seed: result.options.seed, violation };
-    },
-  });
-  return { mutation, seeds: caught === undefined ? given : caught.seed - from + 1, steps, caught };
+  const run = async (): Promise<Result | undefined> => {
+    let broken: Result | undefined;
+    await runSchedules(() => (broken === undefined && given < most ? plan(from + given++) : undefined), {
+      twins: mutation.twins,
+      done: (result) => {
+        steps += result.steps;
+        if (result.violations.length > 0) broken = result;
+      },
+    });
+    return broken;
+  };
+  for (let broken = await run(); broken !== undefined; broken = await run()) {
+    const [violation] = broken.violations;
+    if (violation !== undefined && (await takesAll(members, broken.options)))
+      return { mutation, seeds: given, steps, caught: { seed: broken.options.seed, violation } };
+  }
+  return { mutation, seeds: given, steps, caught: undefined };
 };

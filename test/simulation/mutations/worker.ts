@@ -4,7 +4,8 @@ import type { Delivery } from "../../../workers/apply/delivery.ts";
 import type { ApplyStore } from "../../../workers/apply/ports.ts";
 import type { SoldOutFlag } from "../../../coordinator/protocol/sale.ts";
 import type { Mutation } from "./mutation.ts";
-import { BROKER, NEW_PRIMARY, PAUSES, RESTARTS, STOCK_MOVES } from "./profiles.ts";
+import { FLAGGED, FLUSH_LOST, SETTLED_TWICE, UNHEARD } from "./directed.ts";
+import { BROKER, PAUSES, RESTARTS, STOCK_MOVES } from "./profiles.ts";
 
 /** Shows the plan another row than the one that is locked. */
 const seesRow =
@@ -64,7 +65,7 @@ export const WORKER_MUTATIONS: readonly Mutation[] = [
       ),
       postgres: { beginConditional: false },
     }),
-    profile: BROKER,
+    profile: FLUSH_LOST,
   },
   {
     name: "marker's from",
@@ -98,7 +99,7 @@ export const WORKER_MUTATIONS: readonly Mutation[] = [
         },
       }),
     }),
-    profile: NEW_PRIMARY,
+    profile: SETTLED_TWICE,
   },
   {
     name: "flagged grants wait",
@@ -123,7 +124,7 @@ export const WORKER_MUTATIONS: readonly Mutation[] = [
           ),
       }),
     }),
-    profile: RESTARTS,
+    profile: FLAGGED,
   },
   {
     name: "flag's lease",
@@ -140,7 +141,7 @@ export const WORKER_MUTATIONS: readonly Mutation[] = [
         };
       },
     }),
-    profile: STOCK_MOVES,
+    profile: UNHEARD,
   },
   {
     name: "dry shard of several",

@@ -155,13 +155,16 @@ export const coordinatorProgram = (world: World, name: string, sales: readonly S
       const store = shardStoreOf(world, life, shard);
       const rows = rowsOf(world, life, shard);
       const log = shardLogOf(world, life, shard);
+      const ports = {
+        store: twins.shardStore?.(store, shard, world) ?? store,
+        rows: twins.rows?.(rows, shard, world) ?? rows,
+        log: twins.shardLog?.(log, shard, world) ?? log,
+      };
       return new Keeper({
         shard,
         leaseMs: options.leaseMs,
         openMs: options.openMs,
-        store: twins.shardStore?.(store, shard, world) ?? store,
-        rows: twins.rows?.(rows, shard, world) ?? rows,
-        log: twins.shardLog?.(log, shard, world) ?? log,
+        ...(twins.keeper?.(ports) ?? ports),
         clock: life.clock,
         random: twins.random?.(life.random, name) ?? life.random,
         observer: observerOf(world, life, shard),
