@@ -29,8 +29,7 @@ const number =
   ({ numbers }: Entry): number | undefined =>
     numbers[name];
 
-const DTM =
-  "dtm's client keeps 256 idle connections here, its default is one more than there are cores; and ours also commits the order in Postgres";
+const DTM = "its client keeps 256 idle connections here, which it does not by itself; and ours also commits the order in Postgres";
 const SHARED = "two gateway processes, Redis and the generator share the cores at that rate";
 
 const READING = "reading path and headers alone leaves what `refuse.reading` shows; looking the buyer up costs the rest";
@@ -73,8 +72,10 @@ export const TARGETS: readonly Row[] = [
   {
     what: "the work of dtm's flash-sale benchmark, against dtm",
     measures: [
-      { entry: "peer.dtm.refusals", name: "refusals", of: ratio, bound: "at least", value: 30, unit: "times", limit: DTM },
-      { entry: "peer.dtm", name: "wins", of: ratio, bound: "at least", value: 15, unit: "times", limit: DTM },
+      { entry: "peer.dtm.shipped.refusals", name: "refusals", of: ratio, bound: "at least", value: 30, unit: "times" },
+      { entry: "peer.dtm.shipped", name: "wins", of: ratio, bound: "at least", value: 15, unit: "times" },
+      { entry: "peer.dtm.refusals", name: "refusals, dtm tuned", of: ratio, bound: "at least", value: 30, unit: "times", limit: DTM },
+      { entry: "peer.dtm", name: "wins, dtm tuned", of: ratio, bound: "at least", value: 15, unit: "times", limit: DTM },
     ],
   },
   {

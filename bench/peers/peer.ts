@@ -124,9 +124,12 @@ export interface DtmPeer extends Peer {
   readonly api: string;
 }
 
-/** dtm's own server and its flash-sale benchmark handler in one Go program. */
-export const startDtmPeer = async (run: Run): Promise<DtmPeer | string> => {
-  const built = join(run.folder, "dtm-peer");
+/**
+ * dtm's own server and its flash-sale benchmark handler in one Go program.
+ * @param client `shipped`: dtm's client as it is; `tuned`: it keeps its connections, which its users can set
+ */
+export const startDtmPeer = async (run: Run, client: "shipped" | "tuned"): Promise<DtmPeer | string> => {
+  const built = join(run.folder, `dtm-peer-${client}`);
   try {
     // Without the stamp of the commit: it needs git, and a clone that belongs to who builds.
     await promisify(execFile)("go", ["build", "-buildvcs=false", "-o", built, "."], {
@@ -141,11 +144,11 @@ export const startDtmPeer = async (run: Run): Promise<DtmPeer | string> => {
     return `go could not build it: ${told.at(-1) || String(error)}`;
   }
   const { redis: redisServer } = await findOrInstall([Store.redis], { path: run.environment["PATH"] }, () => undefined);
-  const redis = await startRedis(run, { name: "dtm-peer-redis", program: redisServer });
+  const redis = await startRedis(run, { name: `dtm-peer-${client}-redis`, program: redisServer });
   const [http, grpc, jsonRpc, port] = [await freePort(), await freePort(), await freePort(), await freePort()];
   const restock = restockOver(port);
   const part = new Part(run, {
-    name: "dtm-peer",
+    name: `dtm-peer-${client}`,
     command: built,
     args: [],
     environment: {
@@ -157,6 +160,7 @@ export const startDtmPeer = async (run: Run): Promise<DtmPeer | string> => {
       JSON_RPC_PORT: String(jsonRpc),
       LOG_LEVEL: "fatal",
       PEER_PORT: String(port),
+      PEER_CLIENT: client,
       PEER_REDIS: `127.0.0.1:${redis.port}`,
     },
     isReady: () =>

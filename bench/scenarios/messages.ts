@@ -18,6 +18,7 @@ const SHARDS = [1, 2, 4];
 const WON = "messages.purchase";
 const SOLD_OUT = "messages.purchase.refusals";
 const CROWD = "messages.purchase.crowd";
+const SHIPPED = "messages.purchase.shipped";
 const CRASHED = "messages.crashed";
 const byShards = (shards: number): string => `messages.${shards}`;
 
@@ -31,6 +32,7 @@ const WARM_UP_MS = 1_000;
 const WARM_UP_S = 3;
 const UNITS = 1_000_000_000;
 const STOCK = "{a}--stock";
+const WIN = "prepare, take a unit behind the barrier, submit";
 const CRASHED_MESSAGES = 1_000;
 const QUERY_MS = 100;
 const DUE_S = 2;
@@ -45,9 +47,9 @@ interface House {
   readonly dtm: DtmPeer | undefined;
 }
 
-const dtmOrNone = async (bench: Bench, run: Run): Promise<DtmPeer | undefined> => {
-  bench.step("starting dtm");
-  const dtm = await startDtmPeer(run);
+const dtmOrNone = async (bench: Bench, run: Run, client: "shipped" | "tuned"): Promise<DtmPeer | undefined> => {
+  bench.step(`starting dtm, its client ${client}`);
+  const dtm = await startDtmPeer(run, client);
   if (typeof dtm !== "string") return dtm;
   bench.skip(`the reference of messages: ${dtm}; ours is measured alone`);
   return undefined;
@@ -118,7 +120,6 @@ const implied = (entry: Entry, first: Entry | undefined): Entry => {
 
 /** The three-step purchase over HTTP, ours and dtm's: the same handler, the same Redis settings. */
 const purchases = async (bench: Bench, house: House, entries: Record<string, Entry>): Promise<void> => {
-  const { dtm: peer } = house;
   const redis = await startRedis(house.run, { name: "purchase-redis", program: house.redisServer });
   const coordinator = await startCoordinator(house.run, [redis.url], house.nats);
   const service = await startPurchaseService(house.run, { coordinator: coordinator.url, redis: redis.url, stockKey: STOCK });
@@ -128,7 +129,13 @@ const purchases = async (bench: Bench, house: House, entries: Record<string, Ent
     redis: await redis.part.pids(),
   };
   const store = new Redis(redis.url);
-  const compare = async (units: number, what: string, unit: string, connections = CONNECTIONS): Promise<Entry> => {
+  const compare = async (
+    peer: DtmPeer | undefined,
+    units: number,
+    what: string,
+    unit: string,
+    connections = CONNECTIONS,
+  ): Promise<Entry> => {
     const side = async (who: string, port: number, pids: Watched, seconds: number): Promise<Sent> => {
       bench.step(`three-step purchase, ${connections} connections: ${who}`);
       const requests = { kind: "same", method: "POST", path: "/buy" } as const;
@@ -148,17 +155,21 @@ const purchases = async (bench: Bench, house: House, entries: Record<string, Ent
       ...outcome,
       what,
       unit,
-      reference: peer === undefined ? null : "dtm's server and its benchmark handler (Go), its own Redis",
+      reference:
+        peer === undefined
+          ? null
+          : `dtm's server and its benchmark handler (Go), its client ${peer === house.dtm ? "tuned" : "as it ships"}; its own Redis`,
       generator: generatorOf(bench, { connections, pipelining: 1 }),
       durability: DURABILITY,
     });
   };
   try {
-    if (bench.wants(WON)) entries[WON] = await compare(UNITS, "prepare, take a unit behind the barrier, submit", "wins");
-    if (bench.wants(SOLD_OUT)) entries[SOLD_OUT] = await compare(0, "prepare, find nothing left, abort", "refusals");
+    const { dtm } = house;
+    if (bench.wants(WON)) entries[WON] = await compare(dtm, UNITS, WIN, "wins");
+    if (bench.wants(SOLD_OUT)) entries[SOLD_OUT] = await compare(dtm, 0, "prepare, find nothing left, abort", "refusals");
+    if (bench.wants(SHIPPED)) entries[SHIPPED] = await compare(await dtmOrNone(bench, house.run, "shipped"), UNITS, WIN, "wins");
     // last: on a busy machine dtm lets some of so many wait for longer than the generator does, which ends the scenario
-    if (bench.wants(CROWD))
-      entries[CROWD] = await compare(UNITS, "prepare, take a unit behind the barrier, submit; a crowd", "wins", CROWD_CONNECTIONS);
+    if (bench.wants(CROWD)) entries[CROWD] = await compare(dtm, UNITS, `${WIN}; a crowd`, "wins", CROWD_CONNECTIONS);
   } finally {
     store.disconnect();
   }
@@ -207,21 +218,21 @@ const crashed = async (bench: Bench, house: House): Promise<Entry> => {
 };
 
 export const messages: Scenario = {
-  entries: [...SHARDS.map(byShards), CRASHED, WON, SOLD_OUT, CROWD],
+  entries: [...SHARDS.map(byShards), CRASHED, WON, SOLD_OUT, SHIPPED, CROWD],
   run: async (bench, entries) => {
     const programs = await findOrInstall([Store.redis, Store.nats], { path: bench.environment["PATH"] }, (line) => bench.step(line));
     const run = await beginRun({ environment: bench.environment, say: () => undefined });
     try {
       const nats = await startNats(run, { program: programs.nats });
-      const isCompared = [...SHARDS.map(byShards), WON, SOLD_OUT].some((entry) => bench.wants(entry));
-      const house: House = { run, redisServer: programs.redis, nats, dtm: isCompared ? await dtmOrNone(bench, run) : undefined };
+      const isCompared = [...SHARDS.map(byShards), WON, SOLD_OUT, CROWD].some((entry) => bench.wants(entry));
+      const house: House = { run, redisServer: programs.redis, nats, dtm: isCompared ? await dtmOrNone(bench, run, "tuned") : undefined };
       for (const shards of SHARDS) {
         bench.goOn();
         if (!bench.wants(byShards(shards))) continue;
         entries[byShards(shards)] = implied(await throughput(bench, house, shards), entries[byShards(1)]);
       }
       if (bench.wants(CRASHED)) entries[CRASHED] = await crashed(bench, house);
-      if ([WON, SOLD_OUT, CROWD].some((entry) => bench.wants(entry))) await purchases(bench, house, entries);
+      if ([WON, SOLD_OUT, SHIPPED, CROWD].some((entry) => bench.wants(entry))) await purchases(bench, house, entries);
     } finally {
       await run.end();
     }

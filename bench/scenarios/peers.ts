@@ -14,7 +14,8 @@ import { newBuyers } from "./buyers.ts";
 
 /** The same purchases, one at a time on each connection, sent to ours (the whole stack) and to what people use instead. */
 const PEERS: readonly { readonly entry: string; readonly name: string; readonly start: StartPeer }[] = [
-  { entry: "peer.dtm", name: "dtm's flash sale (Go)", start: startDtmPeer },
+  { entry: "peer.dtm.shipped", name: "dtm's flash sale (Go) as it ships", start: (run) => startDtmPeer(run, "shipped") },
+  { entry: "peer.dtm", name: "dtm's flash sale (Go), its client tuned", start: (run) => startDtmPeer(run, "tuned") },
   { entry: "peer.node", name: "Fastify + ioredis EVAL + BullMQ + Postgres", start: startNodePeer },
   { entry: "peer.postgres", name: "Fastify + Postgres UPDATE ... WHERE amount > 0", start: startPostgresPeer },
 ];

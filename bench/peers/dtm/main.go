@@ -3,7 +3,8 @@
 // "{a}-<random>", an empty branch, RedisCheckAdjustAmount by dtm's own Go client).
 //
 // Environment: dtm's own (STORE_DRIVER=redis, STORE_HOST, STORE_PORT, HTTP_PORT, GRPC_PORT, JSON_RPC_PORT, LOG_LEVEL),
-// and PEER_PORT, the port of the handler, PEER_REDIS, host:port of the stock.
+// and PEER_PORT, the port of the handler, PEER_REDIS, host:port of the stock, PEER_CLIENT: "shipped" leaves dtm's client
+// as it is, "tuned" lets it keep its connections.
 //
 //	POST /buy           the handler; 200 a unit taken, 409 none left
 //	POST /stock?units=N sets the stock
@@ -37,8 +38,10 @@ func main() {
 		os.Exit(1)
 	}
 	coordinator := fmt.Sprintf("http://127.0.0.1:%s/api/dtmsvr", os.Getenv("HTTP_PORT"))
-	// Its client keeps as many idle connections as there are cores, and one: a crowd would open new ones all the time.
-	dtmcli.GetRestyClient().SetTransport(&http.Transport{MaxIdleConnsPerHost: connections, IdleConnTimeout: time.Minute})
+	// Its client keeps as many idle connections as there are cores, and one: for a crowd it opens new ones all the time.
+	if os.Getenv("PEER_CLIENT") == "tuned" {
+		dtmcli.GetRestyClient().SetTransport(&http.Transport{MaxIdleConnsPerHost: connections, IdleConnTimeout: time.Minute})
+	}
 	stock := redis.NewClient(&redis.Options{Addr: os.Getenv("PEER_REDIS"), PoolSize: connections})
 	gin.SetMode(gin.ReleaseMode)
 	app := gin.New()
