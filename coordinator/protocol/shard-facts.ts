@@ -13,7 +13,7 @@ export const AttemptPhase = {
   keep: "keep",
   /** Redis's state is written anew from Postgres */
   restore: "restore",
-  /** one lifetime of the permission after a promotion: an old primary may still sell */
+  /** before the last step, until another server that may still sell has stopped, or nobody believes a withdrawn flag */
   wait: "wait",
   open: "open",
 } as const;

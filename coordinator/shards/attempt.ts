@@ -50,7 +50,7 @@ export interface AttemptOptions {
   readonly log: ShardLog;
   readonly clock: Clock;
   readonly random: Random;
-  /** whether the row's attempt is known to have opened no other server than this, though its nonce is gone from it */
+  /** whether the row's attempt is known to leave no other server open than this, though its nonce is gone from it */
   readonly isAlone: (replicationId: string, attempt: string) => boolean;
   readonly alone: (replicationId: string, attempt: string) => void;
   /** whether the old primary of this promoted server has been waited out before */
@@ -120,6 +120,10 @@ class Attempt {
     if (closed.status !== Status.ok)
       throw new Ended(closed.status === Status.notHolder ? AttemptResult.notHolder : AttemptResult.notPrimary);
     if (asked.halted !== null) throw new Ended(AttemptResult.halted);
+    const { isAlone, alone } = this.#options;
+    const isOwn =
+      asked.epoch === 0 || (before === asked.attempt && closed.epoch === asked.epoch) || isAlone(closed.replicationId, asked.attempt);
+    if (isOwn) alone(closed.replicationId, asked.attempt);
     step(AttemptPhase.flush);
     await this.#flush(asked, closed);
     step(AttemptPhase.mark);
@@ -128,11 +132,15 @@ class Attempt {
     const row = await this.#awaitRow(asked, marker, brokerId);
     const begunMs = this.#options.clock.monotonicMs();
     const epoch = asked.epoch + 1;
-    step(row.mode === RestoreMode.keep ? AttemptPhase.keep : AttemptPhase.restore);
-    if (row.mode === RestoreMode.keep) await this.#keep(asked, closed);
-    else await this.#restore(epoch, closed.replicationId);
-    await this.#waitOutOthers(asked, before, closed);
-    if (row.mode === RestoreMode.keep && row.flagged) await this.#waitForFlags(begunMs);
+    await this.#waitOutOthers(isOwn, closed);
+    if (row.mode === RestoreMode.keep) {
+      if (row.flagged) await this.#waitForFlags(begunMs);
+      step(AttemptPhase.keep);
+      await this.#keep(asked, closed);
+    } else {
+      step(AttemptPhase.restore);
+      await this.#restore(epoch, closed.replicationId);
+    }
     step(AttemptPhase.open);
     await this.#checkRow(epoch);
     const { replicationId } = closed;
@@ -255,17 +263,18 @@ class Attempt {
    * Another server may go on selling until its permission runs out; it cannot be prolonged, because the row names this
    * attempt now. That is the old primary after a promotion (one wait does for all epochs that this server begins), and
    * whichever server the row's attempt had closed if that was not this one: two coordinators, each connected to one side of a
-   * failover, would otherwise open both, and a buyer of one would be told `sold_out` by the other.
+   * failover, would otherwise open both, and a buyer of one would be told `sold_out` by the other. An attempt that ended
+   * before it had waited leaves its name in the row and on this server, but not its epoch: that comes after the wait.
    */
-  async #waitOutOthers(asked: ShardRow, before: string, { promoted, replicationId }: Closed): Promise<void> {
-    const { clock, openMs, isAlone, alone, isWaitedOut, waitedOut, step } = this.#options;
-    const isOwn = asked.epoch === 0 || before === asked.attempt || isAlone(replicationId, asked.attempt);
-    if (isOwn) alone(replicationId, asked.attempt);
-    if (isOwn && (!promoted || isWaitedOut(replicationId))) return;
-    step(AttemptPhase.wait);
-    await clock.sleep(openMs, this.#stop);
-    this.#goOn();
-    waitedOut(replicationId);
+  async #waitOutOthers(isOwn: boolean, { promoted, replicationId }: Closed): Promise<void> {
+    const { clock, openMs, alone, isWaitedOut, waitedOut, step } = this.#options;
+    if (!isOwn || (promoted && !isWaitedOut(replicationId))) {
+      step(AttemptPhase.wait);
+      await clock.sleep(openMs, this.#stop);
+      this.#goOn();
+      waitedOut(replicationId);
+    }
+    alone(replicationId, this.#nonce);
   }
 
   /**

@@ -6,7 +6,7 @@ import { parsePosition } from "../../../lua/position.ts";
 import type { KeeperPorts } from "../world.ts";
 import type { Mutation } from "./mutation.ts";
 import { CUT_OFF, FLAGGED, FLUSH_LOST, HOLE, LATE_ENTRY, LATE_MARKER, LEASE_LOST, OLD_SERVER, OVERTAKEN } from "./directed.ts";
-import { BROKER, NEW_PRIMARY, RESTARTS } from "./profiles.ts";
+import { BROKER, RESTARTS } from "./profiles.ts";
 
 const altersMarker =
   (change: (marker: MarkerMessage) => Partial<MarkerMessage>) =>
@@ -103,16 +103,15 @@ const renewsBlindly = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
   };
 };
 
-/** Takes every server for the one that the row's attempt had closed. */
+/** Takes every server for the one that the row's attempt had closed, and waited for. */
 const takesAnyServer = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
-  let asked = "";
+  let asked: ShardRow | undefined;
   let isAsking = false;
   return {
     log: {
       ...log,
       verify: () => {
         isAsking = true;
-        asked = "";
         return log.verify();
       },
     },
@@ -121,7 +120,7 @@ const takesAnyServer = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
       row: async () => {
         const row = await rows.row();
         // an attempt looks at the log, asks for the row and then looks at Redis; the keeper looks at Redis first
-        if (isAsking) asked = row.attempt;
+        if (isAsking) asked = row;
         isAsking = false;
         return row;
       },
@@ -130,10 +129,16 @@ const takesAnyServer = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
       ...store,
       state: async () => {
         const state = await store.state();
-        const attempt = asked === "" ? state.attempt : asked;
+        const attempt = asked?.attempt ?? state.attempt;
         isAsking = false;
-        asked = "";
         return { ...state, attempt };
+      },
+      close: async (request) => {
+        const closed = await store.close(request);
+        const epoch = asked?.epoch;
+        asked = undefined;
+        // with an epoch that is not that of its last id no state is kept: this is believed for the wait alone
+        return closed.status === "ok" && epoch !== undefined ? { ...closed, epoch } : closed;
       },
     },
   };
@@ -245,7 +250,7 @@ export const COORDINATOR_MUTATIONS: readonly Mutation[] = [
         },
       }),
     }),
-    profile: NEW_PRIMARY,
+    profile: CUT_OFF,
   },
   {
     name: "wait for other servers",

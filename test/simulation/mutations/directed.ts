@@ -312,13 +312,19 @@ export const UNHEARD = directed("unheard", (draw) => ({
   faults: [at(draw.between(1_500, 3_500), cut, { process: "gateway0", target: "broker", ms: draw.between(1_000, 3_000) })],
 }));
 
-/** The replaced server sells its last units when the new one's epoch has begun and its coordinator has not looked yet. */
-export const DECIDED_LATE = directed("decided late", (draw) => ({
-  ...TWO_SIDES,
-  soldOut: true,
-  sales: [{ id: "sale0", units: [draw.between(3, 8)], limit: 1, opensAtMs: 0 }],
-  chaosMs: 9_000,
-  acts: 50,
-  leaseMs: 3_000,
-  faults: [at(draw.between(500, 1_500), redisFailover, { ms: 12_000, lost: draw.below(3) })],
-}));
+/** The replaced server sells its last units when the new one's epoch has begun, and its coordinator is for long between two looks. */
+export const DECIDED_LATE = directed("decided late", (draw) => {
+  const overMs = draw.between(500, 1_500);
+  return {
+    ...TWO_SIDES,
+    soldOut: true,
+    sales: [{ id: "sale0", units: [draw.between(5, 14)], limit: 1, opensAtMs: 0 }],
+    chaosMs: 9_000,
+    acts: 60,
+    leaseMs: 3_000,
+    faults: [
+      at(overMs, redisFailover, { ms: 12_000, lost: draw.below(3) }),
+      on(overMs + draw.between(1_200, 2_600), "log verify", 1, "before", late, { ms: 4_000 }),
+    ],
+  };
+});

@@ -1,5 +1,16 @@
 import { type Profile } from "../options.ts";
-import { CLOCK_BACK, LATE_ENTRY, LATE_KEEP, LATE_OPEN, LATE_SWAP, OPEN_AGAIN, REFUSED_GRANT, STAGED_LOST, STUCK_LOOK } from "./directed.ts";
+import {
+  CLOCK_BACK,
+  FLAGGED,
+  LATE_ENTRY,
+  LATE_KEEP,
+  LATE_OPEN,
+  LATE_SWAP,
+  OPEN_AGAIN,
+  REFUSED_GRANT,
+  STAGED_LOST,
+  STUCK_LOOK,
+} from "./directed.ts";
 import { NEW_PRIMARY, RESTARTS, STOCK_MOVES } from "./profiles.ts";
 import type { Mutation } from "./mutation.ts";
 import type { RedisRules } from "../redis/data.ts";
@@ -43,7 +54,7 @@ export const REDIS_MUTATIONS: readonly Mutation[] = [
 export const STORE_MUTATIONS: readonly Mutation[] = [
   postgres("gap in the row", "a gap is written into the row, where it cannot get lost", ["recordGap"], LATE_ENTRY),
   postgres("withdrawal at once", "quota and grant change in one transaction", ["withdrawAtOnce"], STOCK_MOVES),
-  postgres("epoch withdraws the flag", "a new epoch withdraws the sold-out flags of its sales", ["epochWithdraws"], STOCK_MOVES),
+  postgres("epoch withdraws the flag", "a new epoch withdraws the sold-out flags of its sales", ["epochWithdraws"], FLAGGED),
   postgres("stock withdraws the flag", "a grant withdraws the sold-out flag", ["stockWithdraws"], STOCK_MOVES),
   postgres("flag at returns_seq", "a flag is set only where no unit was freed since", ["flagConditional"], STOCK_MOVES),
   {
