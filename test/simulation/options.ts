@@ -68,8 +68,10 @@ export interface Options {
   readonly acts: number;
   /** units that an operator adds meanwhile, one grant each */
   readonly added: number;
-  /** times that somebody moves a unit of a sale from one of its shards to another */
+  /** times that somebody moves a unit of a sale from one of its shards to another, for no reason */
   readonly moves: number;
+  /** coordinators bring units to where they are asked for */
+  readonly mover: boolean;
   readonly chaosMs: number;
   readonly leaseMs: number;
   readonly openMs: number;
@@ -225,6 +227,7 @@ export const expand = (seed: number, profile: Profile = MIXED): Options => {
     acts: draw.between(total, total * 3 + 6),
     added: draw.chance(0.3) ? draw.between(1, 2) : 0,
     moves: draw.chance(0.5) ? draw.below(6) : 0,
+    mover: draw.chance(0.7),
     chaosMs,
     leaseMs: draw.chance(0.5) ? 3_000 : 1_000,
     openMs: draw.chance(0.5) ? 5_000 : 1_500,

@@ -3,7 +3,7 @@ import { auditAtRest } from "./audit/auditor.ts";
 import { planFaults } from "./faults/strike.ts";
 import { BEGINNING_MS, type Say } from "./kernel/kernel.ts";
 import { CALM } from "./kernel/weather.ts";
-import type { Options } from "./options.ts";
+import type { Options, SalePlan } from "./options.ts";
 import type { Result, Running } from "./result.ts";
 import { Buyers } from "./programs/buyers.ts";
 import { coordinatorProgram } from "./programs/coordinator.ts";
@@ -154,6 +154,20 @@ export class Schedule implements Running {
         this.#asking -= 1;
       });
     }
+    for (const sale of this.world.options.sales) this.#buyLast(sale);
+  }
+
+  /** A unit that is left on any shard is sold to a buyer of whichever shard (DESIGN 7.3). */
+  #buyLast({ id, units, limit }: SalePlan): void {
+    const { options, postgres, kernel } = this.world;
+    const isDealt = units.filter((count) => count > 0).length > 1;
+    if (!options.mover || !isDealt || limit > 1) return;
+    const left = postgres.saleShards.reduce((sum, { saleId, quota, sold }) => sum + (saleId === id ? quota - sold : 0), 0);
+    if (left === 0) return;
+    this.#asking += 1;
+    this.#buyers.buyFinally(id, `last${kernel.draw.below(8)}`, () => {
+      this.#asking -= 1;
+    });
   }
 }
 

@@ -95,7 +95,16 @@ class Applying implements ApplyTransaction {
       this.#transaction.edit(row).quota -= units;
       const id = transferGrantId(this.#shard, { epoch, seq });
       const shard = this.#postgres.saleShard(saleId, receiver)?.shard ?? this.#shard;
-      const grant: GrantRow = { saleId, id, shard, units, kind: "transfer", state: "sent", flagged: false };
+      const grant: GrantRow = {
+        saleId,
+        id,
+        shard,
+        units,
+        kind: "transfer",
+        state: "sent",
+        flagged: false,
+        createdAtMs: this.#postgres.nowMs,
+      };
       const send = (): void => void this.#postgres.grants.set(grantKey(saleId, id), grant);
       if (this.#postgres.rules.withdrawAtOnce) this.#transaction.atCommit(send);
       else send();

@@ -1,4 +1,4 @@
-import type { SoldOutFacts } from "../../../coordinator/protocol/requests.ts";
+import type { SoldOutFacts, TransferFacts } from "../../../coordinator/protocol/requests.ts";
 import type { SaleRecord, SoldOutFlag } from "../../../coordinator/protocol/sale.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { Life } from "../kernel/process.ts";
@@ -122,6 +122,7 @@ export class Postgres implements Target, TransactionServer {
         kind: "opening",
         state: "sent",
         flagged: false,
+        createdAtMs: this.nowMs,
       };
       if (grant.units > 0) this.grants.set(grantKey(record.id, grant.id), grant);
     });
@@ -134,7 +135,7 @@ export class Postgres implements Target, TransactionServer {
     const transaction = this.begin();
     transaction.lock(sale, () => {
       const flagged = sale.everSoldOut;
-      const grant: GrantRow = { saleId, id: grantId, shard, units, kind: "added", state: "sent", flagged };
+      const grant: GrantRow = { saleId, id: grantId, shard, units, kind: "added", state: "sent", flagged, createdAtMs: this.nowMs };
       transaction.atCommit(() => {
         this.grants.set(grantKey(saleId, grantId), grant);
         sale.totalUnits += units;
@@ -151,6 +152,26 @@ export class Postgres implements Target, TransactionServer {
     for (const grant of this.grants.values()) if (grant.saleId === saleId && grant.state === "sent") sentGrants += 1;
     const epochs = sale.record.shards.map((shard): [number, number] => [shard, this.shardRow(shard).epoch]);
     return { returnsSeq: sale.returnsSeq, sentGrants, soldOut: sale.soldOutVersion !== null, epochs };
+  }
+
+  /** workers/sales/transfers.ts: one moment of a sale's shards. */
+  transferFacts(saleId: string): TransferFacts {
+    return this.saleShards
+      .filter((row) => row.saleId === saleId)
+      .map(({ shard, sold }) => {
+        const grants = [...this.grants.values()].filter((grant) => grant.saleId === saleId && grant.shard === shard);
+        const sentUnits = grants.reduce((sum, { state, units }) => sum + (state === "sent" ? units : 0), 0);
+        const last = grants.reduce<GrantRow | undefined>((a, b) => (a !== undefined && a.createdAtMs >= b.createdAtMs ? a : b), undefined);
+        const received = last?.kind === "transfer" ? last : undefined;
+        return {
+          shard,
+          soldUnits: sold,
+          sentUnits,
+          isDraining: this.shardRow(shard).draining,
+          receivedUnits: received?.units ?? 0,
+          receivedAgoMs: received === undefined ? null : Math.round(this.nowMs - received.createdAtMs),
+        };
+      });
   }
 
   setSoldOut(saleId: string, returnsSeq: number, done: (isSet: boolean) => void): void {

@@ -43,6 +43,7 @@ export interface GrantRow {
   readonly kind: "opening" | "added" | "returned" | "transfer";
   state: "sent" | "done";
   readonly flagged: boolean;
+  readonly createdAtMs: number;
 }
 
 /** What Postgres's constraints and conditional statements check; a faulty twin has one of these off. */

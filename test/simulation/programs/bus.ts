@@ -34,6 +34,7 @@ export class Bus {
   readonly #world: World;
   readonly #hearers = new Map<Life, (event: StatusEvent) => void>();
   readonly #workers = new Map<Life, RestoreServer>();
+  readonly #movers = new Map<Life, (shard: number, saleId: string, units: number) => void>();
 
   constructor(world: World) {
     this.#world = world;
@@ -47,18 +48,32 @@ export class Bus {
     this.#workers.set(life, restore);
   }
 
+  hearDry(life: Life, onDry: (shard: number, saleId: string, units: number) => void): void {
+    this.#movers.set(life, onDry);
+  }
+
   forget(life: Life): void {
+    this.#movers.delete(life);
     this.#hearers.delete(life);
     this.#workers.delete(life);
   }
 
   publish(event: StatusEvent): void {
+    this.#tell(this.#hearers, (onStatus) => onStatus(event));
+  }
+
+  /** A gateway tells the coordinators that units are wanted on a shard. */
+  dry(from: Life, shard: number, saleId: string, units: number): void {
+    if (!this.#world.isCut(from.process, "broker")) this.#tell(this.#movers, (onDry) => onDry(shard, saleId, units));
+  }
+
+  #tell<Hearer>(hearers: ReadonlyMap<Life, Hearer>, tell: (hearer: Hearer) => void): void {
     const { kernel, weather, broker } = this.#world;
     if (!broker.isUp) return;
-    for (const [life, onStatus] of this.#hearers) {
+    for (const [life, hearer] of hearers) {
       if (kernel.draw.chance(weather.lost * 4) || this.#world.isCut(life.process, "broker")) continue;
       const ms = kernel.draw.chance(weather.late * 4) ? kernel.draw.logarithmic(10, 5_000) : 0.3 + kernel.draw.fraction() * 3;
-      arrive(kernel, life, ms, () => onStatus(event));
+      arrive(kernel, life, ms, () => tell(hearer));
     }
   }
 

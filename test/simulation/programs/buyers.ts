@@ -46,6 +46,18 @@ export class Buyers {
     );
   }
 
+  /** Wants one unit, wherever it is, until there is one. */
+  buyFinally(saleId: string, uid: string, done: () => void): void {
+    const told = this.#world.ledger.of(saleId, uid, "");
+    this.#visit((counter) =>
+      counter.buy({ saleId, uid, key: "", units: 1 }, (outcome) => {
+        this.#hear(told, outcome, told.orderId);
+        if (outcome.orderId !== undefined) done();
+        else this.#world.kernel.after(300, () => this.buyFinally(saleId, uid, done));
+      }),
+    );
+  }
+
   #ask(counter: Counter, told: Told, then: (outcome: Outcome) => void): void {
     const before = told.orderId;
     counter.standing(told.saleId, told, (outcome) => {

@@ -4,8 +4,9 @@ import { Keeper, type KeeperObserver } from "../../../coordinator/shards/keeper.
 import type { Restored, Rows } from "../../../coordinator/shards/ports.ts";
 import type { SoldOutPorts } from "../../../coordinator/sold-out/ports.ts";
 import { watchSoldOut } from "../../../coordinator/sold-out/watch.ts";
+import { Mover } from "../../../coordinator/transfers/mover.ts";
 import type { Life, Program } from "../kernel/process.ts";
-import { op, Unanswered, Wire } from "../kernel/wire.ts";
+import { op, Unanswered, Wire, type Op } from "../kernel/wire.ts";
 import { stock, withdraw } from "../redis/index.ts";
 import type { World } from "../world.ts";
 import { arrive } from "./bus.ts";
@@ -22,6 +23,8 @@ const STANDING_FLAGS = op("sold-out flags for a coordinator");
 const SET = op("sold-out set");
 const STOCK = op("redis stock");
 const WITHDRAW = op("redis withdraw");
+const TRANSFER_FACTS = op("transfer facts");
+const DRAINING = op("draining shards");
 
 /** A restore as its asker sees it: progress keeps it alive, silence ends it. */
 const restoreBy = (world: World, life: Life, wire: Wire, shard: number, request: Parameters<Rows["restore"]>[0], stop: AbortSignal) =>
@@ -62,33 +65,31 @@ const restoreBy = (world: World, life: Life, wire: Wire, shard: number, request:
     });
   });
 
+/** A request that one of the workers answers from Postgres. */
+const askWorkers =
+  (world: World, wire: Wire) =>
+  <T>(op: Op, answer: () => T): Promise<T> =>
+    wire.call(op, () => {
+      if (world.bus.worker() === undefined || !world.postgres.isUp) throw new Unanswered("no worker answers");
+      return answer();
+    });
+
 const rowsOf = (world: World, life: Life, shard: number): Rows => {
   const wire = new Wire(life, world, () => world.broker, REQUEST_MS);
   return {
-    row: () =>
-      wire.call(ROW, () => {
-        if (world.bus.worker() === undefined || !world.postgres.isUp) throw new Unanswered("no worker answers");
-        return { ...world.postgres.shardRow(shard) };
-      }),
+    row: () => askWorkers(world, wire)(ROW, () => ({ ...world.postgres.shardRow(shard) })),
     restore: (request, stop) => restoreBy(world, life, wire, shard, request, stop),
   };
 };
 
 const soldOutPortsOf = (world: World, life: Life): SoldOutPorts => {
   const wire = new Wire(life, world, () => world.broker, REQUEST_MS);
+  const ask = askWorkers(world, wire);
   const redis = world.nodes.map((_, shard) => new RedisWire(world, life, shard));
   return {
     stock: (shard, saleId) => (redis[shard] as RedisWire).run(STOCK, (server) => stock(server, saleId)),
-    flags: () =>
-      wire.call(STANDING_FLAGS, () => {
-        if (world.bus.worker() === undefined || !world.postgres.isUp) throw new Unanswered("no worker answers");
-        return world.postgres.flags();
-      }),
-    facts: (saleId) =>
-      wire.call(FACTS, () => {
-        if (world.bus.worker() === undefined || !world.postgres.isUp) throw new Unanswered("no worker answers");
-        return world.postgres.facts(saleId);
-      }),
+    flags: () => ask(STANDING_FLAGS, () => world.postgres.flags()),
+    facts: (saleId) => ask(FACTS, () => world.postgres.facts(saleId)),
     setSoldOut: (saleId, returnsSeq) =>
       wire.hold(SET, (exchange) => {
         if (world.bus.worker() === undefined || !world.postgres.isUp) throw new Unanswered("no worker answers");
@@ -123,6 +124,35 @@ const observerOf = (world: World, life: Life, shard: number): KeeperObserver => 
     },
     fault: (error) => world.fault(name, error),
   };
+};
+
+const moverOf = (
+  world: World,
+  life: Life,
+  keepers: readonly Keeper[],
+  stockOf: SoldOutPorts["stock"],
+  sales: readonly SaleRecord[],
+): Mover => {
+  const wire = new Wire(life, world, () => world.broker, REQUEST_MS);
+  const redis = world.nodes.map((_, shard) => new RedisWire(world, life, shard));
+  const ask = askWorkers(world, wire);
+  return new Mover({
+    ports: {
+      stock: stockOf,
+      facts: (saleId) => ask(TRANSFER_FACTS, () => world.postgres.transferFacts(saleId)),
+      draining: () => ask(DRAINING, () => world.postgres.shards.flatMap(({ shard, draining }) => (draining ? [shard] : []))),
+      withdraw: (request) => (redis[request.shard] as RedisWire).run(WITHDRAW, (server) => withdraw(server, request)),
+    },
+    clock: life.clock,
+    sale: (saleId) => sales.find(({ id }) => id === saleId),
+    sales: () => sales,
+    isOurs: (shard) => keepers[shard]?.isOpen === true,
+    moved: (saleId, { from, to, units, reason }) => {
+      world.count(`moved ${reason}`);
+      world.say(() => `${life.process.name} moves ${units} of ${saleId} from ${from} to ${to}`);
+    },
+    fault: (error) => world.fault(`${life.process.name} mover`, error),
+  });
 };
 
 /** Moves a unit of a sale from one of its shards to another, as often as the options say. */
@@ -174,6 +204,11 @@ export const coordinatorProgram = (world: World, name: string, sales: readonly S
     for (const keeper of keepers) void keeper.run(life.stop);
     const ports = soldOutPortsOf(world, life);
     void moveUnits(world, life, ports, sales);
+    if (options.mover && sales.some(({ shards }) => shards.length > 1)) {
+      const mover = moverOf(world, life, keepers, ports.stock, sales);
+      world.bus.hearDry(life, (shard, saleId, units) => mover.hint(shard, saleId, units));
+      void mover.run(life.stop);
+    }
     if (!options.soldOut) return;
     void watchSoldOut(
       {

@@ -3,8 +3,8 @@ import { Admission } from "../../../gateway/admission/admission.ts";
 import { Checkout } from "../../../gateway/buy/checkout.ts";
 import { Lane, type Answer, type LaneOptions } from "../../../gateway/buy/lane.ts";
 import type { PurchaseKey, ShardStore, Tickets } from "../../../gateway/buy/ports.ts";
-import { refusals } from "../../../gateway/buy/outcome.ts";
-import { purchaseCargo, standingCargo } from "../../../gateway/buy/purchases.ts";
+import { DryShard } from "../../../gateway/buy/dry-shard.ts";
+import { purchaseCargo, standingCargo, type PurchaseCargoOptions } from "../../../gateway/buy/purchases.ts";
 import { Waiting } from "../../../gateway/buy/waiting.ts";
 import { SaleBook } from "../../../gateway/sales/book.ts";
 import { POLL_MS, SoldOut, type SoldOutStore } from "../../../gateway/sales/sold-out.ts";
@@ -106,7 +106,12 @@ export const gatewayProgram = (world: World, name: string, sales: readonly SaleR
         const nowMs = clock.monotonicMs();
         for (const lane of [...purchases, ...standings]) lane.tick(nowMs);
         waiting.tick(nowMs);
-      } while (waiting.count > 0 || ![...purchases, ...standings].every((lane) => lane.isIdle));
+        for (const shard of dryShards) shard.tick(nowMs);
+      } while (
+        waiting.count > 0 ||
+        dryShards.some((shard) => shard.count > 0) ||
+        ![...purchases, ...standings].every((lane) => lane.isIdle)
+      );
       isTicking = false;
     };
     const lane: LaneOptions = {
@@ -119,11 +124,19 @@ export const gatewayProgram = (world: World, name: string, sales: readonly SaleR
       const count = book.get(saleId)?.record.shards.length ?? 1;
       return world.twins.shardsOf?.(count) ?? count;
     };
-    // Buyers here come again by themselves: nobody has to wait at a dry shard.
-    const hold = (_saleId: string, _purchase: string, answer: Answer): void => answer(refusals.tryAgain);
-    const purchases = stores.map(
-      (store, shard) => new Lane<string, Reserved>(purchaseCargo({ shard, store, shardsOf, hold, wallNowMs }), lane),
+    const dryShards = stores.map(
+      (_, shard) =>
+        new DryShard({
+          clock,
+          ask: (saleId, packed, answer) => (purchases[shard] as Lane<string, Reserved>).join(saleId, packed, answer, clock.monotonicMs()),
+          isSoldOut: (saleId) => world.options.soldOut && book.get(saleId)?.isFlagged(clock.monotonicMs()) === true,
+          hint: (saleId, units) => world.bus.dry(life, shard, saleId, units),
+        }),
     );
+    const purchases: readonly Lane<string, Reserved>[] = stores.map((store, shard) => {
+      const hold: PurchaseCargoOptions["hold"] = (...dry) => (dryShards[shard] as DryShard).hold(...dry);
+      return new Lane(purchaseCargo({ shard, store, shardsOf, hold, wallNowMs }), lane);
+    });
     const standings = stores.map((store, shard) => new Lane<PurchaseKey, Standings>(standingCargo(shard, store), lane));
     const waiting = new Waiting((shard, purchase, answer) => {
       const refusal = checkout.ask(shard, purchase.saleId, purchase, answer, clock.monotonicMs());
