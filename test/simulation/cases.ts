@@ -175,6 +175,7 @@ export const CASES: readonly Case[] = [
       acts: 90,
       added: 0,
       moves: 0,
+      mover: false,
       chaosMs: 14000,
       leaseMs: 1000,
       openMs: 5000,

@@ -3,6 +3,7 @@ import type { Entry } from "../../lua/entry.ts";
 import type { ShardLog } from "../../coordinator/relay/ports.ts";
 import type { Rows, ShardStore } from "../../coordinator/shards/ports.ts";
 import type { SoldOutPorts } from "../../coordinator/sold-out/ports.ts";
+import type { TransferPorts } from "../../coordinator/transfers/ports.ts";
 import type { SoldOutStore } from "../../gateway/sales/sold-out.ts";
 import type { Delivery } from "../../workers/apply/delivery.ts";
 import type { ApplyStore } from "../../workers/apply/ports.ts";
@@ -47,6 +48,7 @@ export interface Twins {
   /** of a keeper */
   readonly random?: (random: Random, name: string) => Random;
   readonly soldOutPorts?: (ports: SoldOutPorts) => SoldOutPorts;
+  readonly transferPorts?: (ports: TransferPorts) => TransferPorts;
   readonly soldOutStore?: (store: SoldOutStore) => SoldOutStore;
   /** on how many shards a gateway believes a sale to be */
   readonly shardsOf?: (count: number) => number;

@@ -7,6 +7,7 @@ import type { Mutation } from "./mutation.ts";
 import { BROKER, RESTARTS, STOCK_MOVES } from "./profiles.ts";
 import { SOLD_OUT_MUTATIONS } from "./sold-out.ts";
 import { REDIS_MUTATIONS, STORE_MUTATIONS } from "./stores.ts";
+import { TRANSFER_MUTATIONS } from "./transfers.ts";
 import { WORKER_MUTATIONS } from "./worker.ts";
 
 const SINGLE: readonly Mutation[] = [
@@ -16,6 +17,7 @@ const SINGLE: readonly Mutation[] = [
   ...COORDINATOR_MUTATIONS,
   ...WORKER_MUTATIONS,
   ...SOLD_OUT_MUTATIONS,
+  ...TRANSFER_MUTATIONS,
 ];
 
 const ruleOf = (name: string): Mutation => {

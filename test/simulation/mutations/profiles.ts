@@ -49,6 +49,7 @@ export const STOCK_MOVES: Profile = {
     soldOut: true,
     added: draw.between(2, 5),
     moves: draw.between(0, 6),
+    mover: true,
     buyers: options.buyers + 4,
     acts: options.acts * 2,
     sweepMs: 400,

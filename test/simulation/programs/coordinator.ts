@@ -5,6 +5,7 @@ import type { Restored, Rows } from "../../../coordinator/shards/ports.ts";
 import type { SoldOutPorts } from "../../../coordinator/sold-out/ports.ts";
 import { watchSoldOut } from "../../../coordinator/sold-out/watch.ts";
 import { Mover } from "../../../coordinator/transfers/mover.ts";
+import type { TransferPorts } from "../../../coordinator/transfers/ports.ts";
 import type { Life, Program } from "../kernel/process.ts";
 import { op, Unanswered, Wire, type Op } from "../kernel/wire.ts";
 import { stock, withdraw } from "../redis/index.ts";
@@ -126,23 +127,18 @@ const observerOf = (world: World, life: Life, shard: number): KeeperObserver => 
   };
 };
 
-const moverOf = (
-  world: World,
-  life: Life,
-  keepers: readonly Keeper[],
-  stockOf: SoldOutPorts["stock"],
-  sales: readonly SaleRecord[],
-): Mover => {
+const moverOf = (world: World, life: Life, keepers: readonly Keeper[], looks: SoldOutPorts, sales: readonly SaleRecord[]): Mover => {
   const wire = new Wire(life, world, () => world.broker, REQUEST_MS);
   const redis = world.nodes.map((_, shard) => new RedisWire(world, life, shard));
   const ask = askWorkers(world, wire);
+  const ports: TransferPorts = {
+    stock: (shard, saleId) => looks.stock(shard, saleId),
+    facts: (saleId) => ask(TRANSFER_FACTS, () => world.postgres.transferFacts(saleId)),
+    draining: () => ask(DRAINING, () => world.postgres.shards.flatMap(({ shard, draining }) => (draining ? [shard] : []))),
+    withdraw: (request) => (redis[request.shard] as RedisWire).run(WITHDRAW, (server) => withdraw(server, request)),
+  };
   return new Mover({
-    ports: {
-      stock: stockOf,
-      facts: (saleId) => ask(TRANSFER_FACTS, () => world.postgres.transferFacts(saleId)),
-      draining: () => ask(DRAINING, () => world.postgres.shards.flatMap(({ shard, draining }) => (draining ? [shard] : []))),
-      withdraw: (request) => (redis[request.shard] as RedisWire).run(WITHDRAW, (server) => withdraw(server, request)),
-    },
+    ports: world.twins.transferPorts?.(ports) ?? ports,
     clock: life.clock,
     sale: (saleId) => sales.find(({ id }) => id === saleId),
     sales: () => sales,
@@ -205,7 +201,7 @@ export const coordinatorProgram = (world: World, name: string, sales: readonly S
     const ports = soldOutPortsOf(world, life);
     void moveUnits(world, life, ports, sales);
     if (options.mover && sales.some(({ shards }) => shards.length > 1)) {
-      const mover = moverOf(world, life, keepers, ports.stock, sales);
+      const mover = moverOf(world, life, keepers, ports, sales);
       world.bus.hearDry(life, (shard, saleId, units) => mover.hint(shard, saleId, units));
       void mover.run(life.stop);
     }
