@@ -38,7 +38,15 @@ export const openStores = async (
 ): Promise<AuditStores & { close(): Promise<void> }> => {
   const redis = connectShards(addresses.redisShards, { name: "audit", log, commandTimeoutMs: COMMAND_TIMEOUT_MS });
   const nats = await connectToLog(addresses);
-  const database = await openAuditDatabase(addresses.databaseUrl);
+  const leave = (): void => {
+    for (const connection of redis) connection.disconnect();
+  };
+  const database = await openAuditDatabase(addresses.databaseUrl).catch(async (error: unknown) => {
+    // connections that try for ever would keep the program alive
+    leave();
+    await Promise.all([place.close(), nats?.close()]);
+    throw error;
+  });
   const ready = redis.map((connection) => new Promise<void>((resolve) => void connection.once("ready", resolve)));
   await Promise.race([Promise.all(ready), delay(CONNECT_MS, undefined, { ref: false })]);
   return {
@@ -48,7 +56,7 @@ export const openStores = async (
     clock: systemClock,
     readLog: async () => (nats === undefined ? [] : await readLog(nats, redis.length)),
     close: async () => {
-      for (const connection of redis) connection.disconnect();
+      leave();
       await Promise.all([database.close(), place.close(), nats?.close()]);
     },
   };
