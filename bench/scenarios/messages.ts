@@ -8,9 +8,10 @@ import { generatorOf, send, type Sent } from "../load/send.ts";
 import { startDtmPeer, type DtmPeer } from "../peers/peer.ts";
 import { entryOf, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
+import { confine, NotConfined } from "../servers/cpu-share.ts";
 import { startCoordinator } from "../servers/coordinator.ts";
 import { startPurchaseService } from "../servers/purchase-service.ts";
-import { interleaved, type Trial } from "../trials.ts";
+import { interleaved, type Compared, type Trial } from "../trials.ts";
 import type { Watched } from "../usage.ts";
 
 /** Two-phase messages: the coordinator as a service for others (DESIGN 6). Every Redis has `appendfsync always`, dtm's too. */
@@ -21,6 +22,10 @@ const CROWD = "messages.purchase.crowd";
 const SHIPPED = "messages.purchase.shipped";
 const CRASHED = "messages.crashed";
 const byShards = (shards: number): string => `messages.${shards}`;
+/** Twice as many, and four times. */
+const SLOW_SHARDS = [2, 4];
+const SLOW_SHARE = 0.05;
+const bySlow = (shards: number): string => `messages.slow.${shards}`;
 
 /** A larger house is built for a larger crowd, and the batches stay as large as they were. */
 const SENDERS_A_SHARD = 256;
@@ -55,48 +60,91 @@ const dtmOrNone = async (bench: Bench, run: Run, client: "shipped" | "tuned"): P
   return undefined;
 };
 
-/**
- * prepare + submit over so many shards, by one service and one coordinator. Those two are a thread each, and all share few
- * cores: what a shard's Redis does for a message tells how far more shards, with more coordinators, would go.
- */
-const throughput = async (bench: Bench, house: House, shards: number): Promise<Entry> => {
-  const { run, redisServer, nats, dtm } = house;
-  bench.step(`prepare + submit, ${shards} shards`);
+/** A coordinator and the Redis servers of its shards. */
+interface Shards {
+  readonly count: number;
+  readonly url: string;
+  readonly watched: Watched;
+  stop(): Promise<void>;
+}
+
+/** @param share of one core that each Redis gets; undefined = what it can get */
+const startShards = async ({ run, redisServer, nats }: House, count: number, name: string, share?: number): Promise<Shards> => {
   const redis = await Promise.all(
-    Array.from({ length: shards }, (_, shard) => startRedis(run, { name: `messages-${shards}-redis-${shard}`, program: redisServer })),
+    Array.from({ length: count }, (_, shard) => startRedis(run, { name: `${name}-${count}-redis-${shard}`, program: redisServer })),
   );
+  const pids = redis.flatMap(({ part }) => part.pid ?? []);
+  const confined = share === undefined ? undefined : await confine(pids, share);
   const coordinator = await startCoordinator(
     run,
     redis.map(({ url }) => url),
     nats,
   );
-  const watched: Watched = {
-    coordinator: await coordinator.part.pids(),
-    redis: redis.flatMap(({ part }) => part.pid ?? []),
+  return {
+    count,
+    url: coordinator.url,
+    watched: { coordinator: await coordinator.part.pids(), redis: pids },
+    stop: async () => {
+      await coordinator.part.stop();
+      await Promise.all(redis.map(({ part }) => part.stop()));
+      await confined?.end();
+    },
   };
+};
+
+const prepareAndSubmit = (bench: Bench, url: string, prefix: string, shards: number, pids: Watched): Promise<Trial> => {
+  bench.goOn();
+  return loadMessages({ url, prefix, senders: SENDERS_A_SHARD * shards, warmUpMs: WARM_UP_MS, measureMs: bench.runSeconds * 1_000 }, pids);
+};
+const GENERATOR = "bench/load/messages-main.js with the TypeScript client";
+
+/**
+ * prepare + submit over so many shards, by one service and one coordinator. Those two are a thread each, and all share few
+ * cores: what a shard's Redis does for a message tells how far more shards, with more coordinators, would go.
+ */
+const throughput = async (bench: Bench, house: House, count: number): Promise<Entry> => {
+  const { dtm } = house;
+  bench.step(`prepare + submit, ${count} shards`);
+  const shards = await startShards(house, count, "messages");
   const dtmPids = (await dtm?.watched()) ?? {};
-  const load = (url: string, prefix: string, pids: Watched): Promise<Trial> => {
-    bench.goOn();
-    const senders = SENDERS_A_SHARD * shards;
-    return loadMessages({ url, prefix, senders, warmUpMs: WARM_UP_MS, measureMs: bench.runSeconds * 1_000 }, pids);
-  };
   const outcome = await interleaved({
     runs: bench.runs,
-    ours: (number) => load(coordinator.url, `m${shards}-${number}`, watched),
-    reference: dtm === undefined ? undefined : (number) => load(dtm.api, `d${shards}-${number}`, dtmPids),
+    ours: (number) => prepareAndSubmit(bench, shards.url, `m${count}-${number}`, count, shards.watched),
+    reference: dtm === undefined ? undefined : (number) => prepareAndSubmit(bench, dtm.api, `d${count}-${number}`, count, dtmPids),
   });
-  await coordinator.part.stop();
-  await Promise.all(redis.map(({ part }) => part.stop()));
+  await shards.stop();
   const counted = outcome.runs.reduce((sum, { perSecond }) => sum + perSecond * bench.runSeconds, 0);
   const micros = (program: string): number => Math.round(((outcome.cpuSeconds[program] ?? 0) / counted) * 1e7) / 10;
   return entryOf({
     ...outcome,
-    what: `a service prepares and submits messages, ${SENDERS_A_SHARD * shards} at once; one coordinator, ${shards} shards (a Redis each)`,
+    what: `a service prepares and submits messages, ${SENDERS_A_SHARD * count} at once; one coordinator, ${count} shards (a Redis each)`,
     unit: "messages",
     reference: dtm === undefined ? null : "the same client and messages, dtm's server (Go) with one Redis",
-    generator: "bench/load/messages-main.js with the TypeScript client",
+    generator: GENERATOR,
     durability: DURABILITY,
     numbers: { coordinatorMicrosPerMessage: micros("coordinator"), redisMicrosPerMessage: micros("redis") },
+  });
+};
+
+/** The same where the shards are what is short: each Redis gets a part of a core, as if this machine had many more cores. */
+const growth = async (bench: Bench, house: House, count: number): Promise<Entry> => {
+  bench.step(`prepare + submit, ${count} shards of ${SLOW_SHARE} core`);
+  const [one, several] = [await startShards(house, 1, "slow", SLOW_SHARE), await startShards(house, count, "slow", SLOW_SHARE)];
+  const load = (shards: Shards, number: number): Promise<Trial> =>
+    prepareAndSubmit(bench, shards.url, `s${shards.count}-${number}`, shards.count, shards.watched);
+  let outcome: Compared;
+  try {
+    outcome = await interleaved({ runs: bench.runs, ours: (number) => load(several, number), reference: (number) => load(one, number) });
+  } finally {
+    await Promise.all([one.stop(), several.stop()]);
+  }
+  return entryOf({
+    ...outcome,
+    what: `the same over ${count} shards whose Redis has ${SLOW_SHARE} of a core each: how throughput grows with shards`,
+    unit: "messages",
+    reference: "one such shard",
+    generator: GENERATOR,
+    durability: DURABILITY,
   });
 };
 
@@ -218,7 +266,7 @@ const crashed = async (bench: Bench, house: House): Promise<Entry> => {
 };
 
 export const messages: Scenario = {
-  entries: [...SHARDS.map(byShards), CRASHED, WON, SOLD_OUT, SHIPPED, CROWD],
+  entries: [...SHARDS.map(byShards), ...SLOW_SHARDS.map(bySlow), CRASHED, WON, SOLD_OUT, SHIPPED, CROWD],
   run: async (bench, entries) => {
     const programs = await findOrInstall([Store.redis, Store.nats], { path: bench.environment["PATH"] }, (line) => bench.step(line));
     const run = await beginRun({ environment: bench.environment, say: () => undefined });
@@ -230,6 +278,16 @@ export const messages: Scenario = {
         bench.goOn();
         if (!bench.wants(byShards(shards))) continue;
         entries[byShards(shards)] = implied(await throughput(bench, house, shards), entries[byShards(1)]);
+      }
+      for (const shards of SLOW_SHARDS) {
+        bench.goOn();
+        if (!bench.wants(bySlow(shards))) continue;
+        try {
+          entries[bySlow(shards)] = await growth(bench, house, shards);
+        } catch (error) {
+          if (!(error instanceof NotConfined)) throw error;
+          bench.skip(`${bySlow(shards)}: ${error.message}`);
+        }
       }
       if (bench.wants(CRASHED)) entries[CRASHED] = await crashed(bench, house);
       if ([WON, SOLD_OUT, SHIPPED, CROWD].some((entry) => bench.wants(entry))) await purchases(bench, house, entries);
