@@ -64,6 +64,7 @@ const CALLS: Readonly<Record<ProgramName, Calls>> = {
     sellOut: ["soldOut.stock", "soldOut.facts", "soldOut.setSoldOut"],
     move: ["transfers.stock", "transfers.facts", "transfers.withdraw"],
     message: [
+      "messages.nowMs",
       "messages.create",
       "messages.read",
       "messages.change",
@@ -153,6 +154,7 @@ export const crashPoints: readonly CrashPoint[] = Object.entries(CALLS).flatMap(
 export const LEFT_OUT: Readonly<Record<string, string>> = {
   "desk.isReady": "looks at nothing but this process",
   "desk.reset": "gives a connection up",
+  "caller.close": "gives connections up when all is done",
   "log.brokerId": "looks at nothing but this process",
   "log.purge": "needs 4 MB of entries in the log; tested in coordinator/relay and coordinator/log",
   "shard.openOutbox": "opens a connection",
