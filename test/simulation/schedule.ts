@@ -162,10 +162,11 @@ export class Schedule implements Running {
     const { options, postgres, kernel } = this.world;
     const isDealt = units.filter((count) => count > 0).length > 1;
     if (!options.mover || !isDealt || limit > 1) return;
-    const left = postgres.saleShards.reduce((sum, { saleId, quota, sold }) => sum + (saleId === id ? quota - sold : 0), 0);
-    if (left === 0) return;
+    // others may still be asking, and take it
+    const isSoldOut = (): boolean => postgres.saleShards.every(({ saleId, quota, sold }) => saleId !== id || quota === sold);
+    if (isSoldOut()) return;
     this.#asking += 1;
-    this.#buyers.buyFinally(id, `last${kernel.draw.below(8)}`, () => {
+    this.#buyers.buyFinally(id, `last${kernel.draw.below(8)}`, isSoldOut, () => {
       this.#asking -= 1;
     });
   }

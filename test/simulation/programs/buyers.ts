@@ -46,14 +46,14 @@ export class Buyers {
     );
   }
 
-  /** Wants one unit, wherever it is, until there is one. */
-  buyFinally(saleId: string, uid: string, done: () => void): void {
+  /** Wants one unit, wherever it is, until there is one or none. */
+  buyFinally(saleId: string, uid: string, isSoldOut: () => boolean, done: () => void): void {
     const told = this.#world.ledger.of(saleId, uid, "");
     this.#visit((counter) =>
       counter.buy({ saleId, uid, key: "", units: 1 }, (outcome) => {
         this.#hear(told, outcome, told.orderId);
-        if (outcome.orderId !== undefined) done();
-        else this.#world.kernel.after(300, () => this.buyFinally(saleId, uid, done));
+        if (outcome.orderId !== undefined || isSoldOut()) done();
+        else this.#world.kernel.after(300, () => this.buyFinally(saleId, uid, isSoldOut, done));
       }),
     );
   }
