@@ -1,14 +1,12 @@
 // Over 400 lines: each planted fault differs from the same sound sale, which is made once.
-import { Redis } from "ioredis";
-import { Client } from "pg";
+import type { Redis } from "ioredis";
+import type { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { systemClock } from "../../coordinator/program/index.ts";
 import { defineSale, grant, readOutbox, reserve, saleKeys, settle, shardKeys, unpackPurchase } from "../../lua/index.ts";
-import { freshDatabase, startRedis, type RedisServer } from "../../test/harness/index.ts";
+import { openAuditRig, type AuditRig } from "../testing/audit-rig.ts";
 import { audit, type AuditStores } from "./audit.ts";
 import { compareHere } from "./comparison-pool.ts";
 import { DifferenceKind } from "./difference.ts";
-import { openAuditDatabase } from "./postgres-facts.ts";
 import type { AuditReport } from "./report.ts";
 
 const SALE = "phone";
@@ -16,36 +14,16 @@ const UNITS = 40;
 const EPOCH = 3;
 const FAR_MS = 4_000_000_000_000;
 
-let server: RedisServer;
+let rig: AuditRig;
 let redis: Redis;
 let sql: Client;
 let stores: AuditStores;
-let dropDatabase: () => Promise<void>;
 
 beforeAll(async () => {
-  server = await startRedis();
-  redis = new Redis(server.url);
-  const database = await freshDatabase();
-  dropDatabase = () => database.drop();
-  sql = new Client({ connectionString: database.url });
-  await sql.connect();
-  stores = {
-    redis: [redis],
-    database: await openAuditDatabase(database.url),
-    readLog: async () => [],
-    place: compareHere,
-    clock: systemClock,
-    settleMs: 200,
-  };
+  rig = await openAuditRig(1);
+  ({ redis, sql, stores } = rig);
 });
-
-afterAll(async () => {
-  await stores.database.close();
-  await sql.end();
-  await dropDatabase();
-  redis.disconnect();
-  await server.stop();
-});
+afterAll(() => rig?.close());
 
 /** A sale as the engine leaves it: granted, partly sold, part of it applied. Written without the engine's code. */
 const openSale = async (limit = 1): Promise<void> => {

@@ -1,12 +1,9 @@
-import { Redis } from "ioredis";
-import { Client } from "pg";
+import type { Redis } from "ioredis";
+import type { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
-import { systemClock } from "../../coordinator/program/index.ts";
 import { defineSale, grant, reserve, saleKeys, shardKeys } from "../../lua/index.ts";
-import { freshDatabase, startRedis, type RedisServer } from "../../test/harness/index.ts";
+import { openAuditRig, type AuditRig } from "../testing/audit-rig.ts";
 import { audit, type AuditStores } from "./audit.ts";
-import { compareHere } from "./comparison-pool.ts";
-import { openAuditDatabase } from "./postgres-facts.ts";
 import type { AuditReport } from "./report.ts";
 
 /** Orders that are closed, and their units on the way back: at each instant in exactly one place. Written without the engine's code. */
@@ -17,35 +14,16 @@ const FAR_MS = 4_000_000_000_000;
 /** anna's order is the first of entry 2 */
 const ANNA = `r0-${EPOCH}-2-0`;
 
-let server: RedisServer;
+let rig: AuditRig;
 let redis: Redis;
 let sql: Client;
 let stores: AuditStores;
-let dropDatabase: () => Promise<void>;
 
 beforeAll(async () => {
-  server = await startRedis();
-  redis = new Redis(server.url);
-  const database = await freshDatabase();
-  dropDatabase = () => database.drop();
-  sql = new Client({ connectionString: database.url });
-  await sql.connect();
-  stores = {
-    redis: [redis],
-    database: await openAuditDatabase(database.url),
-    readLog: async () => [],
-    place: compareHere,
-    clock: systemClock,
-    settleMs: 100,
-  };
+  rig = await openAuditRig(1);
+  ({ redis, sql, stores } = rig);
 });
-afterAll(async () => {
-  await stores.database.close();
-  await sql.end();
-  await dropDatabase();
-  redis.disconnect();
-  await server.stop();
-});
+afterAll(() => rig?.close());
 
 /** anna, bert and cora have bought; all of it is applied. */
 beforeEach(async () => {
