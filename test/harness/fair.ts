@@ -81,6 +81,14 @@ export class Fair {
     await until(async () => (await fetch(`${this.#info.gateway}/sales/${id}`)).ok, `sale ${id} to be shown`, 30_000);
   }
 
+  /** As `openSale`, and resolves when all units are on the shards: before, a buyer may be told to try again. */
+  async openStocked(id: string, units: number, more: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    await this.openSale(id, units, more);
+    const free = async (): Promise<number | undefined> =>
+      (await this.audit().catch(() => undefined))?.sales.find((sale) => sale.id === id)?.free;
+    await until(async () => (await free()) === units, `the units of ${id} to be there`, 30_000);
+  }
+
   /** The shards that hold the sale's units. */
   async shardsOf(saleId: string): Promise<readonly number[]> {
     const response = await fetch(`${this.#info.admin}/sales/${saleId}`, { headers: { authorization: `Bearer ${this.#info.adminToken}` } });
@@ -113,8 +121,11 @@ export class Fair {
   }
 
   /** Buys, and asks again until there is an answer. */
-  async buy(saleId: string, uid: string, headers: Readonly<Record<string, string>> = {}, sent?: string): Promise<Told> {
-    const url = this.urlOf(saleId, uid);
+  buy(saleId: string, uid: string, headers: Readonly<Record<string, string>> = {}, sent?: string): Promise<Told> {
+    return this.buyAt(this.urlOf(saleId, uid), headers, sent);
+  }
+
+  async buyAt(url: string, headers: Readonly<Record<string, string>> = {}, sent?: string): Promise<Told> {
     for (;;) {
       const told = await this.once("POST", url, headers, sent);
       if (!AGAIN.has(told.code)) return told;

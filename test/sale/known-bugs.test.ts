@@ -22,26 +22,18 @@ const signalWorkers = async (name: NodeJS.Signals): Promise<void> => {
 const many = <T>(count: number, make: (n: number) => Promise<T>): Promise<T[]> =>
   Promise.all(Array.from({ length: count }, (_, n) => make(n)));
 
-/** With its units on the shards: stopped workers bring none there. */
-const openStocked = async (id: string, units: number, more: Readonly<Record<string, unknown>> = {}): Promise<void> => {
-  await fair.openSale(id, units, more);
-  const free = async (): Promise<number | undefined> =>
-    (await fair.audit().catch(() => undefined))?.sales.find((sale) => sale.id === id)?.free;
-  await until(async () => (await free()) === units, `the units of ${id} to be there`, 30_000);
-};
-
 // Also those that a failed test left stopped.
 afterEach(() => signalWorkers("SIGCONT"));
 
 describe("1: the winner's repeat on the last unit", { timeout: 120_000 }, () => {
   it("gets the same win, also while the first answer is on its way", async () => {
-    await openStocked("last-unit", 1);
+    await fair.openStocked("last-unit", 1);
     const [first, second] = await Promise.all([fair.buy("last-unit", "winner"), fair.buy("last-unit", "winner")]);
     expect(first.orderId).toBeDefined();
     expect(second.orderId).toBe(first.orderId);
     expect((await fair.buy("last-unit", "other")).code).toBe("sold_out");
     // Between the deduction and the delivery.
-    await openStocked("undelivered", 1);
+    await fair.openStocked("undelivered", 1);
     await signalWorkers("SIGSTOP");
     const deducted = await fair.buy("undelivered", "winner");
     expect(await fair.buy("undelivered", "winner")).toEqual(deducted);
@@ -53,7 +45,7 @@ describe("1: the winner's repeat on the last unit", { timeout: 120_000 }, () => 
   });
 
   it("gets the same win after the gateway was killed right behind the deduction", async () => {
-    await openStocked("killed-edge", 1);
+    await fair.openStocked("killed-edge", 1);
     await signalWorkers("SIGSTOP");
     const url = fair.urlOf("killed-edge", "winner");
     // With the workers stopped this answer is held: the unit is taken, the buyer knows nothing.
@@ -72,7 +64,7 @@ describe("1: the winner's repeat on the last unit", { timeout: 120_000 }, () => 
 
 describe("2: double fire before the order exists", { timeout: 120_000 }, () => {
   it("takes one unit, and the other nine go to nine others", async () => {
-    await openStocked("double-fire", 10);
+    await fair.openStocked("double-fire", 10);
     await signalWorkers("SIGSTOP");
     const fired = await many(50, () => fair.buy("double-fire", "eager"));
     expect(new Set(fired.map(({ orderId }) => orderId)).size).toBe(1);
@@ -89,7 +81,7 @@ describe("6: reload over live stock", { timeout: 180_000 }, () => {
     const [units, more] = [300, 500];
     const now = Date.now();
     const definition = { id: "reload", title: "reload", units, opensAtMs: now - 1_000, closesAtMs: now + 3_600_000, payWithinMs: 0 };
-    await openStocked("reload", units, definition);
+    await fair.openStocked("reload", units, definition);
     await signalWorkers("SIGSTOP");
     const early = await many(100, (n) => fair.buy("reload", `early${n}`));
     expect(new Set(early.map(({ code }) => code))).toEqual(new Set(["reserved"]));
@@ -124,7 +116,7 @@ describe("6: reload over live stock", { timeout: 180_000 }, () => {
 describe("7: workers that are behind", { timeout: 180_000 }, () => {
   it("work a backlog off: every unit is accounted for meanwhile, every buyer reaches an answer", async () => {
     const units = 300;
-    await openStocked("backlog", units);
+    await fair.openStocked("backlog", units);
     await signalWorkers("SIGSTOP");
     const told = await many(units, (n) => fair.buy("backlog", `b${n}`));
     expect(new Set(told.map(({ code }) => code))).toEqual(new Set(["reserved"]));
@@ -139,7 +131,7 @@ describe("7: workers that are behind", { timeout: 180_000 }, () => {
   });
 
   it("a unit that comes after sold-out clears the flag within a second, and can be bought", async () => {
-    await openStocked("return", 1);
+    await fair.openStocked("return", 1);
     await fair.buy("return", "first");
     await fair.auditAtRest("return");
     const page = fair.urlOf("return", "x").replace(/\/buy\/.*/, "/sales/return");
