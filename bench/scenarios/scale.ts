@@ -30,51 +30,65 @@ const load = async (bench: Bench, front: Front, connections: number, seconds: nu
   return sent;
 };
 
-const measure = async (bench: Bench, shards: number, processes: number): Promise<Entry> => {
-  const front = await startFront({ ...bench, say: (line) => bench.step(line), shards, processes, appendfsync: "always" });
-  try {
-    await front.openSale(SALE, UNITS);
-    bench.step(`${shards} shards, ${processes === 0 ? "default" : processes} processes`);
-    const lanes = shards * (processes === 0 ? availableParallelism() : processes);
-    const connections = CONNECTIONS_A_LANE * lanes;
-    await load(bench, front, connections, WARM_UP_S);
-    const outcome = await interleaved({
-      runs: bench.runs,
-      ours: () => load(bench, front, connections, bench.runSeconds),
-      reference: undefined,
-    });
-    const counted = outcome.runs.reduce((sum, { perSecond }) => sum + perSecond * bench.runSeconds, 0);
-    const micros = (program: string): number => Math.round(((outcome.cpuSeconds[program] ?? 0) / counted) * 1e7) / 10;
-    return entryOf({
-      ...outcome,
-      what: `decisions over HTTP, all won, ${shards} shards (a Redis each), ${processes === 0 ? "one gateway process a core" : `${processes} gateway processes`}`,
-      unit: "decisions",
-      generator: generatorOf(bench, { connections, pipelining: 1 }),
-      durability: "Redis appendfsync always",
-      numbers: { gatewayMicrosPerDecision: micros("gateway"), redisMicrosPerDecision: micros("redis") },
-    });
-  } finally {
-    await front.stop();
-  }
+/** A gateway with so many shards and processes; 0 processes = one a core. */
+interface House {
+  readonly shards: number;
+  readonly processes: number;
+}
+
+const connectionsOf = ({ shards, processes }: House): number =>
+  CONNECTIONS_A_LANE * shards * (processes === 0 ? availableParallelism() : processes);
+const nameOf = ({ shards, processes }: House): string =>
+  `${shards} shards (a Redis each), ${processes === 0 ? "one gateway process a core" : `${processes} gateway processes`}`;
+
+/** Opens it, and makes it warm. */
+const open = async (bench: Bench, house: House): Promise<{ front: Front; run: () => Promise<Trial> }> => {
+  bench.step(nameOf(house));
+  const front = await startFront({ ...bench, say: (line) => bench.step(line), ...house, appendfsync: "always" });
+  await front.openSale(SALE, UNITS);
+  const run = (seconds: number): Promise<Trial> => load(bench, front, connectionsOf(house), seconds);
+  await run(WARM_UP_S);
+  return { front, run: () => run(bench.runSeconds) };
 };
 
-/** Adds what the CPU time implies, against the smallest of the row. */
-const implied = (entry: Entry, first: Entry | undefined): Entry => {
-  if (entry.cpuMicros === null) return entry;
-  const against = first?.cpuMicros ?? null;
-  return {
-    ...entry,
-    numbers: {
-      ...entry.numbers,
-      [`impliedFor${CORES}CoresPerSecond`]: Math.round((CORES * 1e6) / entry.cpuMicros),
-      ...(against === null ? {} : { cpuAgainstFirst: Math.round((entry.cpuMicros / against) * 100) / 100 }),
-    },
-    notes: [
-      ...entry.notes,
-      `impliedFor${CORES}CoresPerSecond is arithmetic, not a measurement: ${CORES} cores / CPU of a decision here, the generators elsewhere`,
-      `${CONNECTIONS_A_LANE} connections for each shard of each process`,
-    ],
+/** @param first the smallest of the row: what disturbs the machine for a while has to disturb both */
+const measure = async (bench: Bench, house: House, first: House | undefined): Promise<Entry> => {
+  const fronts: Front[] = [];
+  const opened = async (one: House): Promise<() => Promise<Trial>> => {
+    const { front, run } = await open(bench, one);
+    fronts.push(front);
+    return run;
   };
+  try {
+    const reference = first && (await opened(first));
+    const ours = await opened(house);
+    const outcome = await interleaved({ runs: bench.runs, ours, reference });
+    const counted = outcome.runs.reduce((sum, { perSecond }) => sum + perSecond * bench.runSeconds, 0);
+    const micros = (program: string): number => Math.round(((outcome.cpuSeconds[program] ?? 0) / counted) * 1e7) / 10;
+    const { cpuMicros, referenceCpuMicros } = outcome;
+    return entryOf({
+      ...outcome,
+      what: `decisions over HTTP, all won, ${nameOf(house)}`,
+      unit: "decisions",
+      reference: first === undefined ? null : nameOf(first),
+      generator: generatorOf(bench, { connections: connectionsOf(house), pipelining: 1 }),
+      durability: "Redis appendfsync always",
+      numbers: {
+        gatewayMicrosPerDecision: micros("gateway"),
+        redisMicrosPerDecision: micros("redis"),
+        ...(cpuMicros === null ? {} : { [`impliedFor${CORES}CoresPerSecond`]: Math.round((CORES * 1e6) / cpuMicros) }),
+        ...(cpuMicros === null || referenceCpuMicros === null
+          ? {}
+          : { cpuAgainstFirst: Math.round((cpuMicros / referenceCpuMicros) * 100) / 100 }),
+      },
+      notes: [
+        `impliedFor${CORES}CoresPerSecond is arithmetic, not a measurement: ${CORES} cores / CPU of a decision here, the generators elsewhere`,
+        `${CONNECTIONS_A_LANE} connections for each shard of each process`,
+      ],
+    });
+  } finally {
+    for (const front of fronts) await front.stop();
+  }
 };
 
 const row = async (
@@ -82,21 +96,17 @@ const row = async (
   entries: Record<string, Entry>,
   values: readonly number[],
   name: (value: number) => string,
-  run: (value: number) => Promise<Entry>,
+  house: (value: number) => House,
 ): Promise<void> => {
-  let first: Entry | undefined;
-  for (const value of values) {
-    if (!bench.wants(name(value))) continue;
-    const entry = await run(value);
-    if (value === values[0]) first = entry;
-    entries[name(value)] = implied(entry, first);
-  }
+  for (const [place, value] of values.entries())
+    if (bench.wants(name(value)))
+      entries[name(value)] = await measure(bench, house(value), place === 0 ? undefined : house(values[0] as number));
 };
 
 export const scale: Scenario = {
   entries: [...SHARDS.map(byShards), ...PROCESSES.map(byProcesses)],
   run: async (bench, entries) => {
-    await row(bench, entries, SHARDS, byShards, (shards) => measure(bench, shards, 0));
-    await row(bench, entries, PROCESSES, byProcesses, (processes) => measure(bench, PROCESS_SHARDS, processes));
+    await row(bench, entries, SHARDS, byShards, (shards) => ({ shards, processes: 0 }));
+    await row(bench, entries, PROCESSES, byProcesses, (processes) => ({ shards: PROCESS_SHARDS, processes }));
   },
 };
