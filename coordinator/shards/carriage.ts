@@ -16,6 +16,8 @@ export interface CarriageOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly observer: CarriageObserver;
+  /** takes the permission to sell away, whoever gave it */
+  readonly close: () => Promise<unknown>;
   /** called when a relay has ended by itself */
   readonly ended: () => void;
 }
@@ -126,7 +128,7 @@ export class Carriage {
   }
 
   #start(epoch: number, replicationId: string, from: number, seed: StoredMessage | undefined): Relay {
-    const { shard, store, log, clock, random, observer, ended } = this.#options;
+    const { shard, store, log, clock, random, observer, close, ended } = this.#options;
     this.stop();
     this.#consumer = "";
     this.#gapSeenTo = 0;
@@ -141,7 +143,9 @@ export class Carriage {
     };
     void relay.run(running.stop.signal).then(
       () => end("foreign"),
-      (error: unknown) => {
+      async (error: unknown) => {
+        // First, because the process may end for this fault: what would be sold behind such an entry cannot be carried.
+        await close().catch((failed: unknown) => observer.fault(failed));
         observer.fault(error);
         end("fault");
       },

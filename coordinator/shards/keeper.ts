@@ -71,7 +71,9 @@ export class Keeper {
     this.#options = options;
     this.#lease = new Lease({ ...options, fault: (error) => options.observer.fault(error) });
     this.#wakeup = new Wakeup(options.clock);
-    this.#carriage = new Carriage({ ...options, ended: () => this.#wakeup.wake() });
+    const { store, random } = options;
+    const close = (): Promise<unknown> => store.close({ token: this.#lease.token, attempt: random.nonce() });
+    this.#carriage = new Carriage({ ...options, close, ended: () => this.#wakeup.wake() });
   }
 
   /** this process has the lease, and the shard was open when it looked last */
