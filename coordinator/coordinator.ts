@@ -14,6 +14,7 @@ import { createMetrics, type CoordinatorMetrics } from "./metrics.ts";
 import type { Config } from "./program/config.ts";
 import { noCrashPoints, type CrashPoints } from "./program/crash-points.ts";
 import { connectNatsUntil, connectShard, connectShards } from "./program/connect.ts";
+import type { ProcessFindings } from "./program/findings.ts";
 import type { Log } from "./program/log.ts";
 import { systemClock, systemRandom } from "./program/system.ts";
 import type { Clock, Random } from "./protocol/ports.ts";
@@ -53,6 +54,8 @@ export interface CoordinatorOptions {
   readonly clock?: Clock;
   readonly random?: Random;
   readonly points?: CrashPoints;
+  /** what to do with what is found that may not be; by default it is counted and logged, and what would go on from it is refused */
+  readonly findings?: ProcessFindings;
   /** called with the page's address when it listens */
   readonly listening?: (url: string) => void;
 }
@@ -79,11 +82,12 @@ export const runCoordinator = async (options: CoordinatorOptions): Promise<void>
   const end = (): void => ended.abort();
   options.stop.addEventListener("abort", end, { once: true });
   if (options.stop.aborted) end();
-  const metrics = createMetrics(log, clock, (error) => {
+  const fatal = (error: unknown): void => {
     if (!(error instanceof StreamConfigError)) return;
     failed.abort(error);
     end();
-  });
+  };
+  const metrics = createMetrics(log, clock, fatal, options.findings);
   let missing = (): readonly string[] => ["broker"];
   let keepers: readonly Keeper[] = [];
   // Own connections: a call of the API never waits behind a rebuild's commands.
@@ -106,7 +110,14 @@ export const runCoordinator = async (options: CoordinatorOptions): Promise<void>
     missing: () => [...missing(), ...messages.unheard().map((shard) => `messages of shard ${shard}`)],
   });
   messages.mount(page);
-  options.listening?.(await page.listen({ host: config.DOORBUSTER_COORDINATOR_HOST, port: config.DOORBUSTER_COORDINATOR_PORT }));
+  options.listening?.(
+    await page.listen({
+      host: config.DOORBUSTER_COORDINATOR_HOST,
+      port: config.DOORBUSTER_COORDINATOR_PORT,
+      // this process's own socket: the primary has no part in its connections
+      exclusive: true,
+    }),
+  );
   const delivering = messages.run(ended.signal);
   try {
     const connection = await connectNatsUntil(config, "coordinator", ended.signal);

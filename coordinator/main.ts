@@ -1,7 +1,13 @@
+import cluster from "node:cluster";
 import { COORDINATOR_SETTINGS, runCoordinator } from "./coordinator.ts";
+import { guardProcess } from "./program/guard.ts";
 import { runProgram } from "./program/program.ts";
 
-await runProgram("coordinator", COORDINATOR_SETTINGS, async ({ config, log, stop, points }) => {
-  await runCoordinator({ config, log, stop, points, listening: (url) => log.info({ url }, "coordinator is up") });
+await runProgram("coordinator", COORDINATOR_SETTINGS, async ({ config, log, stop, points, findings }) => {
+  if (cluster.isPrimary) return await guardProcess({ log, stop });
+  const listening = (url: string): void => log.info({ url }, "coordinator is up");
+  await runCoordinator({ config, log, stop, points, listening, findings: findings() });
   log.info("coordinator has stopped");
+  // The channel to the primary would keep the process alive.
+  process.disconnect();
 });

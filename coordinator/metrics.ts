@@ -1,5 +1,6 @@
 import { Counter, Gauge, Registry } from "prom-client";
 import { BrokenState } from "../lua/broken.ts";
+import { brokenCounter, type ProcessFindings } from "./program/findings.ts";
 import type { Log } from "./program/log.ts";
 import { rarely } from "./program/rarely.ts";
 import type { Clock } from "./protocol/ports.ts";
@@ -22,8 +23,9 @@ export interface CoordinatorMetrics {
 
 /**
  * @param fatal called with every fault; decides which of them end the process
+ * @param findings told of what may not be, and says it; without it, that is logged here like a fault
  */
-export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) => void): CoordinatorMetrics => {
+export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) => void, findings?: ProcessFindings): CoordinatorMetrics => {
   const registry = new Registry();
   const options = { registers: [registry], labelNames: ["shard"] as const };
   const gauge = (name: string, help: string): Gauge<"shard"> => new Gauge({ name, help, ...options });
@@ -62,12 +64,7 @@ export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) =>
     labelNames: ["where"] as const,
     registers: [registry],
   });
-  const broken = new Counter({
-    name: "doorbuster_coordinator_broken_total",
-    help: "times that something was found that may not be, by what (lua/broken.ts), and nothing was changed. Alert on any",
-    labelNames: ["invariant"] as const,
-    registers: [registry],
-  });
+  const broken = brokenCounter("doorbuster_coordinator_broken_total", registry, findings?.before);
   const soldOut = new Counter({ name: "doorbuster_sold_out_total", help: "sales flagged sold out", registers: [registry] });
   const transfers = new Counter({
     name: "doorbuster_transfers_total",
@@ -85,12 +82,12 @@ export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) =>
 
   const fault = (where: string, error: unknown): void => {
     faults.inc({ where });
-    if (error instanceof BrokenState) broken.inc({ invariant: error.invariant });
     const text = error instanceof Error ? error.message : String(error);
-    if (isNews(where, text)) {
-      if (error instanceof BrokenState) log.error({ alert: true, where, err: error }, "found what may not be, and refused to go on");
-      else log.warn({ where, err: error }, "failed, will be tried again");
-    }
+    if (error instanceof BrokenState) {
+      broken.inc({ invariant: error.invariant });
+      if (findings !== undefined) findings.onBroken(error);
+      else if (isNews(where, text)) log.error({ alert: true, where, err: error }, "found what may not be, and refused to go on");
+    } else if (isNews(where, text)) log.warn({ where, err: error }, "failed, will be tried again");
     fatal(error);
   };
 

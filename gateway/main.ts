@@ -2,7 +2,7 @@ import cluster from "node:cluster";
 import { createServer } from "node:net";
 import { AggregatorRegistry, Gauge, Registry } from "prom-client";
 import type { NatsConnection } from "nats";
-import { connectNats, runProgram, superviseCluster, tellReady } from "../coordinator/program/index.ts";
+import { brokenCounter, connectNats, runProgram, superviseCluster, tellReady } from "../coordinator/program/index.ts";
 import { createAdmin } from "./admin/admin.ts";
 import { workerRequests } from "./admin/worker-requests.ts";
 import { PROCESS_SETTINGS, serve } from "./process.ts";
@@ -43,9 +43,9 @@ await runProgram(
     "DOORBUSTER_ADMIN_PORT",
     "DOORBUSTER_ADMIN_TOKEN",
   ],
-  async ({ config, log, stop, points }) => {
+  async ({ config, log, stop, points, findings }) => {
     if (cluster.isWorker) {
-      await serve({ config, port: Number(process.argv[2]), log, stop, points, listening: tellReady });
+      await serve({ config, port: Number(process.argv[2]), log, stop, points, onBroken: findings().onBroken, listening: tellReady });
       // The channel to the primary would keep the process alive.
       process.disconnect();
       endAnyway();
@@ -61,6 +61,7 @@ await runProgram(
       help: "1 if all gateway processes told their metrics in time",
       registers: [own],
     });
+    const broken = brokenCounter("doorbuster_gateway_broken_total", own);
     let nats: NatsConnection | undefined;
     const admin = createAdmin({
       token: config.DOORBUSTER_ADMIN_TOKEN,
@@ -96,6 +97,7 @@ await runProgram(
         ready.set(state.ready);
         restarts.set(state.restarts);
       },
+      onBroken: (invariant, times) => broken.inc({ invariant }, times),
     });
     await admin.close();
     await nats?.close();

@@ -6,6 +6,7 @@ import {
   type Config,
   type CrashPoints,
   type Log,
+  type OnBroken,
 } from "../coordinator/program/index.ts";
 import { register, type Registry } from "prom-client";
 import { createDesk, type Desk } from "./buy/desk.ts";
@@ -45,13 +46,24 @@ export interface OpenDeskOptions {
   /** prom-client's default registry if left out */
   readonly registry?: Registry;
   readonly points?: CrashPoints;
+  /**
+   * told of each finding of what may not be (the purchase is refused); the host may end its process for it, or count it. By default
+   * `doorbuster_gateway_broken_total` counts it, and it is logged
+   */
+  readonly onBroken?: OnBroken;
 }
 
 /** Connects to NATS (waits as long as it takes) and puts a desk on the configured stores. */
-export const openDesk = async ({ config, log, registry = register, points = noCrashPoints }: OpenDeskOptions): Promise<OpenDesk> => {
+export const openDesk = async ({
+  config,
+  log,
+  registry = register,
+  points = noCrashPoints,
+  onBroken,
+}: OpenDeskOptions): Promise<OpenDesk> => {
   const nats = await connectNats(config, "gateway");
   const tickets = ticketKeys(config.DOORBUSTER_TICKET_KEYS);
-  const desk = createDesk({ config, nats, tickets: ticketReader(tickets), log, registry, points });
+  const desk = createDesk({ config, nats, tickets: ticketReader(tickets), log, registry, points, onBroken });
   return { desk, tickets, close: () => nats.close() };
 };
 
@@ -59,7 +71,10 @@ export const openDesk = async ({ config, log, registry = register, points = noCr
  * For an app of your own: the same from environment variables, with a log on standard output.
  * @throws ConfigError that lists everything that is wrong with them
  */
-export const openDeskFrom = (environment: Readonly<Record<string, string | undefined>>): Promise<OpenDesk> => {
+export const openDeskFrom = (
+  environment: Readonly<Record<string, string | undefined>>,
+  options: Pick<OpenDeskOptions, "onBroken"> = {},
+): Promise<OpenDesk> => {
   const config = readConfig([...DESK_SETTINGS, "DOORBUSTER_RUN", "DOORBUSTER_LOG_LEVEL"], environment);
-  return openDesk({ config, log: createLog("gateway", config) });
+  return openDesk({ config, log: createLog("gateway", config), ...options });
 };

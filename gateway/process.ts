@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { AggregatorRegistry, collectDefaultMetrics, Counter, Gauge, register } from "prom-client";
-import type { Config, CrashPoints, Log } from "../coordinator/program/index.ts";
+import type { Config, CrashPoints, Log, OnBroken } from "../coordinator/program/index.ts";
 import { createApp, listen } from "./http/app.ts";
 import { DESK_SETTINGS, openDesk, type OpenDesk } from "./open-desk.ts";
 import { mountDoorbuster, type Mounted } from "./plugin.ts";
@@ -14,6 +14,7 @@ export interface ProcessOptions {
   readonly log: Log;
   readonly stop: AbortSignal;
   readonly points: CrashPoints;
+  readonly onBroken: OnBroken;
   /** called once it listens */
   readonly listening: () => void;
 }
@@ -59,8 +60,8 @@ const measure = (mounted: Mounted): void => {
 };
 
 /** One process of the gateway: serves until `stop`, then answers what it holds, for at most DOORBUSTER_DRAIN_MS. */
-export const serve = async ({ config, port, log, stop, points, listening }: ProcessOptions): Promise<void> => {
-  const opening = openDesk({ config, log, points });
+export const serve = async ({ config, port, log, stop, points, onBroken, listening }: ProcessOptions): Promise<void> => {
+  const opening = openDesk({ config, log, points, onBroken });
   const opened = await Promise.race([opening, aborted(stop)]);
   // NATS never answered: there is nothing to drain, and the attempt to connect ends with the process.
   if (opened === undefined) return;

@@ -52,6 +52,20 @@ export const saleKeys = (shard: number, saleId: string): SaleKeys => {
   };
 };
 
+/** A shard as `BrokenState.place` names it: its hash tag. */
+export const shardPlace = (shard: number): string => `{s${shard}}`;
+
+const OF_SALE = /^(\{s\d+\}):sale:(.+)$/;
+
+/** What a script with these keys works on: `{s0} <sale id>`, or `{s0}` if none of them is a sale's. */
+export const placeOf = (keys: readonly string[]): string => {
+  for (const key of keys) {
+    const [, tag, saleId] = OF_SALE.exec(key) ?? [];
+    if (tag !== undefined) return `${tag} ${saleId}`;
+  }
+  return /^\{s\d+\}/.exec(keys[0] ?? "")?.[0] ?? "";
+};
+
 /** Where a rebuild stages a sale's keys until `swap` puts them in place; named by the attempt that writes them. */
 export const stagedKeys = (shard: number, attempt: string, saleId: string): SaleKeys => {
   const tag = `{s${shard}}:restore:${attempt}`;

@@ -25,7 +25,7 @@ export class CorruptEntry extends BrokenState {
   readonly id: string;
 
   constructor(outbox: string, id: string, fields: readonly string[]) {
-    super(Invariant.entry, `${outbox} ${id}: not an entry: ${fields.join(" ").slice(0, 200)}`);
+    super(Invariant.entry, outbox, `${id} is not an entry: ${fields.join(" ").slice(0, 200)}`);
     this.id = id;
   }
 }

@@ -13,9 +13,11 @@ export interface Script {
   run(redis: ScriptRedis, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
 }
 
-const asBroken = (error: unknown): never => {
-  throw brokenIn(error) ?? error;
-};
+const asBroken =
+  (keys: readonly string[]) =>
+  (error: unknown): never => {
+    throw brokenIn(error, keys) ?? error;
+  };
 
 const isMissing = (error: unknown): boolean => error instanceof Error && error.message.startsWith("NOSCRIPT");
 
@@ -35,8 +37,8 @@ export const loadScript = (name: string): Script => {
       try {
         return await redis.evalsha(sha, keys.length, ...keys, ...args);
       } catch (error) {
-        if (!isMissing(error)) return asBroken(error);
-        return await redis.eval(source, keys.length, ...keys, ...args).catch(asBroken);
+        if (!isMissing(error)) return asBroken(keys)(error);
+        return await redis.eval(source, keys.length, ...keys, ...args).catch(asBroken(keys));
       }
     },
   };

@@ -1,19 +1,20 @@
 import type { Clock } from "../coordinator/protocol/ports.ts";
+import type { OnBroken } from "../coordinator/program/findings.ts";
 import type { Log } from "../coordinator/program/log.ts";
 import { BrokenState } from "../lua/broken.ts";
-import { brokenTotal, faultsTotal } from "./metrics.ts";
+import { faultsTotal } from "./metrics.ts";
 
 /** A store that is away for a minute fails every loop many times a second: one line in 5 s says as much. */
 const QUIET_MS = 5_000;
 
-/** Counts every fault and logs a place's first, then one in 5 s with how many were left out. */
+/** Counts every fault and logs a place's first, then one in 5 s with how many were left out; what may not be is `onBroken`'s to say. */
 export type Faults = (where: string) => (error: unknown) => void;
 
-export const faultLog = (log: Log, clock: Clock): Faults => {
+export const faultLog = (log: Log, clock: Clock, onBroken: OnBroken): Faults => {
   const places = new Map<string, { loggedMs: number; leftOut: number }>();
   return (where) => (error) => {
     faultsTotal.inc({ where });
-    if (error instanceof BrokenState) brokenTotal.inc({ invariant: error.invariant });
+    if (error instanceof BrokenState) return onBroken(error);
     const nowMs = clock.monotonicMs();
     const place = places.get(where) ?? { loggedMs: -Infinity, leftOut: 0 };
     places.set(where, place);
@@ -22,8 +23,7 @@ export const faultLog = (log: Log, clock: Clock): Faults => {
       return;
     }
     const { leftOut } = place;
-    if (error instanceof BrokenState) log.error({ alert: true, where, err: error, leftOut }, "found what may not be, and refused to go on");
-    else log.warn({ where, err: error, leftOut }, "fault, will be repeated");
+    log.warn({ where, err: error, leftOut }, "fault, will be repeated");
     place.loggedMs = nowMs;
     place.leftOut = 0;
   };

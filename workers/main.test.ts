@@ -17,10 +17,11 @@ import {
   type RedisServer,
   type TestDatabase,
 } from "../test/harness/index.ts";
+import { openEmptyShard } from "../test/harness/open-shard.ts";
 import { connectDatabase, type Database } from "./db/database.ts";
 
 const MAIN = fileURLToPath(new URL("../dist/workers/main.js", import.meta.url));
-const SHARDS = 4;
+const SHARDS = 5;
 const MESSAGES = 150;
 const ORDERS = 40;
 
@@ -82,6 +83,11 @@ const isAlive = (pid: number): boolean => {
   } catch {
     return false;
   }
+};
+/** as the primary tells it; NaN if it does not */
+const metric = async (name: string): Promise<number> => {
+  const line = (await (await get("/metrics")).text()).split("\n").find((text) => text.startsWith(`${name} `));
+  return Number(line?.slice(name.length));
 };
 const bothReady = () =>
   until(
@@ -146,13 +152,38 @@ describe("the workers", () => {
     );
   });
 
+  it("end a process that finds what may not be, once; every order is applied, and its successor refuses the settle", async () => {
+    // an open shard whose outbox never had what the log has
+    await redis.del(shardKeys(shard).epoch);
+    await openEmptyShard(redis, shard);
+    const restarts = await metric("doorbuster_workers_restarts");
+    const pids = await children();
+    await fillLog();
+    await until(async () => (await applied()) === MESSAGES, "every message applied", 50_000);
+    await bothReady();
+    const settled = 'doorbuster_worker_broken_total{invariant="settled"}';
+    await until(async () => (await metric(settled)) > 1, "a settle to be refused again", 20_000);
+    expect(await redis.get(shardKeys(shard).applied)).toBe("1-0");
+    // at most each of the two: the other may have found it before it heard of it
+    const ended = (await metric("doorbuster_workers_restarts")) - restarts;
+    expect(ended).toBeGreaterThanOrEqual(1);
+    expect(ended).toBeLessThanOrEqual(pids.length);
+    const after = await children();
+    expect(after.filter((pid) => pids.includes(pid))).toHaveLength(pids.length - ended);
+    const refused = await metric(settled);
+    await until(async () => (await metric(settled)) > refused + 10, "the sweep to be refused ten times more", 20_000);
+    expect(await metric("doorbuster_workers_restarts")).toBe(restarts + ended);
+    expect(await children()).toEqual(after);
+  }, 120_000);
+
   it("lose nothing when a process is killed in the middle, and replace it", async () => {
     await fillLog();
     await until(async () => (await applied()) > 20, "some messages");
     const [victim] = await children();
+    const restarts = await metric("doorbuster_workers_restarts");
     process.kill(victim as number, "SIGKILL");
     await expectAllOnce();
-    await until(async () => (await (await get("/metrics")).text()).includes("doorbuster_workers_restarts 1"), "the restart to be counted");
+    await until(async () => (await metric("doorbuster_workers_restarts")) === restarts + 1, "the restart to be counted");
     await bothReady();
   });
 

@@ -1,5 +1,7 @@
 import fastify, { type FastifyInstance } from "fastify";
 import { AggregatorRegistry, Gauge, Registry } from "prom-client";
+import { brokenCounter } from "../coordinator/program/index.ts";
+import type { Invariant } from "../lua/broken.ts";
 
 export interface MetricsServerOptions {
   readonly host: string;
@@ -11,6 +13,7 @@ export interface MetricsServer {
   readonly app: FastifyInstance;
   /** what the cluster has to say */
   readonly onChange: (state: { readonly ready: number; readonly restarts: number }) => void;
+  readonly onBroken: (invariant: Invariant, times: number) => void;
 }
 
 export const startMetricsServer = async ({ host, port }: MetricsServerOptions): Promise<MetricsServer> => {
@@ -18,6 +21,7 @@ export const startMetricsServer = async ({ host, port }: MetricsServerOptions): 
   const cluster = new AggregatorRegistry();
   const ready = new Gauge({ name: "doorbuster_workers_ready", help: "worker processes that serve", registers: [own] });
   const restarts = new Gauge({ name: "doorbuster_workers_restarts", help: "worker processes that died", registers: [own] });
+  const broken = brokenCounter("doorbuster_worker_broken_total", own);
   let isReady = false;
   const app = fastify({ logger: false });
   app.get("/healthz", () => ({ ok: true }));
@@ -34,5 +38,6 @@ export const startMetricsServer = async ({ host, port }: MetricsServerOptions): 
       ready.set(state.ready);
       restarts.set(state.restarts);
     },
+    onBroken: (invariant, times) => broken.inc({ invariant }, times),
   };
 };

@@ -1,6 +1,6 @@
 import { Counter, Histogram } from "prom-client";
 
-/** Of every process; the primary adds them up (metrics-server.ts). */
+/** Of every process; the primary adds them up (metrics-server.ts), and counts itself what they find that may not be. */
 export const messagesTotal = new Counter({
   name: "doorbuster_worker_messages_total",
   help: "messages of the log, by what became of them",
@@ -51,9 +51,4 @@ export const faultsTotal = new Counter({
   name: "doorbuster_worker_faults_total",
   help: "faults that are repeated, by place",
   labelNames: ["where"],
-});
-export const brokenTotal = new Counter({
-  name: "doorbuster_worker_broken_total",
-  help: "times that something was found that may not be, by what (lua/broken.ts), and nothing was changed. Alert on any.",
-  labelNames: ["invariant"],
 });

@@ -1,6 +1,14 @@
 import type { Redis } from "ioredis";
 import { Events, type NatsConnection } from "nats";
-import { connectNats, connectShard, systemClock, type Config, type CrashPoints, type Log } from "../coordinator/program/index.ts";
+import {
+  connectNats,
+  connectShard,
+  systemClock,
+  type Config,
+  type CrashPoints,
+  type Log,
+  type OnBroken,
+} from "../coordinator/program/index.ts";
 import { Alarm } from "./alarm.ts";
 import { applyObserver } from "./apply-observer.ts";
 import { KnownPositions } from "./apply/known.ts";
@@ -41,6 +49,8 @@ export interface WorkerOptions {
   readonly log: Log;
   readonly stop: AbortSignal;
   readonly points: CrashPoints;
+  /** told of what was found that may not be; what would go on from it is refused, and tried again */
+  readonly onBroken: OnBroken;
   /** called when everything is connected and served */
   readonly ready: () => void;
 }
@@ -90,9 +100,9 @@ const watchConnection = async (connection: NatsConnection, log: Log, reconnected
  * One worker process: a lane for every shard (the broker hands each message to one of the processes), the sweep, the
  * bucket of sales and the requests. Any number of processes may run; whichever does a thing, it is done once.
  */
-export const runWorker = async ({ config, log, stop, points, ready }: WorkerOptions): Promise<void> => {
+export const runWorker = async ({ config, log, stop, points, onBroken, ready }: WorkerOptions): Promise<void> => {
   const clock = systemClock;
-  const faults = faultLog(log, clock);
+  const faults = faultLog(log, clock, onBroken);
   const redises: readonly Redis[] = config.REDIS_SHARDS.map((url, shard) =>
     connectShard(url, shard, { name: `doorbuster-worker-${shard}`, log, commandTimeoutMs: REDIS_COMMAND_MS }),
   );

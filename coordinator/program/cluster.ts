@@ -1,6 +1,8 @@
 import cluster, { type Worker } from "node:cluster";
 import { availableParallelism } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
+import type { Invariant } from "../../lua/broken.ts";
+import { Findings } from "./findings.ts";
 import type { Log } from "./log.ts";
 
 const BACKOFF_FIRST_MS = 100;
@@ -17,6 +19,8 @@ export interface ClusterOptions {
   readonly stopWithinMs: number;
   /** called whenever the count of ready processes or of restarts changed */
   readonly onChange?: (state: { readonly ready: number; readonly restarts: number }) => void;
+  /** called when a process found what may not be, so many times */
+  readonly onBroken?: (invariant: Invariant, times: number) => void;
 }
 
 /** Told to the primary by a process that is ready to serve. */
@@ -27,12 +31,13 @@ const exited = (worker: Worker): Promise<void> =>
 
 /**
  * The primary of a cluster: keeps `processes` copies of the program running, replaces a dead one with growing delay,
- * and on `stop` lets all of them finish. Resolves when the last has ended.
+ * remembers for all of them what they found that may not be (findings.ts), and on `stop` lets all of them finish. Resolves when the last has ended.
  */
 export const superviseCluster = async (options: ClusterOptions): Promise<void> => {
   const { log, stop } = options;
   const size = options.processes === 0 ? availableParallelism() : options.processes;
   const ready = new Set<Worker>();
+  const findings = new Findings();
   let restarts = 0;
   const changed = (): void => options.onChange?.({ ready: ready.size, restarts });
 
@@ -42,11 +47,14 @@ export const superviseCluster = async (options: ClusterOptions): Promise<void> =
     while (!stop.aborted) {
       const startedAt = performance.now();
       // A crash point is for the first process only: whoever replaces it goes on.
-      const worker = cluster.fork(deaths > 0 ? { DOORBUSTER_CRASH_AT: "" } : {});
+      const worker = cluster.fork({ ...findings.environment(), ...(deaths > 0 ? { DOORBUSTER_CRASH_AT: "" } : {}) });
       worker.on("message", (message) => {
-        if (message !== READY) return;
-        ready.add(worker);
-        changed();
+        if (message === READY) {
+          ready.add(worker);
+          changed();
+        }
+        const found = findings.hear(message, worker);
+        if (found !== undefined) options.onBroken?.(found.invariant, found.times);
       });
       // A message to a process that has just died (a metrics scrape, say) fails here; unheard it would end the primary.
       worker.on("error", (error) => log.warn({ slot, err: error.message }, "a process could not be told something"));

@@ -1,7 +1,9 @@
 import { ConfigError, readConfig, type Config } from "./config.ts";
 import { crashPoints, type CrashPoints } from "./crash-points.ts";
+import { FINDINGS, processFindings, type ProcessFindings } from "./findings.ts";
 import { createLog, type Log } from "./log.ts";
 import type { SettingName } from "./settings.ts";
+import { systemClock } from "./system.ts";
 
 const BASE = ["DOORBUSTER_RUN", "DOORBUSTER_LOG_LEVEL", "DOORBUSTER_EXIT_WITH_PARENT", "DOORBUSTER_CRASH_AT"] as const;
 type Base = (typeof BASE)[number];
@@ -13,6 +15,8 @@ export interface Program<Name extends SettingName> {
   readonly stop: AbortSignal;
   /** around the ports where the program is put together */
   readonly points: CrashPoints;
+  /** for a process below a primary, once: what it does with what it finds that may not be */
+  readonly findings: () => ProcessFindings;
 }
 
 /** Conventional exit codes: 1 = told wrongly, 70 = EX_SOFTWARE of sysexits.h, a broken invariant. */
@@ -26,7 +30,8 @@ const watchParent = (stop: () => void): void => {
 
 /**
  * Runs one of our programs: reads its configuration (exit 1 with every problem listed), stops it on a signal, and lets
- * a fault crash it: whoever supervises the process starts it again.
+ * a fault crash it: whoever supervises the process starts it again. A program that may find what may not be is a primary
+ * (superviseCluster, guardProcess) with one process or more below it.
  */
 export const runProgram = async <const Name extends SettingName>(
   name: string,
@@ -44,18 +49,21 @@ export const runProgram = async <const Name extends SettingName>(
     return;
   }
   const log = createLog(name, config);
+  // oxlint-disable-next-line unicorn/no-process-exit -- state is unknown: nothing may run on
+  const end = (): never => process.exit(EXIT_CRASH);
   const crash = (error: unknown): void => {
     log.fatal({ err: error }, "crash");
-    // oxlint-disable-next-line unicorn/no-process-exit -- state is unknown: nothing may run on
-    process.exit(EXIT_CRASH);
+    end();
   };
+  // oxlint-disable-next-line node/no-process-env -- no setting: a primary tells its processes what it knows
+  const findings = (): ProcessFindings => processFindings({ log, clock: systemClock, inherited: process.env[FINDINGS], end });
   process.on("uncaughtException", crash).on("unhandledRejection", crash);
   const controller = new AbortController();
   const stop = (): void => controller.abort();
   process.on("SIGTERM", stop).on("SIGINT", stop);
   if (config.DOORBUSTER_EXIT_WITH_PARENT && !process.connected) watchParent(stop);
   try {
-    await main({ config, log, stop: controller.signal, points: crashPoints(config.DOORBUSTER_CRASH_AT, log) });
+    await main({ config, log, stop: controller.signal, points: crashPoints(config.DOORBUSTER_CRASH_AT, log), findings });
     // The pipe from the starter would keep a finished program alive.
     process.stdin.destroy();
   } catch (error) {

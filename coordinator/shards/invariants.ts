@@ -1,4 +1,5 @@
 import { BrokenState, Invariant } from "../../lua/broken.ts";
+import { shardPlace } from "../../lua/keys.ts";
 import { parsePosition } from "../../lua/position.ts";
 import type { ShardState } from "../../lua/shard-state.ts";
 import type { ShardRow } from "../protocol/row.ts";
@@ -15,7 +16,7 @@ const seqOf = (text: string, epoch: number): number => {
 };
 
 const history = (row: ShardRow, had: string): BrokenState =>
-  new BrokenState(Invariant.history, `shard ${row.shard}: Postgres has ${row.epoch}-${row.applied}, and once had ${had}`);
+  new BrokenState(Invariant.history, shardPlace(row.shard), `Postgres has ${row.epoch}-${row.applied}, and once had ${had}`);
 
 /**
  * What may not be while a shard is open. A Redis that came back with less is not open (its replication id is another);
@@ -33,7 +34,8 @@ export const findBroken = ({ state, row }: Look, before: Look | undefined): Brok
   if (state.epoch === was.epoch && seqOf(state.last, was.epoch) < was.applied)
     return new BrokenState(
       Invariant.settled,
-      `shard ${row.shard}: Postgres has ${was.epoch}-${was.applied}, the outbox ends at ${state.last}`,
+      shardPlace(row.shard),
+      `Postgres has ${was.epoch}-${was.applied}, the outbox ends at ${state.last}`,
     );
   return undefined;
 };

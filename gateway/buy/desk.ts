@@ -2,8 +2,10 @@ import type { NatsConnection } from "nats";
 import type { Registry } from "prom-client";
 import type { Config } from "../../coordinator/program/config.ts";
 import { noCrashPoints, type CrashPoints } from "../../coordinator/program/crash-points.ts";
+import type { OnBroken } from "../../coordinator/program/findings.ts";
 import type { Log } from "../../coordinator/program/log.ts";
 import { systemClock, systemRandom } from "../../coordinator/program/system.ts";
+import { BrokenState } from "../../lua/broken.ts";
 import type { Reserved } from "../../lua/reserve.ts";
 import { Admission } from "../admission/admission.ts";
 import { SaleBook } from "../sales/book.ts";
@@ -14,6 +16,7 @@ import { SaleSearch, type Found } from "../sales/sale-search.ts";
 import { soldOutStore } from "../sales/sold-out-store.ts";
 import { POLL_MS, SoldOut } from "../sales/sold-out.ts";
 import { Checkout, type BuyRequest } from "./checkout.ts";
+import { countBroken } from "./broken.ts";
 import { Connections } from "./connections.ts";
 import { Lane, type Answer } from "./lane.ts";
 import { registerMetrics } from "./metrics.ts";
@@ -93,6 +96,8 @@ export interface DeskOptions {
   readonly log: Log;
   readonly registry: Registry;
   readonly points?: CrashPoints;
+  /** told of what was found that may not be; by default it is counted and logged */
+  readonly onBroken?: OnBroken | undefined;
 }
 
 /** How often time-outs are looked at; at most so late is one noticed. */
@@ -101,12 +106,12 @@ const TICK_MS = 25;
 const MOST_WAITING = 100_000;
 /** A look at the winners that failed (a shard was recovering, a unit came back) is taken again after this. */
 const LOAD_MS = 250;
-/** Broken state is met by every batch; one line in 10 s says as much. */
-const BROKEN_LOG_MS = 10_000;
 
 /** Puts the desk together on real stores and keeps it running until `drain`. */
-export const createDesk = ({ config, nats, tickets, log, registry, points = noCrashPoints }: DeskOptions): Desk => {
+export const createDesk = (options: DeskOptions): Desk => {
+  const { config, nats, tickets, log, registry, points = noCrashPoints } = options;
   const clock = systemClock;
+  const onBroken = options.onBroken ?? countBroken(registry, log, clock);
   const wallClock = systemWallClock;
   const timeoutMs = config.DOORBUSTER_DECISION_TIMEOUT_MS;
   const ended = new AbortController();
@@ -123,12 +128,8 @@ export const createDesk = ({ config, nats, tickets, log, registry, points = noCr
     waiting: () => waiting.count,
     dry: () => dryShards.map((one) => one.count),
   });
-  let toldBrokenMs = Number.NEGATIVE_INFINITY;
   const onFault = (error: unknown): void => {
-    const nowMs = clock.monotonicMs();
-    if (!metrics.onFault(error) || nowMs - toldBrokenMs < BROKEN_LOG_MS) return;
-    toldBrokenMs = nowMs;
-    log.error({ alert: true, err: error }, "a shard's state is broken: it sells nothing of that sale");
+    if (error instanceof BrokenState) onBroken(error);
   };
   const lane = { onFault, clock, turn: systemTurn, queueLimit: config.DOORBUSTER_QUEUE_LIMIT, timeoutMs };
   const stores = shards.map((shard) => points("desk", redisShardStore(connections.of(shard), shard, config.DOORBUSTER_OUTBOX_LIMIT)));
@@ -204,7 +205,11 @@ export const createDesk = ({ config, nats, tickets, log, registry, points = noCr
     }
   };
   /** Silence of a store is expected: what was known runs out by itself, and Redis is asked. */
-  const orSilence = (asking: Promise<void>, what: string): Promise<void> => asking.catch((error) => log.debug({ err: error }, what));
+  const orSilence = (asking: Promise<void>, what: string): Promise<void> =>
+    asking.catch((error) => {
+      onFault(error);
+      log.debug({ err: error }, what);
+    });
   const tick = (): void => {
     const nowMs = clock.monotonicMs();
     connections.tick(nowMs);

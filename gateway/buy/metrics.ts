@@ -1,12 +1,9 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
-import { BrokenState } from "../../lua/broken.ts";
 import type { Counts } from "./checkout.ts";
 
 export interface DeskMetrics {
   readonly onPurchases: (size: number, ms: number) => void;
   readonly onStandings: (size: number, ms: number) => void;
-  /** a call failed; `true` if because a shard's state is broken */
-  readonly onFault: (error: unknown) => boolean;
 }
 
 export interface MetricSources {
@@ -89,16 +86,5 @@ export const registerMetrics = (registry: Registry, sources: MetricSources): Des
       times.observe(ms / MS);
     };
   };
-  const broken = new Counter({
-    name: "doorbuster_gateway_broken_total",
-    help: "Times that something was found that may not be, by what (lua/broken.ts), and nothing was changed. Alert on any",
-    labelNames: ["invariant"] as const,
-    registers,
-  });
-  const onFault = (error: unknown): boolean => {
-    if (!(error instanceof BrokenState)) return false;
-    broken.inc({ invariant: error.invariant });
-    return true;
-  };
-  return { onFault, onPurchases: observer("purchases"), onStandings: observer("standings") };
+  return { onPurchases: observer("purchases"), onStandings: observer("standings") };
 };

@@ -107,10 +107,10 @@ describe("two coordinators", () => {
       await until(() => services.at("/paused").length === 2, "the first's calls on the wire");
       // eight more wait for their turn inside the first: they must not start when it wakes up
       const onTheWire = new Set(gids.filter((gid) => services.at("/paused", gid).length === 1));
-      first.signal("SIGSTOP");
+      await first.signal("SIGSTOP");
       await until(() => second.holds(0), "the second to take the lease over", 20_000);
       await until(() => services.at("/paused").length === 4, "the second's calls on the wire");
-      first.signal("SIGCONT");
+      await first.signal("SIGCONT");
       // its two calls now end: were it to go on, it would start the next two at once
       release = true;
       await Promise.all(gids.map((gid) => new Api(second.url).until(gid, "succeed", 20_000)));
@@ -124,7 +124,7 @@ describe("two coordinators", () => {
         else expect(length).toBe(1);
       }
     } finally {
-      first.signal("SIGCONT");
+      await first.signal("SIGCONT");
       await Promise.all([first.kill(), second.kill()]);
     }
   });

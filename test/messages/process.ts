@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { processTree, signal } from "../../deploy/local/index.ts";
 import { environmentOf, type Stores, type Variables } from "./coordinator.ts";
 
 const MAIN = fileURLToPath(new URL("../../dist/coordinator/main.js", import.meta.url));
@@ -37,13 +38,14 @@ export class CoordinatorProcess {
     return new CoordinatorProcess(child, url);
   }
 
-  signal(name: NodeJS.Signals): void {
-    this.#child.kill(name);
+  /** to the primary and the process below it */
+  async signal(name: NodeJS.Signals): Promise<void> {
+    for (const pid of await processTree(this.#child.pid as number)) signal(pid, name);
   }
 
   async kill(): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
-    this.#child.kill("SIGKILL");
+    await this.signal("SIGKILL");
     await once(this.#child, "exit");
   }
 

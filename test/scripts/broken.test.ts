@@ -1,10 +1,10 @@
 import { pino } from "pino";
-import { register as workerMetrics, Registry } from "prom-client";
+import { Registry } from "prom-client";
 import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createMetrics } from "../../coordinator/metrics.ts";
 import { systemClock } from "../../coordinator/program/index.ts";
-import { registerMetrics } from "../../gateway/buy/metrics.ts";
+import { countBroken } from "../../gateway/buy/broken.ts";
 import {
   BrokenState,
   defineSale,
@@ -104,16 +104,14 @@ describe("each is counted by what it is", () => {
   const ALL = Object.values(Invariant);
   const counted = (text: string, metric: string): number[] =>
     ALL.map((invariant) => Number(new RegExp(`^${metric}\\{invariant="${invariant}"\\} (\\d+)$`, "m").exec(text)?.[1] ?? 0));
-  const faults = [new Error("timed out"), ...ALL.map((invariant) => new BrokenState(invariant, "forged"))];
+  const broken = ALL.map((invariant) => new BrokenState(invariant, "{s0}", "forged"));
+  const faults = [new Error("timed out"), ...broken];
   const once = ALL.map(() => 1);
 
-  it("by a gateway", async () => {
+  it("by a gateway inside another program", async () => {
     const registry = new Registry();
-    const counts = (): never => {
-      throw new Error("not asked");
-    };
-    const { onFault } = registerMetrics(registry, { counts, queued: () => [], waiting: () => 0, dry: () => [] });
-    expect(faults.map(onFault)).toEqual([false, ...ALL.map(() => true)]);
+    const onBroken = countBroken(registry, silent, systemClock);
+    for (const found of broken) onBroken(found);
     const metric = "doorbuster_gateway_broken_total";
     expect(counted(await registry.getSingleMetricAsString(metric), metric)).toEqual(once);
   });
@@ -125,9 +123,9 @@ describe("each is counted by what it is", () => {
     expect(counted(await metrics.registry.getSingleMetricAsString(metric), metric)).toEqual(once);
   });
 
-  it("by a worker", async () => {
-    for (const fault of faults) faultLog(silent, systemClock)("here")(fault);
-    const metric = "doorbuster_worker_broken_total";
-    expect(counted(await workerMetrics.getSingleMetricAsString(metric), metric)).toEqual(once);
+  it("by a worker's primary, which is told of each and of no other fault", async () => {
+    const told: BrokenState[] = [];
+    for (const fault of faults) faultLog(silent, systemClock, (found) => told.push(found))("here")(fault);
+    expect(told).toEqual(broken);
   });
 });

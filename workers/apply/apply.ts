@@ -2,6 +2,7 @@ import { decodeMessage, type EntriesMessage, type MarkerMessage } from "../../co
 import type { RestoreMode, ShardRow } from "../../coordinator/protocol/row.ts";
 import { BrokenState, Invariant } from "../../lua/broken.ts";
 import type { Entry } from "../../lua/entry.ts";
+import { shardPlace } from "../../lua/keys.ts";
 import type { KnownPositions } from "./known.ts";
 import { planEntries, planMarker, type EntriesPlan, type PlannedStep } from "./plan.ts";
 import {
@@ -165,7 +166,7 @@ const applyEntries = async (
   const { epoch } = row;
   if (plan.kind === "repeat")
     return { ...repeated(epoch, row.applied), wall: row.wall, rejected: row.wall ? await transaction.rejectedOf(epoch) : [] };
-  if (plan.applied <= row.applied) throw new BrokenState(Invariant.position, `shard ${row.shard}: ${plan.applied} after ${row.applied}`);
+  if (plan.applied <= row.applied) throw new BrokenState(Invariant.position, shardPlace(row.shard), `${plan.applied} after ${row.applied}`);
   const walls = await applySteps(transaction, epoch, plan.steps);
   const wall = row.wall || walls.grantTwice || walls.overdrawn || walls.rejected.length > 0;
   await transaction.advance(plan.applied, wall);

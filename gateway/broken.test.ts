@@ -1,0 +1,74 @@
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { saleKeys } from "../lua/index.ts";
+import { until } from "../test/harness/index.ts";
+import { startShop, type Shop } from "../test/harness/shop.ts";
+import { ticketFor } from "./testing/edge.ts";
+import { endGateways, GatewayProgram } from "./testing/program.ts";
+import { ask, request, type WireAnswer } from "./testing/wire.ts";
+
+/** Two sales on one shard; somebody writes the stock of one of them, in its middle. */
+const FORGED = "forged";
+const SOUND = "sound";
+const BUYERS = 30;
+
+let shop: Shop;
+let gateway: GatewayProgram;
+beforeAll(async () => {
+  shop = await startShop();
+  await shop.connection.jetstream().views.kv("sales");
+  for (const id of [FORGED, SOUND]) await shop.openSale({ id }, 1_000);
+  gateway = await GatewayProgram.start(shop);
+}, 60_000);
+afterAll(async () => {
+  await endGateways();
+  await shop.stop();
+});
+
+const buy = (saleId: string, uid: string): Promise<WireAnswer | undefined> =>
+  ask(gateway.port, request("POST", `/buy/${ticketFor(uid, saleId)}`)).catch(() => undefined);
+const told = (answer: WireAnswer | undefined): unknown[] => [answer?.status, (JSON.parse(answer?.body ?? "{}") as { code?: string }).code];
+const metrics = async (): Promise<string> => (await gateway.admin("/metrics")).text();
+const untilMetrics = (lines: readonly string[], what: string): Promise<void> =>
+  until(
+    async () => {
+      const text = (await metrics().catch(() => "")).split("\n");
+      return lines.every((line) => text.includes(line));
+    },
+    what,
+    30_000,
+  );
+const WHOLE = ["doorbuster_gateway_processes_ready 2", "doorbuster_gateway_scrape_complete 1"];
+const count = (times: number): string => `doorbuster_gateway_broken_total{invariant="stock"} ${times}`;
+
+it("a forged stock ends one process once; the others and its successor refuse that sale and sell the other", async () => {
+  await untilMetrics([...WHOLE, count(0)], "both processes");
+  const ann = await buy(FORGED, "ann");
+  expect(told(ann)).toEqual([202, "reserved"]);
+  const before = await gateway.processes();
+  const { sale } = saleKeys(0, FORGED);
+  const left = (await shop.client(0).hget(sale, "left")) as string;
+  await shop.client(0).hset(sale, "left", "-1");
+
+  expect([undefined, 503]).toContain((await buy(FORGED, "bob"))?.status);
+  await untilMetrics([...WHOLE, count(1), "doorbuster_gateway_restarts 1"], "the process to be replaced");
+  expect(gateway.output.match(/"level":60/g)).toHaveLength(1);
+  expect(gateway.output).toMatch(/"level":60,.*"alert":true,.*BROKEN stock at \{s0\} forged: /);
+  expect(gateway.output).toMatch(/"code":70,.*"process died, starting another"/);
+  const after = await gateway.processes();
+  expect(after.filter((pid) => before.includes(pid))).toHaveLength(1);
+
+  // each on a connection of its own: both processes get some of them
+  for (let n = 0; n < BUYERS; n += 1) {
+    expect(told(await buy(FORGED, `c${n}`))).toEqual([503, "try_again"]);
+    expect(told(await buy(SOUND, `c${n}`))).toEqual([202, "reserved"]);
+  }
+  await untilMetrics([...WHOLE, count(1 + BUYERS), "doorbuster_gateway_restarts 1"], "each refusal to be counted");
+  expect(await gateway.processes()).toEqual(after);
+  // one family, in the primary's part
+  expect((await metrics()).match(/^# TYPE doorbuster_gateway_broken_total/gm)).toHaveLength(1);
+
+  await shop.client(0).hset(sale, "left", left);
+  const again = await buy(FORGED, "ann");
+  expect(JSON.parse(again?.body ?? "")).toEqual(JSON.parse(ann?.body ?? ""));
+  expect(told(await buy(FORGED, "bob"))).toEqual([202, "reserved"]);
+}, 120_000);

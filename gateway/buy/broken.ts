@@ -1,0 +1,16 @@
+import type { Registry } from "prom-client";
+import { brokenCounter, type OnBroken } from "../../coordinator/program/findings.ts";
+import type { Log } from "../../coordinator/program/log.ts";
+import { rarely } from "../../coordinator/program/rarely.ts";
+import type { Clock } from "../../coordinator/protocol/ports.ts";
+
+/** Counts and logs (each finding rarely: every batch may meet it); the process goes on. */
+export const countBroken = (registry: Registry, log: Log, clock: Clock): OnBroken => {
+  const broken = brokenCounter("doorbuster_gateway_broken_total", registry);
+  const isNews = rarely(clock);
+  return (error) => {
+    broken.inc({ invariant: error.invariant });
+    if (!isNews(error.place, error.message)) return;
+    log.error({ alert: true, err: error }, "found what may not be, and refused to go on from it");
+  };
+};
