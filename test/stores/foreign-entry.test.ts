@@ -11,10 +11,14 @@ const UNITS = 100;
 const EARLY = 40;
 
 let fair: Fair;
+let redis: Redis | undefined;
 beforeAll(async () => {
   fair = await Fair.open({ shards: 2 });
 }, 180_000);
-afterAll(() => fair?.close());
+afterAll(async () => {
+  redis?.disconnect();
+  await fair?.close();
+});
 
 interface Line {
   readonly level: number;
@@ -51,7 +55,7 @@ it("ends the coordinator once; its successor leaves the shard closed until it is
   expect(await fair.shardsOf("there")).toEqual([other]);
   const pids = await fair.stack.pids("coordinator");
 
-  const redis = new Redis((await fair.stack.info()).redisShards.split(",")[shard] as string);
+  redis = new Redis((await fair.stack.info()).redisShards.split(",")[shard] as string).on("error", () => undefined);
   const { open, epoch, outbox } = shardKeys(shard);
   await redis.xadd(outbox, `${await redis.get(epoch)}-*`, "somebody's", "entry");
   // at once: what is sold behind that entry could not be carried
@@ -77,7 +81,6 @@ it("ends the coordinator once; its successor leaves the shard closed until it is
 
   await fair.admin(`/shards/${shard}/discard`, { loseUnconfirmed: true });
   await until(async () => (await stateOf(shard)) === "open", "the shard to be open again", 60_000);
-  redis.disconnect();
   await expectStillTheirs(fair, "here", before);
   await crowd(fair, "here", EARLY, UNITS + 20).done;
   await expectSoldOut(fair, "here", UNITS);
