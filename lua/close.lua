@@ -3,14 +3,19 @@
   Step 0 of an attempt to begin an epoch (DESIGN 7.1): from here on nothing is appended until `open`, because every appending script
   needs {sN}:open. allow-oom: see lease.
 
+  {sN}:server holds who was closed: its replication id, and 1 if a replica can have these keys, else 0. Redis takes a new id
+  when its first replica attaches and when it gives its backlog up (syncCommand and replicationCron of replication.c, Redis 7.0), so
+  that a server of one id has the one answer for as long as it has that id.
+
   KEYS[1] {sN}:lease
   KEYS[2] {sN}:open
   KEYS[3] {sN}:attempt
   KEYS[4] {sN}:epoch
   KEYS[5] {sN}:outbox
+  KEYS[6] {sN}:server
   ARGV[1] token of the coordinator
   ARGV[2] nonce of the attempt
-  RETURNS {epoch or '', last id, replication id, promoted (1/0)} | not_holder | not_primary
+  RETURNS {epoch or '', last id, replication id, attempt before or '', its server or ''} | not_holder | not_primary
   COST    O(1)
   SLOT    {sN}
 ]]
@@ -19,8 +24,7 @@ local function server()
   local info = redis.call('INFO', 'replication')
   local replid = string.match(info, '\nmaster_replid:(%x+)\r')
   local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
-  local promoted = string.find(info, '\nmaster_replid2:0*[^0\r]') ~= nil
-  return replid, primary, promoted
+  return replid, primary, info
 end
 -- </server>
 -- <last-id> last id ever given in a stream, 0-0 if there is none; the same text in every script that has it
@@ -32,12 +36,13 @@ local function lastId(streamKey)
   end
 end
 -- </last-id>
-if #KEYS ~= 5 or #ARGV ~= 2 then return redis.error_reply('ERR close: takes 5 keys and 2 arguments') end
-local replid, primary, promoted = server()
+if #KEYS ~= 6 or #ARGV ~= 2 then return redis.error_reply('ERR close: takes 6 keys and 2 arguments') end
+local replid, primary, info = server()
 if not primary then return 'not_primary' end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'not_holder' end
-local epoch, last = redis.call('GET', KEYS[4]), lastId(KEYS[5])
+local held, last = redis.call('MGET', KEYS[4], KEYS[3], KEYS[6]), lastId(KEYS[5])
+local hasReplicas = string.find(info, '\nrepl_backlog_active:1\r', 1, true) ~= nil
 
 redis.call('DEL', KEYS[2])
-redis.call('SET', KEYS[3], ARGV[2])
-return { epoch or '', last, replid, promoted and 1 or 0 }
+redis.call('MSET', KEYS[3], ARGV[2], KEYS[6], replid .. (hasReplicas and ' 1' or ' 0'))
+return { held[1] or '', last, replid, held[2] or '', held[3] or '' }

@@ -38,8 +38,8 @@ const life = (replicationId: string): Record<string, (redis: ScriptRedis) => Pro
     keep: (redis) => scripts.keepShard(redis, { ...attempted, fromEpoch: 1, upto: "1-0", toEpoch: 2 }),
     swap: (redis) =>
       scripts.swapShard(redis, { ...attempted, toEpoch: 3, sales: [{ saleId: "staged", buyers: 1, grants: 1 }], dropped: ["gone"] }),
-    open: (redis) => scripts.openShard(redis, { ...attempted, token, epoch: 3, openMs: LONG_MS }),
-    renew: (redis) => scripts.renewShard(redis, { ...lease, openMs: LONG_MS, epoch: 3, attempt }),
+    open: (redis) => scripts.openShard(redis, { ...attempted, token, epoch: 3, untilMs: Date.now() + LONG_MS }),
+    renew: (redis) => scripts.renewShard(redis, { ...lease, untilMs: Date.now() + LONG_MS, epoch: 3, attempt }),
     "shard-state": (redis) => scripts.shardState(redis, { shard }),
     sale: (redis) => scripts.defineSale(redis, { shard, epoch: 3, saleId, ...definition }),
     grant: (redis) => scripts.grant(redis, { shard, epoch: 3, saleId, grantId: "opening", units: 5 }),

@@ -45,7 +45,7 @@ const closedShard = async (applied: number): Promise<OpenedShard & { last: strin
   return { ...opened, attempt: "next", last: closed.last };
 };
 
-const open = (shard: OpenedShard, epoch: number) => openShard(redis, { ...shard, epoch, openMs: LONG_MS });
+const open = (shard: OpenedShard, epoch: number) => openShard(redis, { ...shard, epoch, untilMs: Date.now() + LONG_MS });
 const state = (shard: number) => shardState(redis, { shard });
 
 /** The first entry of a new epoch must be seq 1. */
@@ -75,14 +75,16 @@ describe("close", () => {
     expect(shard.last).toBe("4-4");
     expect(await buy(shard.shard, "a", "di")).toEqual({ status: "recovering" });
     expect(await state(shard.shard)).toMatchObject({ epoch: 4, open: null, isOpen: false, attempt: "next", applied: "4-1", last: "4-4" });
+    const beforeOn = { replicationId: shard.replicationId, hasReplicas: false };
     const again = await closeShard(redis, { ...shard, attempt: "third" });
-    expect(again).toEqual({ status: "ok", epoch: 4, last: "4-4", replicationId: shard.replicationId, promoted: false });
+    expect(again).toEqual({ status: "ok", epoch: 4, last: "4-4", replicationId: shard.replicationId, before: "next", beforeOn });
   });
 
   it("tells an empty server as epoch 0", async () => {
     const shard = ++shards;
     await acquireLease(redis, { shard, token: "one", leaseMs: LONG_MS });
-    expect(await closeShard(redis, { shard, token: "one", attempt: "a" })).toMatchObject({ status: "ok", epoch: 0, last: "0-0" });
+    const closed = await closeShard(redis, { shard, token: "one", attempt: "a" });
+    expect(closed).toMatchObject({ status: "ok", epoch: 0, last: "0-0", before: "", beforeOn: undefined });
   });
 
   it("is the lease holder's only", async () => {
@@ -175,9 +177,21 @@ describe("swap", () => {
     expect(await swap(shard)).toEqual({ status: "ok" });
     expect(await swap(shard)).toEqual({ status: "duplicate" });
     expect((await redis.keys(`${tag}:*`)).toSorted()).toEqual(
-      ["applied", "attempt", "buyers:a", "due", "epoch", "grants:a", "lease", "message:gid", "outbox", "sale:a", "sale:c", "sales"].map(
-        (name) => `${tag}:${name}`,
-      ),
+      [
+        "applied",
+        "attempt",
+        "buyers:a",
+        "due",
+        "epoch",
+        "grants:a",
+        "lease",
+        "message:gid",
+        "outbox",
+        "sale:a",
+        "sale:c",
+        "sales",
+        "server",
+      ].map((name) => `${tag}:${name}`),
     );
     for (const key of [...Object.values(saleKeys(shard.shard, "a")), saleKeys(shard.shard, "c").sale])
       expect(await redis.pttl(key)).toBe(-1);
@@ -269,7 +283,14 @@ describe("open", () => {
     ["the lease is another's", { token: "rival" }],
   ])("is refused when %s", async (_, change) => {
     const shard = await closedShard(4);
-    expect(await openShard(redis, { ...shard, epoch: 4, openMs: LONG_MS, ...change })).toEqual({ status: "overtaken" });
+    expect(await openShard(redis, { ...shard, epoch: 4, untilMs: Date.now() + LONG_MS, ...change })).toEqual({ status: "overtaken" });
+    expect((await state(shard.shard)).open).toBeNull();
+  });
+
+  it("is refused when it comes too late", async () => {
+    const shard = await closedShard(4);
+    const { nowMs } = await state(shard.shard);
+    expect(await openShard(redis, { ...shard, epoch: 4, untilMs: nowMs })).toEqual({ status: "overtaken" });
     expect((await state(shard.shard)).open).toBeNull();
   });
 
@@ -282,7 +303,7 @@ describe("open", () => {
 
 describe("renew", () => {
   const renew = (shard: OpenedShard, change: Partial<Parameters<typeof renewShard>[1]> = {}) =>
-    renewShard(redis, { ...shard, leaseMs: LONG_MS, openMs: LONG_MS, ...change });
+    renewShard(redis, { ...shard, leaseMs: LONG_MS, untilMs: Date.now() + LONG_MS, ...change });
   const expiries = async (shard: OpenedShard): Promise<string> => {
     const { lease, open: openKey } = shardKeys(shard.shard);
     const words = await Promise.all([redis.pttl(lease), redis.pttl(openKey)]);
@@ -298,6 +319,16 @@ describe("renew", () => {
     const shard = await expiring();
     expect(await renew(shard)).toEqual({ status: "ok" });
     expect(await expiries(shard)).toBe("long long");
+  });
+
+  it("takes nothing of the permission when it comes late", async () => {
+    const shard = await expiring();
+    const { nowMs } = await state(shard.shard);
+    const until = () => redis.pexpiretime(shardKeys(shard.shard).open);
+    const before = await until();
+    for (const untilMs of [nowMs - 1, before - 1_000]) expect(await renew(shard, { untilMs })).toEqual({ status: "ok" });
+    expect(await until()).toBe(before);
+    expect((await state(shard.shard)).isOpen).toBe(true);
   });
 
   it("prolongs nothing for somebody else", async () => {

@@ -22,8 +22,7 @@ local function server()
   local info = redis.call('INFO', 'replication')
   local replid = string.match(info, '\nmaster_replid:(%x+)\r')
   local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
-  local promoted = string.find(info, '\nmaster_replid2:0*[^0\r]') ~= nil
-  return replid, primary, promoted
+  return replid, primary, info
 end
 -- </server>
 -- <last-id> last id ever given in a stream, 0-0 if there is none; the same text in every script that has it

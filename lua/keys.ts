@@ -13,6 +13,8 @@ export interface ShardKeys {
   readonly lease: string;
   /** string: nonce of the running or last attempt to begin an epoch */
   readonly attempt: string;
+  /** string: `<master_replid> <1 or 0>`, the server that this attempt closed, and whether replicas may have its keys */
+  readonly server: string;
   /** stream: entries not yet applied in Postgres, ids `<epoch>-<seq>` */
   readonly outbox: string;
   /** string: `<epoch>-<seq>`, copy of Postgres's position; only ever raised within an epoch */
@@ -37,6 +39,7 @@ export const shardKeys = (shard: number): ShardKeys => {
     open: `${tag}:open`,
     lease: `${tag}:lease`,
     attempt: `${tag}:attempt`,
+    server: `${tag}:server`,
     outbox: `${tag}:outbox`,
     applied: `${tag}:applied`,
     sales: `${tag}:sales`,

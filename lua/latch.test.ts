@@ -44,7 +44,7 @@ const answers = async (client: Redis, { shard, token, attempt }: OpenedShard): P
     grant: (await grant(client, { shard, epoch: 7, saleId, grantId: "more", units: 1 })).status,
     withdraw: (await withdraw(client, { shard, epoch: 7, saleId, units: 1, receiver: 2, moves: await movesOf(client, shard) })).status,
     sale: (await defineSale(client, { shard, epoch: 7, saleId, ...change })).status,
-    renew: (await renewShard(client, { shard, token, leaseMs: LONG_MS, openMs: LONG_MS, epoch: 7, attempt })).status,
+    renew: (await renewShard(client, { shard, token, leaseMs: LONG_MS, untilMs: Date.now() + LONG_MS, epoch: 7, attempt })).status,
     stock: (await stock(client, { shard, saleId })).status,
     standing: (await standing(client, { shard, saleId, purchases: [{ uid: "ann", key: "" }] })).status,
     isOpen: String((await shardState(client, { shard })).isOpen),
@@ -130,7 +130,9 @@ describe("the latch", () => {
       expect(await grant(redis, { shard, epoch, saleId, grantId: "more", units: 1 })).toEqual({ status: "foreign" });
       expect(await withdraw(redis, { shard, epoch, saleId, units: 1, receiver: 2, moves: 1 })).toEqual({ status: "foreign" });
       expect(await defineSale(redis, { shard, epoch, saleId, ...definition })).toEqual({ status: "foreign" });
-      expect(await renewShard(redis, { shard, token, leaseMs: LONG_MS, openMs: LONG_MS, epoch, attempt })).toEqual({ status: "foreign" });
+      expect(await renewShard(redis, { shard, token, leaseMs: LONG_MS, untilMs: Date.now() + LONG_MS, epoch, attempt })).toEqual({
+        status: "foreign",
+      });
     }
     expect(await dump(redis, shard)).toBe(before);
   });
@@ -177,7 +179,7 @@ describe("a server that came back or is not the primary", () => {
       });
       await refusesAndChangesNothing(replica, opened);
       await replica.replicaof("NO", "ONE");
-      expect(await shardState(replica, { shard: opened.shard })).toMatchObject({ isPrimary: true, promoted: true, isOpen: false });
+      expect(await shardState(replica, { shard: opened.shard })).toMatchObject({ isPrimary: true, isOpen: false });
       await refusesAndChangesNothing(replica, opened);
       replica.disconnect();
       // A promoted server that still writes its first append-only file does not let itself be ended in order.

@@ -12,8 +12,8 @@ export interface OpenShard {
   /** of the server that was closed */
   readonly replicationId: string;
   readonly epoch: number;
-  /** how long the permission to sell lasts unless renewed */
-  readonly openMs: number;
+  /** when the permission to sell ends unless renewed: ms since 1970 by the server's clock (`ShardState.nowMs`) */
+  readonly untilMs: number;
 }
 
 export interface OpenAnswer {
@@ -27,7 +27,7 @@ export const openShard = async (redis: ScriptRedis, request: OpenShard): Promise
     .run(
       redis,
       [keys.lease, keys.open, keys.attempt, keys.epoch, keys.outbox],
-      [request.token, request.attempt, request.replicationId, request.epoch, request.openMs],
+      [request.token, request.attempt, request.replicationId, request.epoch, request.untilMs],
     )
     .catch(onReplica(Status.overtaken));
   return { status: reply as OpenAnswer["status"] };

@@ -9,7 +9,7 @@
   KEYS[4] {sN}:epoch
   ARGV[1] token of the coordinator
   ARGV[2] ms the lease lasts
-  ARGV[3] ms the permission lasts
+  ARGV[3] ms since 1970 by this server's clock at which the permission ends (open.lua says why)
   ARGV[4] epoch
   ARGV[5] nonce of the attempt
   RETURNS ok | not_holder (nothing prolonged) | recovering (only the lease prolonged) | foreign (another epoch or attempt; likewise)
@@ -21,8 +21,7 @@ local function server()
   local info = redis.call('INFO', 'replication')
   local replid = string.match(info, '\nmaster_replid:(%x+)\r')
   local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
-  local promoted = string.find(info, '\nmaster_replid2:0*[^0\r]') ~= nil
-  return replid, primary, promoted
+  return replid, primary, info
 end
 -- </server>
 -- <latch> the epoch if this shard may change here and now, else nil (DESIGN 4.3); the same text in every script that has it
@@ -41,5 +40,5 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 local epoch = latch(KEYS[2], KEYS[4])
 if not epoch then return 'recovering' end
 if epoch ~= ARGV[4] or redis.call('GET', KEYS[3]) ~= ARGV[5] then return 'foreign' end
-redis.call('PEXPIRE', KEYS[2], ARGV[3])
+redis.call('PEXPIREAT', KEYS[2], ARGV[3], 'GT')
 return 'ok'

@@ -8,7 +8,8 @@ export interface RenewShard {
   readonly shard: number;
   readonly token: string;
   readonly leaseMs: number;
-  readonly openMs: number;
+  /** when the permission to sell ends now, if that is later than before: ms since 1970 by the server's clock */
+  readonly untilMs: number;
   readonly epoch: number;
   readonly attempt: string;
 }
@@ -25,7 +26,7 @@ export const renewShard = async (redis: ScriptRedis, request: RenewShard): Promi
     .run(
       redis,
       [keys.lease, keys.open, keys.attempt, keys.epoch],
-      [request.token, request.leaseMs, request.openMs, request.epoch, request.attempt],
+      [request.token, request.leaseMs, request.untilMs, request.epoch, request.attempt],
     )
     .catch(onReplica(Status.recovering));
   return { status: reply as RenewAnswer["status"] };

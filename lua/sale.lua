@@ -23,8 +23,7 @@ local function server()
   local info = redis.call('INFO', 'replication')
   local replid = string.match(info, '\nmaster_replid:(%x+)\r')
   local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
-  local promoted = string.find(info, '\nmaster_replid2:0*[^0\r]') ~= nil
-  return replid, primary, promoted
+  return replid, primary, info
 end
 -- </server>
 -- <latch> the epoch if this shard may change here and now, else nil (DESIGN 4.3); the same text in every script that has it

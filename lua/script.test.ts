@@ -115,7 +115,7 @@ describe("a server at maxmemory", () => {
       await expect(scripts.grant(full, { ...shard, epoch: 1, saleId, grantId: "more", units: 1 })).rejects.toThrow(oom);
       const lease = { ...shard, token, leaseMs: 60_000 };
       const ok = { status: "ok" };
-      expect(await scripts.renewShard(full, { ...lease, openMs: 60_000, epoch: 1, attempt })).toEqual(ok);
+      expect(await scripts.renewShard(full, { ...lease, untilMs: Date.now() + 60_000, epoch: 1, attempt })).toEqual(ok);
       expect(await scripts.standing(full, { ...shard, saleId, purchases: [{ uid: "ann", key: "" }] })).toMatchObject(ok);
       expect(await scripts.stock(full, { ...shard, saleId })).toMatchObject(ok);
       expect(await scripts.withdraw(full, { ...shard, epoch: 1, saleId, units: 1, receiver: 2, moves: 1 })).toMatchObject(ok);
@@ -125,7 +125,7 @@ describe("a server at maxmemory", () => {
       expect(await scripts.closeShard(full, { ...shard, token, attempt: "next" })).toMatchObject(ok);
       const next = { ...shard, attempt: "next", replicationId };
       expect(await scripts.keepShard(full, { ...next, fromEpoch: 1, upto: "1-2", toEpoch: 2 })).toEqual(ok);
-      expect(await scripts.openShard(full, { ...next, token, epoch: 2, openMs: 60_000 })).toEqual(ok);
+      expect(await scripts.openShard(full, { ...next, token, epoch: 2, untilMs: Date.now() + 60_000 })).toEqual(ok);
       expect(await scripts.shardState(full, shard)).toMatchObject({ epoch: 2, isOpen: true });
       expect(await scripts.closeShard(full, { ...shard, token, attempt: "third" })).toMatchObject(ok);
       const swap = { ...next, attempt: "third", toEpoch: 3, sales: [], dropped: [saleId] };

@@ -8,8 +8,8 @@
   KEYS[4] {sN}:applied
   KEYS[5] {sN}:lease
   KEYS[6] {sN}:outbox
-  RETURNS {epoch, open, is open (1/0), replication id, is primary (1/0), promoted (1/0), attempt, applied, last id, outbox length,
-          lease token}; a missing key reads as an empty string, a missing applied or last id as 0-0
+  RETURNS {epoch, open, is open (1/0), replication id, is primary (1/0), attempt, applied, last id, outbox length,
+          lease token, ms since 1970 by its clock}; a missing key reads as an empty string, a missing applied or last id as 0-0
   COST    O(1)
   SLOT    {sN}
 ]]
@@ -18,8 +18,7 @@ local function server()
   local info = redis.call('INFO', 'replication')
   local replid = string.match(info, '\nmaster_replid:(%x+)\r')
   local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
-  local promoted = string.find(info, '\nmaster_replid2:0*[^0\r]') ~= nil
-  return replid, primary, promoted
+  return replid, primary, info
 end
 -- </server>
 -- <latch> the epoch if this shard may change here and now, else nil (DESIGN 4.3); the same text in every script that has it
@@ -43,11 +42,13 @@ end
 -- </last-id>
 if #KEYS ~= 6 or #ARGV ~= 0 then return redis.error_reply('ERR shard-state: takes 6 keys and no argument') end
 local texts = redis.call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5])
-local replid, primary, promoted = server()
+local replid, primary = server()
+local time = redis.call('TIME')
 local last = lastId(KEYS[6])
 -- reserve never makes the stream: without it the shard does not sell, whatever the latch says
 local isOpen = latch(KEYS[1], KEYS[2]) and last ~= '0-0'
 return {
-  texts[2] or '', texts[1] or '', isOpen and 1 or 0, replid, primary and 1 or 0, promoted and 1 or 0,
+  texts[2] or '', texts[1] or '', isOpen and 1 or 0, replid, primary and 1 or 0,
   texts[3] or '', texts[4] or '0-0', last, redis.call('XLEN', KEYS[6]), texts[5] or '',
+  time[1] * 1000 + math.floor(time[2] / 1000),
 }

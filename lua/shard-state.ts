@@ -13,8 +13,6 @@ export interface ShardState {
   /** this server's own */
   readonly replicationId: string;
   readonly isPrimary: boolean;
-  /** this server has an earlier replication id: it was a replica once, another may still believe that it is the primary */
-  readonly promoted: boolean;
   /** nonce of the running or last attempt; empty if none */
   readonly attempt: string;
   /** `0-0` if there is none */
@@ -24,9 +22,11 @@ export interface ShardState {
   readonly outboxLength: number;
   /** empty if nobody holds the lease */
   readonly leaseToken: string;
+  /** ms since 1970 by the server's clock */
+  readonly nowMs: number;
 }
 
-type Reply = [string, string, number, string, number, number, string, string, string, number, string];
+type Reply = [string, string, number, string, number, string, string, string, number, string, number];
 
 const OPEN = /^(\d+) ([0-9a-f]+)$/;
 
@@ -34,7 +34,7 @@ const OPEN = /^(\d+) ([0-9a-f]+)$/;
 export const shardState = async (redis: ScriptRedis, { shard }: { shard: number }): Promise<ShardState> => {
   const keys = shardKeys(shard);
   const reply = await shardStateScript.run(redis, [keys.open, keys.epoch, keys.attempt, keys.applied, keys.lease, keys.outbox], []);
-  const [epoch, open, isOpen, replicationId, isPrimary, promoted, attempt, applied, last, outboxLength, leaseToken] = reply as Reply;
+  const [epoch, open, isOpen, replicationId, isPrimary, attempt, applied, last, outboxLength, leaseToken, nowMs] = reply as Reply;
   const held = OPEN.exec(open);
   return {
     epoch: Number(epoch),
@@ -42,11 +42,11 @@ export const shardState = async (redis: ScriptRedis, { shard }: { shard: number 
     isOpen: isOpen === 1,
     replicationId,
     isPrimary: isPrimary === 1,
-    promoted: promoted === 1,
     attempt,
     applied,
     last,
     outboxLength,
     leaseToken,
+    nowMs,
   };
 };

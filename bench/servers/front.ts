@@ -70,7 +70,7 @@ const openEmpty = async (redis: Redis, shard: number): Promise<void> => {
   const { replicationId } = closed;
   const swapped = await swapShard(redis, { shard, attempt, replicationId, toEpoch: 1, sales: [], dropped: [] });
   if (swapped.status !== Status.ok) throw new Error(`swap: ${swapped.status}`);
-  const opened = await openShard(redis, { shard, token: TOKEN, attempt, replicationId, epoch: 1, openMs: OPEN_MS });
+  const opened = await openShard(redis, { shard, token: TOKEN, attempt, replicationId, epoch: 1, untilMs: Date.now() + OPEN_MS });
   if (opened.status !== Status.ok) throw new Error(`open: ${opened.status}`);
 };
 

@@ -53,9 +53,6 @@ export interface AttemptOptions {
   /** whether the row's attempt is known to leave no other server open than this, though its nonce is gone from it */
   readonly isAlone: (replicationId: string, attempt: string) => boolean;
   readonly alone: (replicationId: string, attempt: string) => void;
-  /** whether the old primary of this promoted server has been waited out before */
-  readonly isWaitedOut: (replicationId: string) => boolean;
-  readonly waitedOut: (replicationId: string) => void;
   /** told at every step, and in `restore` with every chunk */
   readonly step: (phase: AttemptPhase, restored?: RestoreProgress) => void;
 }
@@ -97,6 +94,15 @@ export const beginEpoch = async (options: AttemptOptions, stop: AbortSignal): Pr
   }
 };
 
+/**
+ * Whether no other server than the closed one can be open by the row's attempt: it is the very server that this attempt has
+ * opened, or that server started again. A replica that was promoted since looks like the latter, and two coordinators, each
+ * connected to one side of a failover, would open both: so only a server whose keys no replica can have is taken for itself.
+ */
+const isOwn = (row: ShardRow, { before, beforeOn, epoch, replicationId }: Closed): boolean =>
+  row.epoch === 0 ||
+  (before === row.attempt && epoch === row.epoch && (beforeOn?.replicationId === replicationId || beforeOn?.hasReplicas === false));
+
 class Attempt {
   readonly #options: AttemptOptions;
   readonly #stop: AbortSignal;
@@ -114,16 +120,15 @@ class Attempt {
     const { brokerId } = await log.verify();
     // asked before the close: an epoch that begins in between makes the marker void
     const asked = await rows.row();
-    const { attempt: before } = await store.state();
     step(AttemptPhase.close);
     const closed = await store.close({ token, attempt: this.#nonce });
     if (closed.status !== Status.ok)
       throw new Ended(closed.status === Status.notHolder ? AttemptResult.notHolder : AttemptResult.notPrimary);
     if (asked.halted !== null) throw new Ended(AttemptResult.halted);
+    const { replicationId } = closed;
     const { isAlone, alone } = this.#options;
-    const isOwn =
-      asked.epoch === 0 || (before === asked.attempt && closed.epoch === asked.epoch) || isAlone(closed.replicationId, asked.attempt);
-    if (isOwn) alone(closed.replicationId, asked.attempt);
+    const wasAlone = isOwn(asked, closed) || isAlone(replicationId, asked.attempt);
+    if (wasAlone) alone(replicationId, asked.attempt);
     step(AttemptPhase.flush);
     await this.#flush(asked, closed);
     step(AttemptPhase.mark);
@@ -132,19 +137,22 @@ class Attempt {
     const row = await this.#awaitRow(asked, marker, brokerId);
     const begunMs = this.#options.clock.monotonicMs();
     const epoch = asked.epoch + 1;
-    await this.#waitOutOthers(isOwn, closed);
+    if (!wasAlone) await this.#waitOutOthers();
+    alone(replicationId, this.#nonce);
     if (row.mode === RestoreMode.keep) {
       if (row.flagged) await this.#waitForFlags(begunMs);
       step(AttemptPhase.keep);
       await this.#keep(asked, closed);
     } else {
       step(AttemptPhase.restore);
-      await this.#restore(epoch, closed.replicationId);
+      await this.#restore(epoch, replicationId);
     }
     step(AttemptPhase.open);
+    // the server's time is read before the row, so that no permission outlives the row's attempt by more than its lifetime
+    const { nowMs } = await this.#repeat(() => store.state());
     await this.#checkRow(epoch);
-    const { replicationId } = closed;
-    const opened = await this.#repeat(() => store.open({ token, attempt: this.#nonce, replicationId, epoch, openMs }));
+    const request = { token, attempt: this.#nonce, replicationId, epoch, untilMs: nowMs + openMs };
+    const opened = await this.#repeat(() => store.open(request));
     if (opened.status !== Status.ok) throw new Ended(AttemptResult.overtaken);
     return { result: AttemptResult.opened, epoch, replicationId, marker };
   }
@@ -260,21 +268,15 @@ class Attempt {
   }
 
   /**
-   * Another server may go on selling until its permission runs out; it cannot be prolonged, because the row names this
-   * attempt now. That is the old primary after a promotion (one wait does for all epochs that this server begins), and
-   * whichever server the row's attempt had closed if that was not this one: two coordinators, each connected to one side of a
-   * failover, would otherwise open both, and a buyer of one would be told `sold_out` by the other. An attempt that ended
+   * Another server may go on selling until its permission runs out; that cannot be prolonged, because the row names this
+   * attempt now: every permission ends one lifetime after its row was read, however late it was given. An attempt that ended
    * before it had waited leaves its name in the row and on this server, but not its epoch: that comes after the wait.
    */
-  async #waitOutOthers(isOwn: boolean, { promoted, replicationId }: Closed): Promise<void> {
-    const { clock, openMs, alone, isWaitedOut, waitedOut, step } = this.#options;
-    if (!isOwn || (promoted && !isWaitedOut(replicationId))) {
-      step(AttemptPhase.wait);
-      await clock.sleep(openMs, this.#stop);
-      this.#goOn();
-      waitedOut(replicationId);
-    }
-    alone(replicationId, this.#nonce);
+  async #waitOutOthers(): Promise<void> {
+    const { clock, openMs, step } = this.#options;
+    step(AttemptPhase.wait);
+    await clock.sleep(openMs, this.#stop);
+    this.#goOn();
   }
 
   /**

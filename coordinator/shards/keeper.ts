@@ -1,5 +1,4 @@
 import { Status } from "../../lua/codes.ts";
-import type { ShardState } from "../../lua/shard-state.ts";
 import type { Clock, Random } from "../protocol/ports.ts";
 import type { RestoreProgress } from "../protocol/requests.ts";
 import type { ShardRow } from "../protocol/row.ts";
@@ -62,7 +61,6 @@ export class Keeper {
   readonly #wakeup: Wakeup;
   #isOpen = false;
   #renewedAtMs = 0;
-  #waitedOut = "";
   #alone = "";
   #looked: Look | undefined;
 
@@ -166,13 +164,14 @@ export class Keeper {
 
   /** Renews while a look takes long (a slow broker), so that a healthy shard does not close. The row is asked each time. */
   async #renewBeside(tenure: AbortSignal): Promise<void> {
-    const { rows, clock, leaseMs, observer } = this.#options;
+    const { store, rows, clock, leaseMs, observer } = this.#options;
     while (!tenure.aborted) {
       await clock.sleep(leaseMs / 3, tenure);
       if (tenure.aborted || !this.#isOpen || clock.monotonicMs() - this.#renewedAtMs < leaseMs / 2) continue;
       try {
-        const row = await rows.row();
-        if (row.halted === null && !row.wall && !tenure.aborted && this.#isOpen) await this.#renew(row);
+        const look = { state: await store.state(), row: await rows.row() };
+        // the script compares epoch and attempt
+        if (look.row.halted === null && !look.row.wall && !tenure.aborted && this.#isOpen) await this.#renew(look);
       } catch (error) {
         observer.fault(error);
       }
@@ -182,19 +181,19 @@ export class Keeper {
   /** Looks once, and does what the look asks for. */
   async #turn(tenure: AbortSignal): Promise<Turn> {
     const { store, rows, log, observer } = this.#options;
-    const state = await store.state();
-    const row = await rows.row();
+    const look: Look = { state: await store.state(), row: await rows.row() };
+    const { state, row } = look;
     if (tenure.aborted) return "again";
     observer.lag(state.outboxLength);
-    this.#refuseBroken({ state, row });
+    this.#refuseBroken(look);
     if (row.halted !== null && state.open === null) {
       this.#carriage.stop();
       this.#setOpen(false, row.epoch);
       observer.halted(row.halted);
       return "steady";
     }
-    if (!isSound(state, row) || this.#carriage.isBroken) return await this.#recover(row, tenure);
-    if (!(await this.#renew(row))) return "again";
+    if (!isSound(look) || this.#carriage.isBroken) return await this.#recover(row, tenure);
+    if (!(await this.#renew(look))) return "again";
     const health = await log.verify();
     if (tenure.aborted) return "again";
     await this.#carriage.tend(row, state.replicationId, health, tenure);
@@ -211,11 +210,15 @@ export class Keeper {
     throw broken;
   }
 
-  /** Prolongs the permission to sell, only for the epoch and the attempt that the row named a moment ago. */
-  async #renew(row: ShardRow): Promise<boolean> {
+  /**
+   * Prolongs the permission to sell, only for the epoch and the attempt that the row named a moment ago, and counted from
+   * before the row was read.
+   */
+  async #renew({ state, row }: Look): Promise<boolean> {
     const { store, clock, leaseMs, openMs } = this.#options;
     const sentAtMs = clock.monotonicMs();
-    const { status } = await store.renew({ token: this.#lease.token, leaseMs, openMs, epoch: row.epoch, attempt: row.attempt });
+    const { epoch, attempt } = row;
+    const { status } = await store.renew({ token: this.#lease.token, leaseMs, untilMs: state.nowMs + openMs, epoch, attempt });
     if (status === Status.ok) this.#renewedAtMs = sentAtMs;
     this.#setOpen(status === Status.ok, row.epoch);
     return status === Status.ok;
@@ -235,10 +238,6 @@ export class Keeper {
           isAlone: (replicationId, attempt) => this.#alone === `${replicationId} ${attempt}`,
           alone: (replicationId, attempt) => {
             this.#alone = `${replicationId} ${attempt}`;
-          },
-          isWaitedOut: (replicationId) => this.#waitedOut === replicationId,
-          waitedOut: (replicationId) => {
-            this.#waitedOut = replicationId;
           },
           step: (phase, restored) => observer.attempting(phase, restored),
         },
@@ -265,5 +264,5 @@ export class Keeper {
 }
 
 /** Whether the shard may go on as it is: open, on this server, in the epoch and by the attempt that the row names. */
-const isSound = (state: ShardState, row: ShardRow): boolean =>
+const isSound = ({ state, row }: Look): boolean =>
   state.isOpen && state.epoch === row.epoch && state.attempt === row.attempt && !row.wall && row.halted === null;

@@ -4,7 +4,8 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { BrokenState, Invariant } from "../../lua/index.ts";
 import { systemClock } from "../program/system.ts";
 import { logSubject, LOG_STREAM } from "../protocol/subjects.ts";
-import { until } from "../../test/harness/index.ts";
+import { startRedis, until } from "../../test/harness/index.ts";
+import { redisClient } from "../../test/harness/open-shard.ts";
 import { startShardRig, type ShardRig } from "../../test/rig/shard-rig.ts";
 
 let rig: ShardRig;
@@ -181,7 +182,7 @@ describe("the beginning of an epoch", () => {
     await rig.untilOpen(epoch + 1);
   });
 
-  it("waits one lifetime of the permission after a promotion", async () => {
+  it("waits one lifetime of the permission where another server may have its keys", async () => {
     const openMs = 1_500;
     /** for each sleep of one lifetime: whether the shard was open at its end */
     const sleeps: boolean[] = [];
@@ -194,23 +195,32 @@ describe("the beginning of an epoch", () => {
           if (ms === openMs) sleeps.push(await rig.isOpen());
         },
       },
-      alter: (ports) => ({
-        ...ports,
-        store: {
-          ...ports.store,
-          close: async (request) => {
-            const closed = await ports.store.close(request);
-            return closed.status === "ok" ? { ...closed, promoted: true } : closed;
-          },
-        },
-      }),
     });
     await rig.untilOpen();
-    expect(sleeps).toEqual([false]);
-    expect(stepsOf(coordinator).slice(-3)).toEqual(["wait", "restore", "open"]);
-    // the same server again: its old primary has been waited out
-    await rig.redis.del("{s0}:open");
+    await restartRedis();
     await rig.untilOpen(2);
+    expect(sleeps).toEqual([]);
+    const other = await startRedis();
+    try {
+      const replica = await redisClient(other.url);
+      await rig.redis.config("SET", "repl-diskless-sync-delay", 0);
+      await replica.replicaof("127.0.0.1", rig.server.port);
+      await until(async () => (await replica.info("replication")).includes("master_link_status:up"), "the replica to be in step");
+      // its first replica gave the server another id
+      await rig.untilOpen(3);
+      await rig.redis.del("{s0}:open");
+      await rig.untilOpen(4);
+      expect(sleeps).toEqual([]);
+      replica.disconnect();
+    } finally {
+      await other.stop();
+    }
+    await restartRedis();
+    await rig.untilOpen(5);
+    expect(sleeps).toEqual([false]);
+    expect(stepsOf(coordinator).slice(-3)).toEqual(["wait", "keep", "open"]);
+    await rig.redis.del("{s0}:open");
+    await rig.untilOpen(6);
     expect(sleeps).toEqual([false]);
   });
 

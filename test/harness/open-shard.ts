@@ -36,7 +36,7 @@ export const openEmptyShard = async (redis: Redis, shard: number, epoch = 1, ope
   const { replicationId } = closed;
   const swapped = await swapShard(redis, { shard, attempt, replicationId, toEpoch: epoch, sales: [], dropped: [] });
   if (swapped.status !== "ok") throw new Error(`swap: ${swapped.status}`);
-  const opened = await openShard(redis, { shard, token, attempt, replicationId, epoch, openMs });
+  const opened = await openShard(redis, { shard, token, attempt, replicationId, epoch, untilMs: Date.now() + openMs });
   if (opened.status !== "ok") throw new Error(`open: ${opened.status}`);
   return { shard, epoch, token, attempt, replicationId };
 };

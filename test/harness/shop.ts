@@ -85,7 +85,7 @@ export class Shop {
         ? await swapShard(redis, { shard, attempt, replicationId, toEpoch: 1, sales: [], dropped: [] })
         : await keepShard(redis, { shard, attempt, replicationId, fromEpoch: epoch, upto: last, toEpoch: epoch + 1 });
     if (begun.status !== "ok") throw new Error(`begin: ${begun.status}`);
-    const opened = await openShard(redis, { shard, token: TOKEN, attempt, replicationId, epoch: epoch + 1, openMs: OPEN_MS });
+    const opened = await openShard(redis, { shard, token: TOKEN, attempt, replicationId, epoch: epoch + 1, untilMs: Date.now() + OPEN_MS });
     if (opened.status !== "ok") throw new Error(`open: ${opened.status}`);
     return epoch + 1;
   }

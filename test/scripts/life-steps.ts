@@ -5,6 +5,9 @@ import type { Lockstep } from "./lockstep.ts";
 import { ask, attemptOf, command, epochNear, leaseMs, replicationOf, token, type ShardModel } from "./shard-model.ts";
 import { mostly } from "./step.ts";
 
+/** Of a permission that comes late, too. */
+const openMs = mostly(600_000, 1_800_000, 0, -1_000);
+
 export const leaseStep = command("lease", fc.record({ token, leaseMs }), (state, step, request) =>
   ask(state, step, "lease", request, acquireLease, (shard, { token, leaseMs }) => model.acquireLease(shard, token, leaseMs)),
 );
@@ -15,9 +18,9 @@ export const releaseStep = command("release", fc.record({ token }), (state, step
 
 export const renewStep = command(
   "renew",
-  fc.record({ token, leaseMs, openMs: leaseMs, epoch: mostly(0, -1, 1), isMine: mostly(true, false) }),
-  (state, step, { epoch, isMine, ...rest }) => {
-    const request = { ...rest, epoch: epochNear(state, epoch), attempt: attemptOf(state, isMine) };
+  fc.record({ token, leaseMs, openMs, epoch: mostly(0, -1, 1), isMine: mostly(true, false) }),
+  (state, step, { epoch, isMine, openMs, ...rest }) => {
+    const request = { ...rest, untilMs: state.server.clockMs + openMs, epoch: epochNear(state, epoch), attempt: attemptOf(state, isMine) };
     ask(state, step, "renew", request, renewShard, model.renew);
   },
 );
@@ -73,12 +76,12 @@ export const open = (
     attempt: attemptOf(state, draw.isMine),
     replicationId: replicationOf(state, draw.isHere),
     epoch: epochNear(state, draw.epoch),
-    openMs: draw.openMs,
+    untilMs: state.server.clockMs + draw.openMs,
   };
   ask(state, step, "open", request, openShard, model.openShard);
 };
 export const openStep = command(
   "open",
-  fc.record({ token, isMine: mostly(true, false), isHere: mostly(true, false), epoch: mostly(0, -1, 1), openMs: leaseMs }),
+  fc.record({ token, isMine: mostly(true, false), isHere: mostly(true, false), epoch: mostly(0, -1, 1), openMs }),
   open,
 );

@@ -31,7 +31,7 @@ export const loadScripts = async (
 export interface Identity {
   readonly replicationId: string;
   readonly isPrimary: boolean;
-  readonly promoted: boolean;
+  readonly hasReplicas: boolean;
 }
 
 type Outcome = { readonly value: unknown } | { readonly error: string };
@@ -203,7 +203,7 @@ export const readIdentity = async (redis: Redis): Promise<Identity> => {
   const info = await redis.info("replication");
   const replicationId = /master_replid:([0-9a-f]+)/.exec(info)?.[1];
   if (replicationId === undefined) throw new Error("INFO names no replication id");
-  return { replicationId, isPrimary: info.includes("role:master"), promoted: !/master_replid2:0+\r/.test(info) };
+  return { replicationId, isPrimary: info.includes("role:master"), hasReplicas: info.includes("repl_backlog_active:1\r") };
 };
 
 /** An empty primary with memory, whatever the sequence before has left. */

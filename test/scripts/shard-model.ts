@@ -14,13 +14,13 @@ const TAKES_MEMORY: ReadonlySet<string> = new Set(["reserve", "grant"]);
 /** A model of a shard on a server, and what its coordinators did so far, right or wrong. */
 export interface ShardModel {
   readonly shard: model.Shard;
-  readonly server: { replicationId: string; isPrimary: boolean; promoted: boolean; clockMs: number };
+  readonly server: { replicationId: string; isPrimary: boolean; hasReplicas: boolean; clockMs: number };
   /** replication ids that this server had before */
   readonly formerIds: string[];
   attempts: number;
 }
 
-export const shardModel = (identity: { replicationId: string; isPrimary: boolean; promoted: boolean }): ShardModel => {
+export const shardModel = (identity: { replicationId: string; isPrimary: boolean; hasReplicas: boolean }): ShardModel => {
   const server = { ...identity, clockMs: START_MS, nowMs: () => server.clockMs };
   return {
     shard: { data: model.emptyShard(), journal: new model.Journal(), server, rules: model.REDIS_RULES },

@@ -40,9 +40,14 @@ export const shardSpace = (data: ShardData, shard: number, nowMs: number): KeySp
     if (untilMs > nowMs) space.set(key, { text: stringText(text), expiresInMs: untilMs - nowMs });
   };
   if (data.epoch > 0) space.set(keys.epoch, { text: stringText(String(data.epoch)) });
-  if (data.open !== undefined) expiring(keys.open, `${data.open.epoch} ${data.open.replicationId}`, data.open.untilMs);
+  if (data.open !== undefined)
+    space.set(keys.open, { text: stringText(`${data.open.epoch} ${data.open.replicationId}`), expiresAtMs: data.open.untilMs });
   if (data.lease !== undefined) expiring(keys.lease, data.lease.token, data.lease.untilMs);
   if (data.attempt !== "") space.set(keys.attempt, { text: stringText(data.attempt) });
+  if (data.closed !== undefined) {
+    const { replicationId, hasReplicas } = data.closed;
+    space.set(keys.server, { text: stringText(`${replicationId} ${hasReplicas ? 1 : 0}`) });
+  }
   if (data.applied.epoch > 0) space.set(keys.applied, { text: stringText(formatPosition(data.applied)) });
   if (data.last !== undefined) {
     const entries = data.outbox.map(({ epoch, entry }) => entryText(epoch, entry));

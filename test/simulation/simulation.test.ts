@@ -53,7 +53,7 @@ const QUICK = [
   "flush",
   "stock withdraws the flag",
   "sold out: sent grants",
-  "fenced last step",
+  "fenced last step + permission's end",
   "gap heard",
   "attempt in Redis + keep's last id",
 ];

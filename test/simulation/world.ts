@@ -21,7 +21,7 @@ import { REDIS_RULES, type RedisRules } from "./redis/data.ts";
 import { RedisNode, RedisServer } from "./redis/server.ts";
 import type { MessageRules } from "./messages/rules.ts";
 import { Ledger } from "./audit/ledger.ts";
-import type { Options } from "./options.ts";
+import { FaultKind, type Options } from "./options.ts";
 import { Bus } from "./programs/bus.ts";
 import type { Counter } from "./programs/gateway.ts";
 
@@ -89,10 +89,11 @@ export class World implements Network {
     this.twins = twins;
     this.kernel = new Kernel(options.seed, say);
     this.ledger = new Ledger(this);
+    const isReplicated = options.faults.some(({ kind }) => kind === FaultKind.redisFailover);
     const rules = { ...REDIS_RULES, ...twins.redis };
     this.nodes = Array.from(
       { length: options.shards },
-      (_, shard) => new RedisNode(shard, new RedisServer(this.kernel, `redis${shard}`, rules, this.freshId)),
+      (_, shard) => new RedisNode(shard, new RedisServer(this.kernel, `redis${shard}`, rules, this.freshId, isReplicated)),
     );
     this.broker = new Broker(this.kernel, options.shards, { ...LOG_RULES, ...twins.log });
     this.postgres = new Postgres(this.kernel, options.shards, { ...POSTGRES_RULES, ...twins.postgres });

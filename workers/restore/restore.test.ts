@@ -74,7 +74,14 @@ const restore = (
   progress = (_orders: number): void => undefined,
 ): Promise<RestoreEnd> => restoreShard(source(), target, systemClock, request, progress);
 const open = () =>
-  openShard(redis, { shard, token: "me", attempt: request.attempt, replicationId: request.replicationId, epoch: EPOCH, openMs: 60_000 });
+  openShard(redis, {
+    shard,
+    token: "me",
+    attempt: request.attempt,
+    replicationId: request.replicationId,
+    epoch: EPOCH,
+    untilMs: Date.now() + 60_000,
+  });
 const buyers = (name: string) => redis.hgetall(saleKeys(shard, saleOf(name)).buyers);
 
 describe("a restore", () => {

@@ -51,7 +51,7 @@ const begin = async (epoch: number): Promise<void> => {
     sales: [],
     dropped: await redis.smembers(shardKeys(0).sales),
   });
-  await openShard(redis, { shard: 0, token: "me", attempt, replicationId, epoch, openMs: 60_000 });
+  await openShard(redis, { shard: 0, token: "me", attempt, replicationId, epoch, untilMs: Date.now() + 60_000 });
   await database.sql("UPDATE shards SET epoch = ?, applied = 0 WHERE shard = 0", [epoch]);
 };
 

@@ -11,7 +11,7 @@ const failover = (world: World, { shard, lost, ms }: Fault): void => {
   const replica = from.replica(lost);
   world.lossy.add(shard);
   node.old = from;
-  node.current = new RedisServer(world.kernel, from.name, from.rules, world.freshId, replica);
+  node.current = new RedisServer(world.kernel, from.name, from.rules, world.freshId, true, replica);
   node.current.aheadMs = from.aheadMs;
   // who hears of it late goes on with the old one, which knows nothing
   node.stale = new Set(world.processes.filter(() => world.kernel.draw.chance(0.5)));

@@ -5,7 +5,19 @@ import type { ShardRow } from "../../../coordinator/protocol/row.ts";
 import { parsePosition } from "../../../lua/position.ts";
 import type { KeeperPorts } from "../world.ts";
 import type { Mutation } from "./mutation.ts";
-import { CUT_OFF, FLAGGED, FLUSH_LOST, HOLE, LATE_ENTRY, LATE_MARKER, LEASE_LOST, OLD_SERVER, OVERTAKEN } from "./directed.ts";
+import {
+  CUT_OFF,
+  FLAGGED,
+  FLUSH_LOST,
+  HOLE,
+  LATE_ENTRY,
+  LATE_MARKER,
+  LEASE_LOST,
+  OLD_SERVER,
+  OPEN_AGAIN,
+  OVERTAKEN,
+  PROMOTED,
+} from "./directed.ts";
 import { BROKER, RESTARTS } from "./profiles.ts";
 
 const altersMarker =
@@ -19,22 +31,36 @@ const altersMarker =
 const readsOnce = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
   let nonce = "";
   let found: ShardRow | undefined;
+  /** only open is left, before which an attempt looks at Redis, too */
+  let isLast = false;
   return {
     log,
     store: {
       ...store,
       state: () => {
-        nonce = "";
-        found = undefined;
+        if (!isLast) {
+          nonce = "";
+          found = undefined;
+        }
+        isLast = false;
         return store.state();
+      },
+      keep: (request) => {
+        isLast = true;
+        return store.keep(request);
       },
       close: (request) => {
         nonce = request.attempt;
+        isLast = false;
         return store.close(request);
       },
     },
     rows: {
       ...rows,
+      restore: (request, stop, progress) => {
+        isLast = true;
+        return rows.restore(request, stop, progress);
+      },
       row: async () => {
         if (found !== undefined) return found;
         const row = await rows.row();
@@ -106,39 +132,24 @@ const renewsBlindly = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
 /** Takes every server for the one that the row's attempt had closed, and waited for. */
 const takesAnyServer = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
   let asked: ShardRow | undefined;
-  let isAsking = false;
   return {
-    log: {
-      ...log,
-      verify: () => {
-        isAsking = true;
-        return log.verify();
-      },
-    },
+    log,
     rows: {
       ...rows,
       row: async () => {
-        const row = await rows.row();
-        // an attempt looks at the log, asks for the row and then looks at Redis; the keeper looks at Redis first
-        if (isAsking) asked = row;
-        isAsking = false;
-        return row;
+        asked = await rows.row();
+        return asked;
       },
     },
     store: {
       ...store,
-      state: async () => {
-        const state = await store.state();
-        const attempt = asked?.attempt ?? state.attempt;
-        isAsking = false;
-        return { ...state, attempt };
-      },
       close: async (request) => {
+        const row = asked;
         const closed = await store.close(request);
-        const epoch = asked?.epoch;
-        asked = undefined;
+        if (closed.status !== "ok" || row === undefined) return closed;
+        const { replicationId } = closed;
         // with an epoch that is not that of its last id no state is kept: this is believed for the wait alone
-        return closed.status === "ok" && epoch !== undefined ? { ...closed, epoch } : closed;
+        return { ...closed, epoch: row.epoch, before: row.attempt, beforeOn: { replicationId, hasReplicas: false } };
       },
     },
   };
@@ -240,23 +251,30 @@ export const COORDINATOR_MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "wait after a promotion",
-    rule: "after a promotion one lifetime of the permission passes before open",
+    rule: "a server that started again is not taken for itself where it may be a replica that was promoted",
     twins: () => ({
       shardStore: (store: ShardStore) => ({
         ...store,
         close: async (request) => {
           const closed = await store.close(request);
-          return closed.status === "ok" ? { ...closed, promoted: false } : closed;
+          if (closed.status !== "ok" || closed.beforeOn === undefined) return closed;
+          return { ...closed, beforeOn: { ...closed.beforeOn, hasReplicas: false } };
         },
       }),
     }),
-    profile: CUT_OFF,
+    profile: PROMOTED,
   },
   {
     name: "wait for other servers",
     rule: "a server opens only when no other that the row's attempt had closed can still be open",
     twins: () => ({ keeper: takesAnyServer }),
     profile: OLD_SERVER,
+  },
+  {
+    name: "permission's end",
+    rule: "a permission ends one lifetime after its row was read, however late it comes to Redis",
+    twins: () => ({ redis: { openLastsMs: 1_500 } }),
+    profile: OPEN_AGAIN,
   },
   {
     name: "renewal against the row",

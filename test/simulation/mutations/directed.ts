@@ -251,6 +251,21 @@ export const CUT_OFF = directed("cut off", (draw) => {
   };
 });
 
+/** A replica is promoted and starts again before any coordinator has seen it: nothing in it says that it ever was one. */
+export const PROMOTED = directed("promoted", (draw) => {
+  const overMs = draw.between(1_000, 2_500);
+  return {
+    ...TWO_SIDES,
+    chaosMs: 7_000,
+    acts: 200,
+    openMs: 5_000,
+    faults: [
+      at(overMs, redisFailover, { ms: 9_000, lost: draw.below(3) }),
+      at(overMs + draw.between(1, 60), redisRestart, { ms: draw.between(5, 200) }),
+    ],
+  };
+});
+
 /** Two coordinators, each connected to one side of a failover, which take turns in not looking. */
 export const OLD_SERVER = directed("old server", (draw) => {
   const overMs = draw.between(300, 2_000);

@@ -1,6 +1,6 @@
 import type { Profile } from "../options.ts";
 import { COORDINATOR_MUTATIONS } from "./coordinator.ts";
-import { HOLE, LATE_KEEP, LATE_SWAP, LEASE_LOST, REFUSED_GRANT, STAGED_LOST } from "./directed.ts";
+import { HOLE, LATE_KEEP, LATE_SWAP, LEASE_LOST, OPEN_AGAIN, REFUSED_GRANT, STAGED_LOST } from "./directed.ts";
 import { join } from "./join.ts";
 import { MESSAGE_MUTATIONS } from "./messages.ts";
 import type { Mutation } from "./mutation.ts";
@@ -72,6 +72,7 @@ const TOGETHER: readonly Mutation[] = [
   together(["swap counts", "fenced last step"], STAGED_LOST, "a server that lost staged keys is another one, and has too few"),
   together(["grant's epoch", "latch of grants"], REFUSED_GRANT, "a grant comes to no shard that is closed, or of another epoch"),
   together(["asked before the close", "lease lasts"], LEASE_LOST, "nobody has the lease beside its holder, and a marker of before is void"),
+  together(["fenced last step", "permission's end"], OPEN_AGAIN, "an open that comes again finds another server, and is over"),
   together(["server's id", "gap heard"], HOLE, "nothing is appended behind a hole, and a hole is heard of"),
   together(["log behind", "consumer anew"], BROKER, "entries that the log lost are missed, or a new consumer says so"),
 ];

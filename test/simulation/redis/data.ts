@@ -1,3 +1,4 @@
+import type { ClosedServer } from "../../../lua/close.ts";
 import type { Reservation } from "../../../lua/fields.ts";
 import type { Position } from "../../../lua/position.ts";
 import type { OutboxEntry } from "../../../coordinator/relay/ports.ts";
@@ -7,8 +8,8 @@ import { Journal } from "./journal.ts";
 export interface Server {
   readonly replicationId: string;
   readonly isPrimary: boolean;
-  /** it was a replica once: another may still believe that it is the primary */
-  readonly promoted: boolean;
+  /** replicas may have its keys: its backlog is there */
+  readonly hasReplicas: boolean;
   /** the server's own wall clock: expiry and the sale's window are judged by it */
   nowMs(): number;
 }
@@ -44,6 +45,8 @@ export interface ShardData {
   epoch: number;
   open: { readonly epoch: number; readonly replicationId: string; readonly untilMs: number } | undefined;
   attempt: string;
+  /** the server that this attempt closed */
+  closed: ClosedServer | undefined;
   lease: { readonly token: string; readonly untilMs: number } | undefined;
   outbox: OutboxEntry[];
   /** last id ever given in the outbox; undefined = no stream */
@@ -69,6 +72,8 @@ export interface RedisRules {
   readonly repeatFirst: boolean;
   /** `open` runs out unless renewed */
   readonly openExpires: boolean;
+  /** 0: `open` ends when its giver said; else so long after it came */
+  readonly openLastsMs: number;
   /** the latch names the server's replication id */
   readonly latchReplid: boolean;
   /** the latch is looked at by grant, withdraw and sale too */
@@ -102,6 +107,7 @@ export interface RedisRules {
 export const REDIS_RULES: RedisRules = Object.freeze({
   repeatFirst: true,
   openExpires: true,
+  openLastsMs: 0,
   latchReplid: true,
   latchStock: true,
   closeDeletes: true,
@@ -124,6 +130,7 @@ export const emptyShard = (): ShardData => ({
   epoch: 0,
   open: undefined,
   attempt: "",
+  closed: undefined,
   lease: undefined,
   outbox: [],
   last: undefined,

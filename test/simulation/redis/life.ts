@@ -38,8 +38,11 @@ export const releaseLease = (shard: Shard, token: string): LeaseAnswer => {
   return { status: Status.ok };
 };
 
+const permissionEnd = ({ server, rules }: Shard, untilMs: number): number =>
+  rules.openLastsMs === 0 ? untilMs : server.nowMs() + rules.openLastsMs;
+
 /** `renew.lua` */
-export const renew = (shard: Shard, { token, leaseMs, openMs, epoch, attempt }: Of<RenewShard>): RenewAnswer => {
+export const renew = (shard: Shard, { token, leaseMs, untilMs, epoch, attempt }: Of<RenewShard>): RenewAnswer => {
   const { data, journal, server, rules } = shard;
   if (!server.isPrimary) return { status: Status.recovering };
   if (leaseHolder(shard) !== token) return { status: Status.notHolder };
@@ -48,7 +51,8 @@ export const renew = (shard: Shard, { token, leaseMs, openMs, epoch, attempt }: 
   const open = latch(shard);
   if (open === 0 || data.open === undefined) return { status: Status.recovering };
   if (rules.renewRow && (open !== epoch || data.attempt !== attempt)) return { status: Status.foreign };
-  journal.set(data, "open", { ...data.open, untilMs: server.nowMs() + openMs });
+  const endsMs = permissionEnd(shard, untilMs);
+  if (endsMs > data.open.untilMs) journal.set(data, "open", { ...data.open, untilMs: endsMs });
   return { status: Status.ok };
 };
 
@@ -62,12 +66,12 @@ export const shardState = (shard: Shard): ShardState => {
     isOpen: latch(shard) !== 0 && data.last !== undefined,
     replicationId: server.replicationId,
     isPrimary: server.isPrimary,
-    promoted: server.promoted,
     attempt: data.attempt,
     applied: formatPosition(data.applied),
     last: formatPosition(lastId(shard)),
     outboxLength: data.outbox.length,
     leaseToken: leaseHolder(shard),
+    nowMs: server.nowMs(),
   };
 };
 
@@ -78,9 +82,11 @@ export const closeShard = (shard: Shard, { token, attempt }: Of<CloseShard>): Sh
   if (leaseHolder(shard) !== token) return { status: Status.notHolder };
   journal.begin();
   if (rules.closeDeletes) journal.set(data, "open", undefined);
+  const { attempt: before, closed: beforeOn } = data;
+  const { replicationId, hasReplicas } = server;
   journal.set(data, "attempt", attempt);
-  const { replicationId, promoted } = server;
-  return { status: Status.ok, epoch: data.epoch, last: formatPosition(lastId(shard)), replicationId, promoted };
+  journal.set(data, "closed", { replicationId, hasReplicas });
+  return { status: Status.ok, epoch: data.epoch, last: formatPosition(lastId(shard)), replicationId, before, beforeOn };
 };
 
 /** Whether a step of an attempt comes to the server that the attempt closed, with no other attempt since. */
@@ -108,11 +114,13 @@ export const keepShard = (shard: Shard, { attempt, replicationId, fromEpoch, upt
 };
 
 /** `open.lua`: step 4 of an attempt. */
-export const openShard = (shard: Shard, { token, attempt, replicationId, epoch, openMs }: Of<OpenShard>): OpenAnswer => {
+export const openShard = (shard: Shard, { token, attempt, replicationId, epoch, untilMs }: Of<OpenShard>): OpenAnswer => {
   const { data, journal, server } = shard;
   if (!isFenced(shard, attempt, replicationId)) return { status: Status.overtaken };
   if (leaseHolder(shard) !== token || data.epoch !== epoch || data.last === undefined) return { status: Status.overtaken };
+  const endsMs = permissionEnd(shard, untilMs);
+  if (server.nowMs() >= endsMs) return { status: Status.overtaken };
   journal.begin();
-  journal.set(data, "open", { epoch, replicationId: server.replicationId, untilMs: server.nowMs() + openMs });
+  journal.set(data, "open", { epoch, replicationId: server.replicationId, untilMs: endsMs });
   return { status: Status.ok };
 };

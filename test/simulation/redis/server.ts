@@ -12,6 +12,9 @@ interface Reader {
   readonly count: number;
 }
 
+/** A replica finds a primary that has restarted within so long. */
+const ATTACH_MS = 2_000;
+
 /** The server of one shard, from its first start on; a promoted replica is another one. */
 export class RedisServer implements Target, Server, Shard {
   readonly name: string;
@@ -22,21 +25,24 @@ export class RedisServer implements Target, Server, Shard {
   run = 1;
   isUp = true;
   isPrimary = true;
-  promoted: boolean;
+  hasReplicas: boolean;
   replicationId: string;
   /** what its wall clock showed at the beginning: ms since 1970 */
   aheadMs = BEGINNING_MS;
   readonly #kernel: Kernel;
   readonly #freshId: () => string;
+  /** the installation has a replica for it */
+  readonly #isReplicated: boolean;
   #readers: Reader[] = [];
 
-  constructor(kernel: Kernel, name: string, rules: RedisRules, freshId: () => string, from?: ShardData) {
+  constructor(kernel: Kernel, name: string, rules: RedisRules, freshId: () => string, isReplicated: boolean, from?: ShardData) {
     this.#kernel = kernel;
     this.#freshId = freshId;
     this.name = name;
     this.rules = rules;
     this.replicationId = freshId();
-    this.promoted = from !== undefined;
+    this.#isReplicated = isReplicated;
+    this.hasReplicas = isReplicated;
     this.data = from ?? emptyShard();
   }
 
@@ -93,7 +99,12 @@ export class RedisServer implements Target, Server, Shard {
     this.#kernel.after(downMs, () => {
       this.isUp = true;
       this.replicationId = this.#freshId();
-      this.promoted = false;
+      this.hasReplicas = false;
+      const { run } = this;
+      if (!this.#isReplicated) return;
+      this.#kernel.after(this.#kernel.draw.fraction() * ATTACH_MS, () => {
+        if (this.run === run && this.isUp) this.#attach();
+      });
     });
   }
 
@@ -113,6 +124,12 @@ export class RedisServer implements Target, Server, Shard {
   /** What a replica that is behind by some writes has. */
   replica(lag: number): ShardData {
     return this.journal.lookBack(lag, () => copyShard(this.data));
+  }
+
+  /** A server without a backlog takes a new replication id when its first replica attaches. */
+  #attach(): void {
+    this.replicationId = this.#freshId();
+    this.hasReplicas = true;
   }
 
   #break(): void {
