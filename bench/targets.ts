@@ -31,7 +31,8 @@ const number =
 
 const DTM = "its client keeps 256 idle connections here, which it does not by itself; and ours also commits the order in Postgres";
 const WHOLE = "ours also commits the order in Postgres: gateway, relay, workers and Postgres share these cores with the generator";
-const CACHES = "Redis servers, gateway processes and the generator share two cores and their caches; 1.05 on b456814, hours before";
+const CACHES =
+  "Redis servers take turns on two cores and find their caches cold (`scale.turns`), and the crowd's connections grow with the shards (`scale.connections`); without these two 1.0 to 1.1";
 const SHARED = "two gateway processes, Redis and the generator share the cores at that rate";
 
 const READING = "reading path and headers alone leaves what `refuse.reading` shows; looking the buyer up costs the rest";

@@ -13,7 +13,7 @@ const PROCESS_SHARDS = 2;
 const SALE = "scale";
 const UNITS = 100_000_000;
 /** For each shard of each process: a larger house is built for a larger crowd, and the batches stay as large as they were. */
-const CONNECTIONS_A_LANE = 128;
+export const CONNECTIONS_A_LANE = 128;
 const BUYERS_A_SECOND = 80_000;
 const WARM_UP_S = 1;
 /** The machine that the arithmetic is done for. */
@@ -54,15 +54,17 @@ const open = async (bench: Bench, house: House): Promise<{ front: Front; run: ()
 /** @param first the smallest of the row: what disturbs the machine for a while has to disturb both */
 const measure = async (bench: Bench, house: House, first: House | undefined): Promise<Entry> => {
   const fronts: Front[] = [];
-  const opened = async (one: House): Promise<() => Promise<Trial>> => {
+  const opened = async (one: House): ReturnType<typeof open> => {
     const { front, run } = await open(bench, one);
     fronts.push(front);
-    return run;
+    return { front, run };
   };
   try {
-    const reference = first && (await opened(first));
-    const ours = await opened(house);
+    const reference = first && (await opened(first)).run;
+    const { front, run: ours } = await opened(house);
+    const before = await front.calls();
     const outcome = await interleaved({ runs: bench.runs, ours, reference });
+    const after = await front.calls();
     const counted = outcome.runs.reduce((sum, { perSecond }) => sum + perSecond * bench.runSeconds, 0);
     const micros = (program: string): number => Math.round(((outcome.cpuSeconds[program] ?? 0) / counted) * 1e7) / 10;
     const { cpuMicros, referenceCpuMicros } = outcome;
@@ -76,6 +78,7 @@ const measure = async (bench: Bench, house: House, first: House | undefined): Pr
       numbers: {
         gatewayMicrosPerDecision: micros("gateway"),
         redisMicrosPerDecision: micros("redis"),
+        purchasesPerCall: Math.round((after.purchases - before.purchases) / (after.calls - before.calls)),
         ...(cpuMicros === null ? {} : { [`impliedFor${CORES}CoresPerSecond`]: Math.round((CORES * 1e6) / cpuMicros) }),
         ...(cpuMicros === null || referenceCpuMicros === null
           ? {}

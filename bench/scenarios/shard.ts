@@ -35,7 +35,7 @@ const run = async ({ bench, redis, client, watched }: Stage, batch: number, call
   const saleId = `shard-${(sales += 1)}`;
   await stockShard(client, 0, saleRecord(saleId, UNITS, [0]), UNITS);
   const trial = await loadShard(
-    { url: redis.url, shard: 0, saleId, prefix: `b${sales}-`, batch, calls, warmUpMs: WARM_UP_MS, measureMs },
+    { urls: [redis.url], saleId, prefix: `b${sales}-`, batch, calls, warmUpMs: WARM_UP_MS, measureMs },
     watched,
   );
   await client.del(saleKeys(0, saleId).buyers);

@@ -21,7 +21,7 @@ import {
 } from "../../deploy/local/index.ts";
 import { acquireLease, closeShard, defineSale, grant, openShard, Status, stock, swapShard } from "../../lua/index.ts";
 import type { Watched } from "../usage.ts";
-import { toldOf, type Told } from "./told.ts";
+import { callsOf, toldOf, type Calls, type Told } from "./told.ts";
 
 export interface FrontOptions {
   readonly environment: Environment;
@@ -52,6 +52,8 @@ export interface Front {
   left(saleId: string): Promise<number>;
   /** answers that the gateway has given so far */
   told(): Promise<Told>;
+  /** calls of its shards that the gateway has made so far */
+  calls(): Promise<Calls>;
   stop(): Promise<void>;
 }
 
@@ -158,6 +160,7 @@ const build = async (run: Run, options: FrontOptions): Promise<Front> => {
       return all.reduce((sum, state) => sum + (state.status === Status.ok ? state.left : 0), 0);
     },
     told: () => toldOf(programs.adminUrl, programs.adminToken),
+    calls: () => callsOf(programs.adminUrl, programs.adminToken),
     stop: async () => {
       for (const client of clients) client.disconnect();
       await connection.close();

@@ -3,16 +3,34 @@ export type Told = Readonly<Record<string, number>>;
 
 const LINE = /^doorbuster_gateway_told_total\{([^}]*)\} (\d+)$/gm;
 
+const metricsOf = async (admin: string, token: string): Promise<string> => {
+  const response = await fetch(`${admin}/metrics`, { headers: { authorization: `Bearer ${token}`, connection: "close" } });
+  return response.text();
+};
+
 /** The gateway's own count of what it answered over HTTP, from its metrics: what a generator's statuses cannot tell. */
 export const toldOf = async (admin: string, token: string): Promise<Told> => {
-  const response = await fetch(`${admin}/metrics`, { headers: { authorization: `Bearer ${token}`, connection: "close" } });
   const told: Record<string, number> = {};
-  for (const [, labels = "", count] of (await response.text()).matchAll(LINE)) {
+  for (const [, labels = "", count] of (await metricsOf(admin, token)).matchAll(LINE)) {
     if (!labels.includes('channel="http"')) continue;
     const code = /code="([^"]*)"/.exec(labels)?.[1] ?? "";
     told[code] = (told[code] ?? 0) + Number(count);
   }
   return told;
+};
+
+/** Purchases that were sent to shards so far, and the calls that carried them. */
+export interface Calls {
+  readonly purchases: number;
+  readonly calls: number;
+}
+
+const BATCHES = /^doorbuster_gateway_batch_size_(sum|count)\{kind="purchases"\} (\d+)$/gm;
+
+/** The gateway's own count of its calls of Redis, from its metrics. */
+export const callsOf = async (admin: string, token: string): Promise<Calls> => {
+  const found = Object.fromEntries([...(await metricsOf(admin, token)).matchAll(BATCHES)].map(([, name, value]) => [name, Number(value)]));
+  return { purchases: found["sum"] ?? 0, calls: found["count"] ?? 0 };
 };
 
 /** What was answered in between. */
