@@ -36,7 +36,8 @@ const CACHES =
 const SHARED = "two gateway processes, Redis and the generator share the cores at that rate";
 
 const READING = "reading path and headers alone leaves what `refuse.reading` shows; looking the buyer up costs the rest";
-const SIGNATURE = "an HMAC has to be computed, about 2 µs where a bare answer is 0.8 µs; the limit of an address bounds how often";
+const SIGNATURE =
+  "asking for the address and computing an HMAC alone leave what `refuse.signing` shows; the limit of an address bounds how often";
 
 const refusal = (entry: string, name: string, limit: string): readonly Measure[] => [
   { entry, name: `${name}, 16 pipelined`, of: ratio, bound: "at least", value: 0.8, unit: "part", limit },

@@ -5,7 +5,7 @@ import { generatorOf, send, type Sent } from "../load/send.ts";
 import { entryOf, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
 import { bareAnswerOf, rawAnswer, statusOf, type BareAnswer } from "../servers/answer-bytes.ts";
-import { startBare, type Bare } from "../servers/bare.ts";
+import { startBare, type Bare, type BareWork } from "../servers/bare.ts";
 import { startFront, type Front } from "../servers/front.ts";
 import { expectTold, toldSince } from "../servers/told.ts";
 import { compared, interleaved } from "../trials.ts";
@@ -18,6 +18,8 @@ interface Kind {
   readonly what: string;
   readonly status: number;
   readonly code: string;
+  /** what has to be done at least before such a request is refused, as an entry of its own */
+  readonly least?: { readonly entry: string; readonly work: BareWork; readonly what: string };
   path(front: Front): string;
 }
 
@@ -41,6 +43,7 @@ const KINDS: readonly Kind[] = [
     what: "a buyer who holds nothing asks a sale that is sold out",
     status: 409,
     code: "sold_out",
+    least: { entry: "refuse.reading", work: "reads", what: "reads path and headers of the sold-out requests" },
     path: (front) => `/buy/${ticketOf(front, SALE, "late")}`,
   },
   {
@@ -55,6 +58,11 @@ const KINDS: readonly Kind[] = [
     what: "a ticket with a forged signature, for an open sale",
     status: 401,
     code: "ticket_invalid",
+    least: {
+      entry: "refuse.signing",
+      work: "signs",
+      what: "reads path and headers of the forged tickets, asks for the client's address and computes an HMAC over the path",
+    },
     path: (front) => `/buy/${forged(ticketOf(front, OPEN_SALE, "forger"))}`,
   },
 ];
@@ -105,29 +113,34 @@ const byAutocannon = async ({ bench, front, bare, name, what, unit, path, code, 
 };
 
 /**
- * The most that anybody can reach who has to look at a request before he refuses it: a server that reads path and headers, as the
- * engine must (which ticket; is it framed so that two readers agree where it ends), and does nothing with them.
+ * The most that anybody can reach who has to look at a request before he refuses it. `reads`: a server that reads path and
+ * headers, as the engine must (which ticket; is it framed so that two readers agree where it ends), and does nothing with them.
+ * `signs`: that also asks for the address, whose bucket pays for a forged ticket, and computes an HMAC over the path.
  */
-const readingAlone = async ({ bench, front, path }: Pick<Repeated, "bench" | "front" | "path">, answer: BareAnswer): Promise<Entry> => {
-  const [reading, bare] = [await startBare(front.run, answer, 1, true), await startBare(front.run, answer, 1)];
+const workAlone = async (
+  { bench, front, path }: Pick<Repeated, "bench" | "front" | "path">,
+  answer: BareAnswer,
+  { work, what }: NonNullable<Kind["least"]>,
+): Promise<Entry> => {
+  const [working, bare] = [await startBare(front.run, answer, 1, work), await startBare(front.run, answer, 1)];
   const side = (who: string, { port, watched }: Bare, seconds: number): Promise<Sent> => {
-    bench.step(`reading alone: ${who}`);
+    bench.step(`bare: ${who}`);
     const requests = { kind: "same", method: "POST", path } as const;
     const volley = { host: front.host, port, requests, connections: CONNECTIONS, pipelining: PIPELINED, seconds };
     return send(bench, volley, watched, front.run.folder);
   };
-  await side("warm-up", reading, WARM_UP_S);
+  await side("warm-up", working, WARM_UP_S);
   await side("warm-up of the reference", bare, WARM_UP_S);
   const outcome = await interleaved({
     runs: bench.runs,
-    ours: () => side("reads", reading, bench.runSeconds),
-    reference: () => side("bare", bare, bench.runSeconds),
+    ours: () => side(work, working, bench.runSeconds),
+    reference: () => side("nothing", bare, bench.runSeconds),
   });
-  await reading.stop();
+  await working.stop();
   await bare.stop();
   return entryOf({
     ...outcome,
-    what: `bare uWebSockets.js that reads path and headers of the sold-out requests, and nothing else; ${PIPELINED} on their way`,
+    what: `bare uWebSockets.js that ${what}, and nothing else; ${PIPELINED} on their way`,
     unit: "answers",
     reference: BARE,
     generator: generatorOf(bench, { connections: CONNECTIONS, pipelining: PIPELINED }),
@@ -144,7 +157,6 @@ const openSales = async (front: Front): Promise<void> => {
 };
 
 const AUTOCANNON_ENTRY = "refuse.autocannon";
-const READING_ENTRY = "refuse.reading";
 const single = (entry: string): string => `${entry}.single`;
 
 const measure = async (bench: Bench, processes: number, entries: Record<string, Entry>): Promise<void> => {
@@ -156,11 +168,11 @@ const measure = async (bench: Bench, processes: number, entries: Record<string, 
     for (const kind of KINDS) {
       const wanted = processes === 1 ? [kind.entry, single(kind.entry)].filter((entry) => bench.wants(entry)) : [];
       if (processes === 0 && kind === KINDS[0]) wanted.push(AUTOCANNON_ENTRY);
-      const isReadingWanted = processes === 1 && kind === KINDS[0] && bench.wants(READING_ENTRY);
-      if (wanted.length === 0 && !isReadingWanted) continue;
+      const least = processes === 1 && kind.least !== undefined && bench.wants(kind.least.entry) ? kind.least : undefined;
+      if (wanted.length === 0 && least === undefined) continue;
       const path = kind.path(front);
       const answer = bareAnswerOf(await firstRefusal(front, kind, path));
-      if (isReadingWanted) entries[READING_ENTRY] = await readingAlone({ bench, front, path }, answer);
+      if (least !== undefined) entries[least.entry] = await workAlone({ bench, front, path }, answer, least);
       // The gateway's first process only looks after the others.
       const bare = await startBare(front.run, answer, ours - 1);
       const { what, code } = kind;
@@ -192,7 +204,12 @@ const measure = async (bench: Bench, processes: number, entries: Record<string, 
  * autocannon against the default, one process a core.
  */
 export const refuse: Scenario = {
-  entries: [...KINDS.flatMap(({ entry }) => [entry, single(entry)]), READING_ENTRY, AUTOCANNON_ENTRY],
+  entries: [
+    ...KINDS.map(({ entry }) => entry),
+    ...KINDS.map(({ entry }) => single(entry)),
+    ...KINDS.flatMap(({ least }) => least?.entry ?? []),
+    AUTOCANNON_ENTRY,
+  ],
   run: async (bench, entries) => {
     if (refuse.entries.some((entry) => entry !== AUTOCANNON_ENTRY && bench.wants(entry))) await measure(bench, 1, entries);
     if (bench.wants(AUTOCANNON_ENTRY)) await measure(bench, 0, entries);

@@ -15,9 +15,11 @@ const MAIN = fileURLToPath(new URL("bare-main.js", import.meta.url));
 const WITHIN_MS = 30_000;
 let started = 0;
 
+/** What it does before it answers: nothing; look at path and headers; that, ask for the client's address and compute a ticket's HMAC. */
+export type BareWork = "nothing" | "reads" | "signs";
+
 /** Starts the bare server in as many processes as the engine has, on one port, as the engine's processes share theirs. */
-/** @param reads it looks at the path and the headers of each request */
-export const startBare = async (run: Run, answer: BareAnswer, processes: number, reads = false): Promise<Bare> => {
+export const startBare = async (run: Run, answer: BareAnswer, processes: number, work: BareWork = "nothing"): Promise<Bare> => {
   const port = await freePort();
   const parts = Array.from(
     { length: processes },
@@ -25,7 +27,7 @@ export const startBare = async (run: Run, answer: BareAnswer, processes: number,
       new Part(run, {
         name: `bare-${(started += 1)}`,
         command: process.execPath,
-        args: [MAIN, String(port), JSON.stringify(answer), ...(reads ? ["reads"] : [])],
+        args: [MAIN, String(port), JSON.stringify(answer), work],
         isReady: () => httpReady(`http://127.0.0.1:${port}/healthz`),
         readyWithinMs: WITHIN_MS,
         stopSignal: "SIGKILL",
