@@ -30,7 +30,8 @@ const number =
     numbers[name];
 
 const DTM = "its client keeps 256 idle connections here, which it does not by itself; and ours also commits the order in Postgres";
-const WHOLE = "ours also commits the order in Postgres: gateway, relay, workers and Postgres share these cores with the generator";
+const WHOLE =
+  "its handler stores no order, which is `decide.always`; ours also carries each into Postgres, and relay, NATS, workers and Postgres share these cores";
 const CACHES =
   "Redis servers take turns on two cores and find their caches cold (`scale.turns`), and the crowd's connections grow with the shards (`scale.connections`); without these two 1.0 to 1.1";
 const SHARED = "two gateway processes, Redis and the generator share the cores at that rate";
