@@ -33,7 +33,7 @@ const DTM = "its client keeps 256 idle connections here, which it does not by it
 const WHOLE =
   "its handler stores no order, which is `decide.always`; ours also carries each into Postgres, and relay, NATS, workers and Postgres share these cores";
 const CACHES =
-  "Redis servers take turns on two cores and find their caches cold (`scale.turns`), and the crowd's connections grow with the shards (`scale.connections`); without these two 1.0 to 1.1";
+  "Redis servers take turns on two cores and find their caches cold (`scale.turns`), and the crowd's connections grow with the shards (`scale.connections`); the gateway does the same work more slowly beside more programs (bench/README.md)";
 const SHARED = "two gateway processes, Redis and the generator share the cores at that rate";
 
 const READING = "reading path and headers alone leaves what `refuse.reading` shows; looking the buyer up costs the rest";
