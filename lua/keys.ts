@@ -32,8 +32,11 @@ export interface SaleKeys {
   readonly grants: string;
 }
 
+/** A shard's hash tag, with which all its keys begin; `BrokenState.place` names the shard by it. */
+export const shardPlace = (shard: number): string => `{s${shard}}`;
+
 export const shardKeys = (shard: number): ShardKeys => {
-  const tag = `{s${shard}}`;
+  const tag = shardPlace(shard);
   return {
     epoch: `${tag}:epoch`,
     open: `${tag}:open`,
@@ -47,16 +50,13 @@ export const shardKeys = (shard: number): ShardKeys => {
 };
 
 export const saleKeys = (shard: number, saleId: string): SaleKeys => {
-  const tag = `{s${shard}}`;
+  const tag = shardPlace(shard);
   return {
     sale: `${tag}:sale:${saleId}`,
     buyers: `${tag}:buyers:${saleId}`,
     grants: `${tag}:grants:${saleId}`,
   };
 };
-
-/** A shard as `BrokenState.place` names it: its hash tag. */
-export const shardPlace = (shard: number): string => `{s${shard}}`;
 
 const OF_SALE = /^(\{s\d+\}):sale:(.+)$/;
 
@@ -71,7 +71,7 @@ export const placeOf = (keys: readonly string[]): string => {
 
 /** Where a rebuild stages a sale's keys until `swap` puts them in place; named by the attempt that writes them. */
 export const stagedKeys = (shard: number, attempt: string, saleId: string): SaleKeys => {
-  const tag = `{s${shard}}:restore:${attempt}`;
+  const tag = `${shardPlace(shard)}:restore:${attempt}`;
   return {
     sale: `${tag}:sale:${saleId}`,
     buyers: `${tag}:buyers:${saleId}`,
@@ -94,7 +94,7 @@ export interface MessageKeys {
 }
 
 export const messageKeys = (shard: number): MessageKeys => {
-  const tag = `{s${shard}}`;
+  const tag = shardPlace(shard);
   return {
     due: `${tag}:due`,
     messages: `${tag}:messages`,

@@ -3,7 +3,7 @@ import { generatorOf, send } from "../load/send.ts";
 import { entryOf, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
 import { startFront, type Front } from "../servers/front.ts";
-import { compared, type Trial } from "../trials.ts";
+import { inTurns, type Trial } from "../trials.ts";
 import { CONNECTIONS_A_LANE } from "./scale.ts";
 
 /**
@@ -28,22 +28,18 @@ const load = async (bench: Bench, front: Front, connections: number, seconds: nu
 };
 
 const measure = async (bench: Bench, front: Front): Promise<Entry> => {
-  const trials = new Map<number, Trial[]>(SHARDS.map((shards) => [connectionsOf(shards), []]));
-  await load(bench, front, connectionsOf(1), WARM_UP_S);
-  for (let round = 0; round < bench.runs; round += 1)
-    for (const [connections, done] of trials) done.push(await load(bench, front, connections, bench.runSeconds));
-  const [few, ...more] = [...trials].map(([connections, done]) => ({ connections, done, outcome: compared(done, []) }));
-  const most = more.at(-1);
-  if (few === undefined || most === undefined) throw new Error("nothing to compare");
+  const counts = SHARDS.map(connectionsOf);
+  const few = Math.min(...counts);
+  const most = Math.max(...counts);
+  await load(bench, front, few, WARM_UP_S);
+  const { all, outcome } = await inTurns(bench.runs, counts, (connections) => load(bench, front, connections, bench.runSeconds));
   return entryOf({
-    ...compared(most.done, few.done),
-    what: `GET /sales/:id on ${most.connections} connections, one gateway process a core`,
+    ...outcome,
+    what: `GET /sales/:id on ${most} connections, one gateway process a core`,
     unit: "reads",
-    reference: `the same on ${few.connections} connections`,
-    generator: generatorOf(bench, { connections: most.connections, pipelining: 1 }),
-    numbers: Object.fromEntries(
-      [few, ...more].map(({ connections, outcome }) => [`microsPerRead${connections}`, Math.round((outcome.cpuMicros ?? 0) * 100) / 100]),
-    ),
+    reference: `the same on ${few} connections`,
+    generator: generatorOf(bench, { connections: most, pipelining: 1 }),
+    numbers: Object.fromEntries(all.map(({ value, cpuMicros }) => [`microsPerRead${value}`, Math.round((cpuMicros ?? 0) * 100) / 100])),
   });
 };
 

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { until } from "../../deploy/local/index.ts";
+import { signal, until } from "../../deploy/local/index.ts";
 import { addresses, requestText } from "../load/ammunition.ts";
 import { fire } from "../load/cannon.ts";
 import { exitOf, tracked } from "../load/child.ts";
@@ -87,7 +87,7 @@ const killCoordinator = async (whole: Whole): Promise<number> => {
     const pids = await whole.stack.pids("coordinator");
     const killedAtMs = performance.now();
     // all of them: the process below its primary goes on for some milliseconds without it, long enough to store this order
-    for (const pid of pids) process.kill(pid, "SIGKILL");
+    for (const pid of pids) signal(pid, "SIGKILL");
     const status = await buyer(whole, "Prefer: wait=30\r\n");
     if (status !== 201 && status !== 200) throw new Error(`the order bought without a coordinator was answered ${status}`);
     return performance.now() - killedAtMs;

@@ -5,7 +5,7 @@ import { loadShard } from "../load/shard.ts";
 import { entryOf, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
 import { openRedis, saleRecord, stockShard } from "../servers/front.ts";
-import { compared, type Trial } from "../trials.ts";
+import { inTurns, type Trial } from "../trials.ts";
 
 /**
  * What a shard's server pays for not having a core and its cache to itself: the same batches, one at a time, to one server
@@ -56,22 +56,15 @@ const run = async (bench: Bench, servers: readonly Server[]): Promise<Trial> => 
 const tenth = (value: number): number => Math.round(value * 10) / 10;
 
 const measure = async (bench: Bench, servers: readonly Server[]): Promise<Entry> => {
-  const trials = new Map<number, Trial[]>(SERVERS.map((count) => [count, []]));
-  for (let round = 0; round < bench.runs; round += 1)
-    for (const [count, done] of trials) done.push(await run(bench, servers.slice(0, count)));
-  const [one, ...more] = [...trials].map(([count, done]) => ({ count, done, outcome: compared(done, []) }));
-  const most = more.at(-1);
-  if (one === undefined || most === undefined) throw new Error("nothing to compare");
+  const { all, outcome } = await inTurns(bench.runs, SERVERS, (count) => run(bench, servers.slice(0, count)));
   return entryOf({
-    ...compared(most.done, one.done),
-    what: `reserve.lua with batches of ${BATCH}, one on its way, to ${most.count} servers in turn`,
+    ...outcome,
+    what: `reserve.lua with batches of ${BATCH}, one on its way, to ${SERVERS.at(-1)} servers in turn`,
     unit: "decisions",
     reference: "the same to one server",
     generator: "one Node process with ioredis, as a gateway process is",
     durability: "Redis appendfsync always",
-    numbers: Object.fromEntries(
-      [one, ...more].map(({ count, outcome }) => [`redisMicrosPerDecision${count}`, tenth(outcome.cpuMicros ?? 0)]),
-    ),
+    numbers: Object.fromEntries(all.map(({ value, cpuMicros }) => [`redisMicrosPerDecision${value}`, tenth(cpuMicros ?? 0)])),
   });
 };
 

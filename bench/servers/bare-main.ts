@@ -29,7 +29,6 @@ const sign = (path: string): string => {
 };
 
 const handlers: Readonly<Record<string, (res: HttpResponse, req: HttpRequest) => void>> = {
-  nothing: () => undefined,
   reads: (_, req) => {
     req.forEach(look);
     look("", req.getUrl());
@@ -40,14 +39,14 @@ const handlers: Readonly<Record<string, (res: HttpResponse, req: HttpRequest) =>
   },
 };
 const handle = handlers[work];
-if (handle === undefined) throw new Error(`no such work: ${work}`);
+if (handle === undefined && work !== "nothing") throw new Error(`no such work: ${work}`);
 
 uWS
   .App()
   .get("/healthz", (res) => void res.end("ok"))
   .any(
     "/*",
-    work === "nothing"
+    handle === undefined
       ? (res) => {
           res.writeStatus(head);
           res.end(body);
