@@ -1,5 +1,4 @@
 import type { Scenario } from "./scenario.ts";
-import { connections } from "./scenarios/connections.ts";
 import { crowd } from "./scenarios/crowd.ts";
 import { decide } from "./scenarios/decide.ts";
 import { generator } from "./scenarios/generator.ts";
@@ -14,7 +13,6 @@ import { scale } from "./scenarios/scale.ts";
 import { soldOut } from "./scenarios/sold-out.ts";
 import { shard } from "./scenarios/shard.ts";
 import { transfers } from "./scenarios/transfers.ts";
-import { turns } from "./scenarios/turns.ts";
 
 /** In the order in which they are run and shown. */
 export const SCENARIOS: readonly Scenario[] = [
@@ -27,8 +25,6 @@ export const SCENARIOS: readonly Scenario[] = [
   reads,
   messages,
   scale,
-  turns,
-  connections,
   transfers,
   soldOut,
   crowd,

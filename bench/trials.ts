@@ -81,22 +81,3 @@ export const interleaved = async ({ runs, ours, reference }: Sides): Promise<Com
   }
   return compared(mine, theirs);
 };
-
-/**
- * Measures the same for each of `values`, one after the other in every run.
- * @returns CPU of one in each value's runs, and the last value's runs against the first's
- */
-export const inTurns = async <T>(
-  runs: number,
-  values: readonly T[],
-  measure: (value: T) => Promise<Trial>,
-): Promise<{ readonly all: readonly { readonly value: T; readonly cpuMicros: number | null }[]; readonly outcome: Compared }> => {
-  const rows = values.map((value) => ({ value, trials: [] as Trial[] }));
-  for (let run = 0; run < runs; run += 1) for (const { value, trials } of rows) trials.push(await measure(value));
-  const [first, last] = [rows[0], rows.at(-1)];
-  if (first === undefined || last === undefined || rows.length === 1) throw new Error("nothing to compare");
-  return {
-    all: rows.map(({ value, trials }) => ({ value, cpuMicros: microsOf(trials) })),
-    outcome: compared(last.trials, first.trials),
-  };
-};

@@ -3,8 +3,8 @@ import type { Watched } from "../usage.ts";
 import { loadFrom } from "./told-load.ts";
 
 export interface ShardOrder {
-  /** of shard 0, 1, ...; a caller's batches go to them in turn */
-  readonly urls: readonly string[];
+  /** of shard 0 */
+  readonly url: string;
   readonly saleId: string;
   /** of the buyers' names: nobody comes twice */
   readonly prefix: string;
@@ -21,5 +21,5 @@ export type ShardMessage =
   | { readonly kind: "end"; readonly count: number; readonly seconds: number }
   | { readonly kind: "broken"; readonly why: string };
 
-/** Loads shards with batches from a process of its own. */
+/** Loads a shard with batches from a process of its own. */
 export const loadShard = (order: ShardOrder, watched: Watched): Promise<Trial> => loadFrom("shard-main.js", { ...order }, watched);

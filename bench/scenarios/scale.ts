@@ -1,26 +1,56 @@
-import { availableParallelism } from "node:os";
 import { generatorOf, send, type Volley } from "../load/send.ts";
 import { entryOf, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
+import { confine, NotConfined, type CpuShare } from "../servers/cpu-share.ts";
 import { startFront, type Front } from "../servers/front.ts";
 import { interleaved, type Trial } from "../trials.ts";
 import { newBuyers } from "./buyers.ts";
 
-/** What a decision costs with more shards and with more gateway processes: on few cores only its CPU time can tell. */
-const SHARDS = [1, 2, 4, 8];
-const PROCESSES = [1, 2, 4];
-const PROCESS_SHARDS = 2;
+/**
+ * What a decision costs with more shards, and with more gateway processes. The crowd is the same for all of a row, because
+ * it costs the gateway more than the shards do: its connections fill the caches, and by it calls are as large as they are.
+ */
 const SALE = "scale";
 const UNITS = 100_000_000;
-/** For each shard of each process: a larger house is built for a larger crowd, and the batches stay as large as they were. */
-export const CONNECTIONS_A_LANE = 128;
 const BUYERS_A_SECOND = 80_000;
 const WARM_UP_S = 1;
 /** The machine that the arithmetic is done for. */
 const CORES = 16;
 
-const byShards = (shards: number): string => `scale.${shards}`;
-const byProcesses = (processes: number): string => `scale.processes${processes}`;
+interface House {
+  readonly shards: number;
+  /** of the gateway */
+  readonly processes: number;
+  /** connections, each with one purchase at a time */
+  readonly crowd: number;
+  /** of a core, for each Redis: as if all others had cores of their own and the shards were what is short */
+  readonly redisShare?: number;
+}
+
+interface Row {
+  readonly name: string;
+  /** each but 1 is measured in turns with 1 */
+  readonly values: readonly number[];
+  readonly house: (value: number) => House;
+}
+
+const CROWD = 8_192;
+const ROWS: readonly Row[] = [
+  { name: "scale.", values: [1, 2, 4, 8], house: (shards) => ({ shards, processes: 1, crowd: CROWD }) },
+  { name: "scale.few.", values: [1, 2, 4, 8], house: (shards) => ({ shards, processes: 1, crowd: 256 }) },
+  { name: "scale.slow.", values: [2, 4, 8], house: (shards) => ({ shards, processes: 1, crowd: 4_096, redisShare: 0.02 }) },
+  { name: "scale.processes", values: [1, 2, 4], house: (processes) => ({ shards: 2, processes, crowd: CROWD }) },
+];
+
+const nameOf = ({ shards, processes, redisShare }: House): string =>
+  `${shards} shards (a Redis each${redisShare === undefined ? "" : `, with ${redisShare} of a core`}), ${processes} gateway processes`;
+
+/** What is measured, and what has to be ended after it. */
+interface Opened {
+  readonly front: Front;
+  readonly run: () => Promise<Trial>;
+  readonly end: () => Promise<void>;
+}
 
 const load = async (bench: Bench, front: Front, connections: number, seconds: number): Promise<Trial> => {
   const requests = newBuyers(front.ticketKeys, SALE, BUYERS_A_SECOND * seconds);
@@ -30,40 +60,38 @@ const load = async (bench: Bench, front: Front, connections: number, seconds: nu
   return sent;
 };
 
-/** A gateway with so many shards and processes; 0 processes = one a core. */
-interface House {
-  readonly shards: number;
-  readonly processes: number;
-}
-
-const connectionsOf = ({ shards, processes }: House): number =>
-  CONNECTIONS_A_LANE * shards * (processes === 0 ? availableParallelism() : processes);
-const nameOf = ({ shards, processes }: House): string =>
-  `${shards} shards (a Redis each), ${processes === 0 ? "one gateway process a core" : `${processes} gateway processes`}`;
-
-/** Opens it, and makes it warm. */
-const open = async (bench: Bench, house: House): Promise<{ front: Front; run: () => Promise<Trial> }> => {
+/** Opens it, and makes it warm. @throws NotConfined if the Redis servers cannot be slowed down here */
+const open = async (bench: Bench, house: House): Promise<Opened> => {
+  const { shards, processes, crowd, redisShare } = house;
   bench.step(nameOf(house));
-  const front = await startFront({ ...bench, say: (line) => bench.step(line), ...house, appendfsync: "always" });
-  await front.openSale(SALE, UNITS);
-  const run = (seconds: number): Promise<Trial> => load(bench, front, connectionsOf(house), seconds);
-  await run(WARM_UP_S);
-  return { front, run: () => run(bench.runSeconds) };
+  const say = (line: string): void => bench.step(line);
+  const front = await startFront({ environment: bench.environment, say, shards, processes, appendfsync: "always" });
+  let share: CpuShare | undefined;
+  const end = async (): Promise<void> => {
+    await front.stop();
+    await share?.end();
+  };
+  const run = (seconds: number): Promise<Trial> => load(bench, front, crowd, seconds);
+  try {
+    await front.openSale(SALE, UNITS);
+    if (redisShare !== undefined) share = await confine((await front.watched())["redis"] ?? [], redisShare);
+    await run(WARM_UP_S);
+  } catch (error) {
+    await end();
+    throw error;
+  }
+  return { front, run: () => run(bench.runSeconds), end };
 };
 
-/** @param first the smallest of the row: what disturbs the machine for a while has to disturb both */
+/** @param first the house of 1: what disturbs the machine for a while has to disturb both */
 const measure = async (bench: Bench, house: House, first: House | undefined): Promise<Entry> => {
-  const fronts: Front[] = [];
-  const opened = async (one: House): ReturnType<typeof open> => {
-    const { front, run } = await open(bench, one);
-    fronts.push(front);
-    return { front, run };
-  };
+  const reference = first && (await open(bench, first));
+  let ours: Opened | undefined;
   try {
-    const reference = first && (await opened(first)).run;
-    const { front, run: ours } = await opened(house);
+    ours = await open(bench, house);
+    const { front } = ours;
     const before = await front.calls();
-    const outcome = await interleaved({ runs: bench.runs, ours, reference });
+    const outcome = await interleaved({ runs: bench.runs, ours: ours.run, reference: reference?.run });
     const after = await front.calls();
     const counted = outcome.runs.reduce((sum, { perSecond }) => sum + perSecond * bench.runSeconds, 0);
     const micros = (program: string): number => Math.round(((outcome.cpuSeconds[program] ?? 0) / counted) * 1e7) / 10;
@@ -73,43 +101,42 @@ const measure = async (bench: Bench, house: House, first: House | undefined): Pr
       what: `decisions over HTTP, all won, ${nameOf(house)}`,
       unit: "decisions",
       reference: first === undefined ? null : nameOf(first),
-      generator: generatorOf(bench, { connections: connectionsOf(house), pipelining: 1 }),
+      generator: generatorOf(bench, { connections: house.crowd, pipelining: 1 }),
       durability: "Redis appendfsync always",
       numbers: {
         gatewayMicrosPerDecision: micros("gateway"),
         redisMicrosPerDecision: micros("redis"),
         purchasesPerCall: Math.round((after.purchases - before.purchases) / (after.calls - before.calls)),
-        ...(cpuMicros === null ? {} : { [`impliedFor${CORES}CoresPerSecond`]: Math.round((CORES * 1e6) / cpuMicros) }),
+        ...(cpuMicros === null || house.redisShare !== undefined
+          ? {}
+          : { [`impliedFor${CORES}CoresPerSecond`]: Math.round((CORES * 1e6) / cpuMicros) }),
         ...(cpuMicros === null || referenceCpuMicros === null
           ? {}
           : { cpuAgainstFirst: Math.round((cpuMicros / referenceCpuMicros) * 100) / 100 }),
       },
       notes: [
         `impliedFor${CORES}CoresPerSecond is arithmetic, not a measurement: ${CORES} cores / CPU of a decision here, the generators elsewhere`,
-        `${CONNECTIONS_A_LANE} connections for each shard of each process`,
       ],
     });
   } finally {
-    for (const front of fronts) await front.stop();
+    await ours?.end();
+    await reference?.end();
   }
 };
 
-const row = async (
-  bench: Bench,
-  entries: Record<string, Entry>,
-  values: readonly number[],
-  name: (value: number) => string,
-  house: (value: number) => House,
-): Promise<void> => {
-  for (const [place, value] of values.entries())
-    if (bench.wants(name(value)))
-      entries[name(value)] = await measure(bench, house(value), place === 0 ? undefined : house(values[0] as number));
-};
-
 export const scale: Scenario = {
-  entries: [...SHARDS.map(byShards), ...PROCESSES.map(byProcesses)],
+  entries: ROWS.flatMap(({ name, values }) => values.map((value) => `${name}${value}`)),
   run: async (bench, entries) => {
-    await row(bench, entries, SHARDS, byShards, (shards) => ({ shards, processes: 0 }));
-    await row(bench, entries, PROCESSES, byProcesses, (processes) => ({ shards: PROCESS_SHARDS, processes }));
+    for (const { name, values, house } of ROWS)
+      for (const value of values) {
+        const entry = `${name}${value}`;
+        if (!bench.wants(entry)) continue;
+        try {
+          entries[entry] = await measure(bench, house(value), value === 1 ? undefined : house(1));
+        } catch (error) {
+          if (!(error instanceof NotConfined)) throw error;
+          bench.skip(`${entry}: ${error.message}`);
+        }
+      }
   },
 };

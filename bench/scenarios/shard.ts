@@ -34,10 +34,7 @@ const run = async ({ bench, redis, client, watched }: Stage, batch: number, call
   bench.goOn();
   const saleId = `shard-${(sales += 1)}`;
   await stockShard(client, 0, saleRecord(saleId, UNITS, [0]), UNITS);
-  const trial = await loadShard(
-    { urls: [redis.url], saleId, prefix: `b${sales}-`, batch, calls, warmUpMs: WARM_UP_MS, measureMs },
-    watched,
-  );
+  const trial = await loadShard({ url: redis.url, saleId, prefix: `b${sales}-`, batch, calls, warmUpMs: WARM_UP_MS, measureMs }, watched);
   await client.del(saleKeys(0, saleId).buyers);
   await client.xtrim(shardKeys(0).outbox, "MAXLEN", 0);
   return trial;

@@ -3,8 +3,9 @@ import { join } from "node:path";
 import { randomBytes } from "node:crypto";
 
 /** Linux lends a group no less than 1 ms at a time (kernel documentation, sched-bwc). */
-const PERIOD_US = 20_000;
 const LEAST_US = 1_000;
+/** at least; a smaller share than a twentieth takes longer ones */
+const PERIOD_US = 20_000;
 const ROOT = "/sys/fs/cgroup";
 
 /** This machine does not let us. */
@@ -27,13 +28,14 @@ const exists = (path: string): Promise<boolean> =>
 /**
  * Confines each of these processes, by itself, to a share of one core, as a slower machine would. Needs Linux's control
  * groups (version 2, or 1) and the right to make one.
- * @param share of one core, at least 0.05
+ * @param share of one core, at least 0.001
  * @throws NotConfined
  */
 export const confine = async (pids: readonly number[], share: number): Promise<CpuShare> => {
   const isSecond = await exists(join(ROOT, "cgroup.controllers"));
   const parent = isSecond ? ROOT : join(ROOT, "cpu");
   const quotaUs = Math.max(LEAST_US, Math.round(PERIOD_US * share));
+  const periodUs = Math.round(quotaUs / share);
   const groups: string[] = [];
   const end = async (): Promise<void> => {
     for (const group of groups) await rmdir(group);
@@ -44,9 +46,9 @@ export const confine = async (pids: readonly number[], share: number): Promise<C
       const group = join(parent, `doorbuster-bench-${randomBytes(6).toString("hex")}`);
       await mkdir(group);
       groups.push(group);
-      if (isSecond) await writeFile(join(group, "cpu.max"), `${quotaUs} ${PERIOD_US}`);
+      if (isSecond) await writeFile(join(group, "cpu.max"), `${quotaUs} ${periodUs}`);
       else {
-        await writeFile(join(group, "cpu.cfs_period_us"), String(PERIOD_US));
+        await writeFile(join(group, "cpu.cfs_period_us"), String(periodUs));
         await writeFile(join(group, "cpu.cfs_quota_us"), String(quotaUs));
       }
       await writeFile(join(group, "cgroup.procs"), String(pid));
