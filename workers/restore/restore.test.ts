@@ -177,6 +177,13 @@ describe("a restore", () => {
     expect(await redis.hget(saleKeys(shard, saleOf("a")).sale, "left")).toBe("3");
   });
 
+  it("reports progress for every sale, also for those without orders", async () => {
+    for (const name of ["a", "b", "c"]) await insertSale(name);
+    let told = 0;
+    await restore(redisRestoreTarget(redis, request), () => (told += 1));
+    expect(told).toBe(3);
+  });
+
   it("replaces what Redis had, and drops sales that Postgres does not have", async () => {
     await insertSale("a", { quota: 1 });
     await redis.hset(saleKeys(shard, "ghost").sale, "left", 100);
@@ -233,6 +240,31 @@ describe("a restore that was overtaken", () => {
     };
     expect(await restoreShard(early, redisRestoreTarget(redis, request), systemClock, request, () => undefined)).toBe("overtaken");
     expect(await redis.exists(shardKeys(shard).epoch)).toBe(0);
+  });
+
+  it("ends before its last page: who waits behind it gets its place", async () => {
+    await insertSale("a", { quota: 9_000, sold: 6_001 });
+    // four pages
+    await database.sql(
+      `INSERT INTO orders (sale_id, uid, purchase_key, shard, epoch, seq, idx, units, state, reserved_at_ms)
+       SELECT ?, 'b' || n, '', ?::int, 3, n, 0, 1, 'pending_payment', 0 FROM generate_series(1, 6001) n`,
+      [saleOf("a"), shard],
+    );
+    const target = redisRestoreTarget(redis, request);
+    let pages = 0;
+    const overtaken: RestoreTarget = {
+      ...target,
+      stageBuyers: async (saleId, fields) => {
+        pages += 1;
+        await target.stageBuyers(saleId, fields);
+        if (pages === 2) await database.sql("UPDATE shards SET epoch = epoch + 1, attempt = 'later' WHERE shard = ?", [shard]);
+      },
+    };
+    // by this clock every page takes a second
+    let nowMs = 0;
+    const slow = { ...systemClock, monotonicMs: () => (nowMs += 1_000) };
+    expect(await restoreShard(source(), overtaken, slow, request, () => undefined)).toBe("overtaken");
+    expect(pages).toBe(2);
   });
 
   it("stops before its last step if the row has moved on meanwhile", async () => {

@@ -24,6 +24,15 @@ export type RestoreEnd = (typeof RestoreEnd)[keyof typeof RestoreEnd];
  */
 export type Progress = (orders: number, ofUnits: number) => void;
 
+/** A page takes about 10 ms and a look one: a restore that nobody wants any more soon leaves its place to one that waits. */
+const LOOK_EVERY_MS = 250;
+
+/** Leaves the snapshot from within its pages. */
+class Overtaken extends Error {}
+
+/** Told of every page that is staged. @throws Overtaken */
+type Staged = (orders: number) => Promise<void>;
+
 const isOf = (row: ShardRow, request: RestoreRequest): boolean =>
   row.epoch === request.epoch && row.attempt === request.attempt && row.mode === RestoreMode.rebuild;
 
@@ -35,12 +44,7 @@ const fieldOf = (sale: RestoredSale, order: RestoredOrder, rejected: boolean): F
 ];
 
 /** Stages the orders that bind, and for a limit above one each buyer's total. Returns how many fields that makes. */
-const stageOrders = async (
-  snapshot: RestoreSnapshot,
-  target: RestoreTarget,
-  sale: RestoredSale,
-  staged: (orders: number) => void,
-): Promise<number> => {
+const stageOrders = async (snapshot: RestoreSnapshot, target: RestoreTarget, sale: RestoredSale, staged: Staged): Promise<number> => {
   let count = 0;
   let buyer: { readonly uid: string; units: number } | undefined;
   for await (const page of snapshot.orders(sale.saleId)) {
@@ -58,7 +62,7 @@ const stageOrders = async (
     }
     await target.stageBuyers(sale.saleId, fields);
     count += fields.length;
-    staged(page.length);
+    await staged(page.length);
   }
   if (buyer === undefined) return count;
   await target.stageBuyers(sale.saleId, [[buyer.uid, String(buyer.units)]]);
@@ -70,7 +74,7 @@ const stageSale = async (
   target: RestoreTarget,
   sale: RestoredSale,
   epoch: number,
-  staged: (orders: number) => void,
+  staged: Staged,
 ): Promise<StagedSale> => {
   let buyers = await stageOrders(snapshot, target, sale, staged);
   for await (const page of snapshot.rejected(sale.saleId)) {
@@ -79,16 +83,18 @@ const stageSale = async (
       page.map((order) => fieldOf(sale, order, true)),
     );
     buyers += page.length;
-    staged(0);
+    await staged(0);
   }
   let grants = 0;
   for await (const page of snapshot.grants(sale.saleId)) {
     await target.stageGrants(sale.saleId, page);
     grants += page.length;
-    staged(0);
+    await staged(0);
   }
   const hasStock = grants > 0;
   await target.stageSale(sale, { moves: hasStock ? 1 : 0, movedAt: hasStock ? formatPosition({ epoch, seq: 0 }) : "0-0" });
+  // also of a sale without a page: thousands of them are progress, too
+  await staged(0);
   return { saleId: sale.saleId, buyers, grants };
 };
 
@@ -103,7 +109,7 @@ const waitForFlags = async (clock: Clock, sales: readonly RestoredSale[], starte
 
 /**
  * DESIGN 7.1 step 3, rebuild: writes the shard's keys anew from one snapshot, beside the live ones, and puts them in
- * place by one script, only if the row still is this attempt's. Safe to repeat, also by two at once.
+ * place by one script, only if the row still is this attempt's; ends early when it finds that it is not. Safe to repeat, also by two at once.
  * @throws faults of either store; nothing is in place then, unless only the last answer was lost
  */
 export const restoreShard = async (
@@ -115,27 +121,38 @@ export const restoreShard = async (
 ): Promise<RestoreEnd> => {
   let orders = 0;
   const startedMs = clock.monotonicMs();
-  const sales = await source.snapshot(request.shard, async (snapshot) => {
-    if (!isOf(snapshot.row, request)) return undefined;
+  let lookedAtMs = startedMs;
+  const checkRow = async (): Promise<void> => {
+    if (!isOf(await source.row(request.shard), request)) throw new Overtaken();
+    lookedAtMs = clock.monotonicMs();
+  };
+  const stage = async (snapshot: RestoreSnapshot): Promise<readonly StagedSale[]> => {
+    if (!isOf(snapshot.row, request)) throw new Overtaken();
     const staged: StagedSale[] = [];
     const ofUnits = snapshot.sales.reduce((sum, sale) => sum + sale.sold, 0);
     for (const sale of snapshot.sales) {
       staged.push(
-        await stageSale(snapshot, target, sale, request.epoch, (more) => {
+        await stageSale(snapshot, target, sale, request.epoch, async (more) => {
           orders += more;
           progress(orders, ofUnits);
+          if (clock.monotonicMs() - lookedAtMs >= LOOK_EVERY_MS) await checkRow();
         }),
       );
     }
     await waitForFlags(clock, snapshot.sales, startedMs);
     return staged;
-  });
-  if (sales === undefined) return RestoreEnd.overtaken;
-  const known = new Set(sales.map((sale) => sale.saleId));
-  const dropped = (await target.listSales()).filter((saleId) => !known.has(saleId));
-  // The last look before the step that cannot be taken back: a slow restore must not overwrite a later attempt's.
-  if (!isOf(await source.row(request.shard), request)) return RestoreEnd.overtaken;
-  const { status } = await target.swap({ sales, dropped });
-  if (status === Status.ok || status === Status.duplicate) return RestoreEnd.done;
-  return status === Status.incomplete ? RestoreEnd.incomplete : RestoreEnd.overtaken;
+  };
+  try {
+    const sales = await source.snapshot(request.shard, stage);
+    const known = new Set(sales.map((sale) => sale.saleId));
+    const dropped = (await target.listSales()).filter((saleId) => !known.has(saleId));
+    // The last look before the step that cannot be taken back: a slow restore must not overwrite a later attempt's.
+    await checkRow();
+    const { status } = await target.swap({ sales, dropped });
+    if (status === Status.ok || status === Status.duplicate) return RestoreEnd.done;
+    return status === Status.incomplete ? RestoreEnd.incomplete : RestoreEnd.overtaken;
+  } catch (error) {
+    if (error instanceof Overtaken) return RestoreEnd.overtaken;
+    throw error;
+  }
 };
