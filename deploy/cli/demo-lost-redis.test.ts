@@ -14,16 +14,24 @@ import { readReadyFile, type ReadyFile } from "./ready-file.ts";
 
 /** The demo, while somebody kills one of its Redis servers with -9 and removes its folder. */
 const MAIN = fileURLToPath(new URL("../../dist/deploy/cli/main.js", import.meta.url));
-/** More than 1,000 units a shard: the sale is dealt to both. */
-const STOCK = 2_400;
-const BUYERS = 8_000;
-const SHARDS = 2;
 const WITHIN_MS = 120_000;
 /** Units are on their way for a tenth of a second. */
 const OFTEN_MS = 3;
 
-/** Resolves with the shard whose server is to be lost, when the moment has come. */
-type Moment = (ready: ReadyFile, running: () => void) => Promise<number>;
+interface Size {
+  readonly stock: number;
+  readonly buyers: number;
+  readonly shards: number;
+  readonly redis: number;
+}
+
+/** More than 1,000 units a shard: the sale is dealt to all. */
+const SMALL: Size = { stock: 2_400, buyers: 8_000, shards: 2, redis: 2 };
+/** The server that is lost has three of the shards. */
+const MANY: Size = { stock: 20_000, buyers: 40_000, shards: 8, redis: 3 };
+
+/** Resolves with a shard whose server is to be lost, when the moment has come. */
+type Moment = (ready: ReadyFile, running: () => void, size: Size) => Promise<number>;
 
 const untilLeft = async ({ redis, sale }: ReadyFile, running: () => void, units: number): Promise<void> => {
   const clients = redis.map(({ url }) => new Redis(url));
@@ -36,8 +44,8 @@ const untilLeft = async ({ redis, sale }: ReadyFile, running: () => void, units:
   for (const client of clients) client.disconnect();
 };
 
-const half: Moment = async (ready, running) => {
-  await untilLeft(ready, running, STOCK / 2);
+const half: Moment = async (ready, running, { stock }) => {
+  await untilLeft(ready, running, stock / 2);
   return 1;
 };
 
@@ -71,25 +79,16 @@ const onTheirWay: Moment = async (ready, running) => {
 
 const demoWith = async (
   moment: Moment,
+  size: Size,
 ): Promise<{ readonly code: number | null; readonly report: DemoReport; readonly output: string }> => {
   const folder = await mkdtemp(join(tmpdir(), "demo-lost-redis-"));
   const readyFile = join(folder, "ready.json");
   const reportFile = join(folder, "report.json");
-  const options = [
-    "--stock",
-    STOCK,
-    "--buyers",
-    BUYERS,
-    "--shards",
-    SHARDS,
-    "--redis",
-    2,
-    "--ready-file",
-    readyFile,
-    "--report",
-    reportFile,
-  ];
-  const demo = spawn(process.execPath, [MAIN, "demo", ...options.map(String)], {
+  const options = [...Object.entries(size), ["ready-file", readyFile], ["report", reportFile]].flatMap(([name, value]) => [
+    `--${name}`,
+    String(value),
+  ]);
+  const demo = spawn(process.execPath, [MAIN, "demo", ...options], {
     env: { ...environment, REDIS_SHARDS: "", NATS_URL: "", DATABASE_URL: "" },
     stdio: ["ignore", "pipe", "pipe"],
   });
@@ -108,7 +107,7 @@ const demoWith = async (
       );
     await until(() => (running(), isThere()), "the sale to be open", WITHIN_MS);
     ready = await readReadyFile(readyFile);
-    const { pid, dir } = ready.redis[await moment(ready, running)] as ReadyFile["redis"][number];
+    const { pid, dir } = ready.redis[await moment(ready, running, size)] as ReadyFile["redis"][number];
     process.kill(pid as number, "SIGKILL");
     await rm(dir as string, { recursive: true });
     signalGateway(ready, "SIGCONT");
@@ -124,15 +123,17 @@ const demoWith = async (
 
 describe("a demo that loses a Redis and its data", { timeout: 300_000 }, () => {
   it.each([
-    ["when half is sold", half],
-    ["while units are on their way to it", onTheirWay],
-  ])("%s sells out exactly, and its books balance", async (_when, moment) => {
-    const { code, report, output } = await demoWith(moment);
+    ["when half is sold", half, SMALL],
+    ["while units are on their way to it", onTheirWay, SMALL],
+    ["with three of eight shards when half is sold", half, MANY],
+  ] as const)("%s sells out exactly, and its books balance", async (_when, moment, size) => {
+    const { code, report, output } = await demoWith(moment, size);
+    const { stock } = size;
     expect(report, output).toMatchObject({
-      stock: STOCK,
-      reserved: STOCK,
-      confirmed: STOCK,
-      orders: STOCK,
+      stock,
+      reserved: stock,
+      confirmed: stock,
+      orders: stock,
       free: 0,
       inFlight: 0,
       oversold: 0,
