@@ -34,6 +34,8 @@ const LOOK_MS = 20;
 
 export interface WholeOptions {
   readonly shards: number;
+  /** servers that the shards are dealt to; the launcher's number if left out */
+  readonly redis?: number;
   readonly onEvent?: (event: PartEvent) => void;
   readonly restartAfterMs?: number;
 }
