@@ -77,6 +77,8 @@ export const soldOutFactsSchema = z.strictObject({
   soldOut: z.boolean(),
   /** [shard, epoch] of each shard of the sale, read in the same moment */
   epochs: z.array(z.tuple([z.int().min(0), z.int().min(0)])),
+  /** shards of the sale that have an order for every unit of their quota, in the same moment too */
+  full: z.array(z.int().min(0)),
 });
 export type SoldOutFacts = Readonly<z.infer<typeof soldOutFactsSchema>>;
 

@@ -3,7 +3,7 @@ import type { SoldOutPorts } from "./ports.ts";
 
 /** How a look at a sale ended. */
 export const SoldOutLook = {
-  /** some shard has a unit, is not open, or has a stock move that is not applied */
+  /** some shard has a unit, or may have one for all that is known, or has a stock move that is not applied */
   hasStock: "has_stock",
   /** units are on their way, came back, or moved between the two looks */
   moving: "moving",
@@ -17,28 +17,28 @@ export interface SaleShards {
   readonly shards: readonly number[];
 }
 
-/** What a look at all shards of a sale saw. */
-interface DryShards {
-  /** of each shard, in the order of the sale's shards */
-  readonly epochs: readonly number[];
-  /** `<epoch>/<stock moves>` of each shard */
+/** A shard that has no unit: its epoch, and `<epoch>/<stock moves>`. */
+interface Dry {
+  readonly epoch: number;
   readonly moves: string;
 }
+/** It could not be asked, is not open, or has not heard of the sale. */
+interface NotSeen {
+  readonly error?: unknown;
+}
+type Seen = "stocked" | Dry | NotSeen;
 
-/**
- * Looks at every shard of a sale.
- * @returns undefined unless all are open, have no unit left and no stock move on its way
- */
-const collect = async (ports: Pick<SoldOutPorts, "stock">, sale: SaleShards): Promise<DryShards | undefined> => {
-  const stocks = await Promise.all(sale.shards.map((shard) => ports.stock(shard, sale.id)));
-  const epochs: number[] = [];
-  const moves: string[] = [];
-  for (const stock of stocks) {
-    if (stock.status !== Status.ok || stock.left !== 0 || !stock.movesApplied) return undefined;
-    epochs.push(stock.epoch);
-    moves.push(`${stock.epoch}/${stock.moves}`);
+const isDry = (seen: Seen | undefined): seen is Dry => typeof seen === "object" && "moves" in seen;
+
+const look = async (ports: Pick<SoldOutPorts, "stock">, shard: number, saleId: string): Promise<Seen> => {
+  try {
+    const stock = await ports.stock(shard, saleId);
+    if (stock.status !== Status.ok) return {};
+    if (stock.left !== 0 || !stock.movesApplied) return "stocked";
+    return { epoch: stock.epoch, moves: `${stock.epoch}/${stock.moves}` };
+  } catch (error) {
+    return { error };
   }
-  return { epochs, moves: moves.join(" ") };
 };
 
 /**
@@ -52,16 +52,29 @@ const collect = async (ports: Pick<SoldOutPorts, "stock">, sale: SaleShards): Pr
  * whether its receiver has taken it in or not: then Postgres counts it. Nothing else exists (DESIGN 7.3). `returnsSeq` read in between withdraws the flag
  * if a unit is freed before it is set. Postgres's epochs, read in the same moment, have to be those of the looks: a
  * primary that was replaced may be open for some seconds more, and does not know of the units that its successor has.
+ *
+ * A shard that cannot be asked, because it was drained and stopped or is away, need not be: where Postgres has stored an
+ * order for every unit of its quota, and no grant is on its way, it has none. Whatever else a unit of its quota may be
+ * (free, reserved and not stored, withdrawn and not applied) would make the quota greater than what is sold.
  */
-export const decideSoldOut = async (ports: SoldOutPorts, sale: SaleShards): Promise<SoldOutLook> => {
-  const before = await collect(ports, sale);
-  if (before === undefined) return SoldOutLook.hasStock;
-  const facts = await ports.facts(sale.id);
+export const decideSoldOut = async (ports: SoldOutPorts, { id, shards }: SaleShards): Promise<SoldOutLook> => {
+  const before = await Promise.all(shards.map((shard) => look(ports, shard, id)));
+  if (before.includes("stocked")) return SoldOutLook.hasStock;
+  const facts = await ports.facts(id);
   if (facts.soldOut) return SoldOutLook.soldOut;
   if (facts.sentGrants > 0) return SoldOutLook.moving;
   const epochs = new Map(facts.epochs);
-  if (sale.shards.some((shard, i) => epochs.get(shard) !== before.epochs[i])) return SoldOutLook.moving;
-  const after = await collect(ports, sale);
-  if (after?.moves !== before.moves) return SoldOutLook.moving;
-  return (await ports.setSoldOut(sale.id, facts.returnsSeq)) ? SoldOutLook.soldOut : SoldOutLook.moving;
+  for (const [i, shard] of shards.entries()) {
+    const seen = before[i] as Dry | NotSeen;
+    if (isDry(seen)) {
+      if (epochs.get(shard) !== seen.epoch) return SoldOutLook.moving;
+    } else if (!facts.full.includes(shard)) {
+      if (seen.error !== undefined) throw seen.error;
+      return SoldOutLook.hasStock;
+    }
+  }
+  const dry = shards.flatMap((shard, i) => (isDry(before[i]) ? [{ shard, moves: before[i].moves }] : []));
+  const after = await Promise.all(dry.map(({ shard }) => look(ports, shard, id)));
+  if (after.some((seen, i) => !isDry(seen) || seen.moves !== dry[i]?.moves)) return SoldOutLook.moving;
+  return (await ports.setSoldOut(id, facts.returnsSeq)) ? SoldOutLook.soldOut : SoldOutLook.moving;
 };

@@ -1,3 +1,4 @@
+import { Status } from "../../lua/codes.ts";
 import type { Clock } from "../protocol/ports.ts";
 import { SaleState, type SaleRecord } from "../protocol/sale.ts";
 import { decideSoldOut, SoldOutLook } from "./decision.ts";
@@ -11,7 +12,7 @@ export interface SoldOutWatchOptions {
   readonly clock: Clock;
   /** the sales as they are known now */
   readonly sales: () => Iterable<SaleRecord>;
-  /** one coordinator decides about a sale: the one that looks after the sale's first shard */
+  /** one coordinator decides about a sale: the one that looks after the first of the sale's shards that is open */
   readonly isOurs: (shard: number) => boolean;
   readonly decided: (saleId: string) => void;
   readonly fault: (error: unknown) => void;
@@ -27,12 +28,22 @@ export const watchSoldOut = async (options: SoldOutWatchOptions, stop: AbortSign
   const { ports, clock, sales, isOurs, decided, fault } = options;
   const looking = new Map<string, Promise<void>>();
 
+  /** An earlier shard of the sale is open, so another coordinator looks after it. */
+  const isElsewhere = async ({ id, shards }: SaleRecord): Promise<boolean> => {
+    for (const shard of shards) {
+      if (isOurs(shard)) return false;
+      const stock = await ports.stock(shard, id).catch(() => undefined);
+      if (stock?.status === Status.ok) return true;
+    }
+    return true;
+  };
+
   const look = async (sale: SaleRecord): Promise<void> => {
-    if ((await decideSoldOut(ports, sale)) === SoldOutLook.soldOut) decided(sale.id);
+    if (!(await isElsewhere(sale)) && (await decideSoldOut(ports, sale)) === SoldOutLook.soldOut) decided(sale.id);
   };
 
   const lookAtAll = async (): Promise<void> => {
-    const ours = [...sales()].filter(({ state, shards: [home] }) => state === SaleState.open && home !== undefined && isOurs(home));
+    const ours = [...sales()].filter(({ state, shards }) => state === SaleState.open && shards.some((shard) => isOurs(shard)));
     if (ours.length === 0) return;
     const flagged = new Set((await ports.flags()).map(({ saleId }) => saleId));
     for (const sale of ours) {

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { Agent, request } from "undici";
-import { allShardFactsSchema, saleRecordSchema, type ShardFacts } from "../../coordinator/protocol/index.ts";
+import { allShardFactsSchema, saleRecordSchema, type SaleRecord, type ShardFacts } from "../../coordinator/protocol/index.ts";
 import { ticketKeys, signTicket, type TicketKeys } from "../../gateway/index.ts";
 import {
   audit,
@@ -63,11 +63,14 @@ export class Fair {
     return new Fair(stack, await stack.info());
   }
 
-  async admin(path: string, body: unknown): Promise<unknown> {
+  async admin(path: string, body?: unknown): Promise<unknown> {
     const response = await fetch(`${this.#info.admin}${path}`, {
       method: "POST",
-      headers: { authorization: `Bearer ${this.#info.adminToken}`, "content-type": "application/json" },
-      body: JSON.stringify(body),
+      headers: {
+        authorization: `Bearer ${this.#info.adminToken}`,
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const answer: unknown = await response.json();
     if (!response.ok) throw new Error(`${path}: ${response.status} ${JSON.stringify(answer)}`);
@@ -89,10 +92,14 @@ export class Fair {
     await until(async () => (await free()) === units, `the units of ${id} to be there`, 30_000);
   }
 
+  async record(saleId: string): Promise<SaleRecord> {
+    const response = await fetch(`${this.#info.admin}/sales/${saleId}`, { headers: { authorization: `Bearer ${this.#info.adminToken}` } });
+    return saleRecordSchema.parse(await response.json());
+  }
+
   /** The shards that hold the sale's units. */
   async shardsOf(saleId: string): Promise<readonly number[]> {
-    const response = await fetch(`${this.#info.admin}/sales/${saleId}`, { headers: { authorization: `Bearer ${this.#info.adminToken}` } });
-    return saleRecordSchema.parse(await response.json()).shards;
+    return (await this.record(saleId)).shards;
   }
 
   /** Buyers come to the gateway by this address from now on: a proxy's. */

@@ -181,7 +181,9 @@ describe("the sold-out flag", () => {
     await ask(Request.openSale, definition());
     const facts = await ask(Request.soldOutFacts, { saleId });
     const epochs = [[expect.any(Number), 0]];
-    expect(facts).toEqual({ ok: true, value: { returnsSeq: 0, sentGrants: 1, soldOut: false, epochs } });
+    // nothing has come to its quota, and nothing is sold: what makes it a shard with units is the grant
+    const full = [expect.any(Number)];
+    expect(facts).toEqual({ ok: true, value: { returnsSeq: 0, sentGrants: 1, soldOut: false, epochs, full } });
     await ask(Request.addUnits, { saleId, grantId: "more", units: 5 });
     expect(await ask(Request.soldOutSet, { saleId, returnsSeq: 0 })).toEqual(refused("overtaken"));
     expect(await ask(Request.soldOutSet, { saleId, returnsSeq: 1 })).toEqual({ ok: true, value: {} });

@@ -9,7 +9,8 @@ export const soldOutFacts = async (sql: Sql, saleId: string): Promise<Answer<Sol
     `SELECT returns_seq, sold_out_version IS NOT NULL AS sold_out,
        (SELECT count(*) FROM grants g WHERE g.sale_id = s.id AND g.state = '${GrantState.sent}') AS sent,
        (SELECT json_agg(json_build_array(sh.shard, sh.epoch) ORDER BY sh.shard)
-          FROM sale_shards ss JOIN shards sh ON sh.shard = ss.shard WHERE ss.sale_id = s.id) AS epochs
+          FROM sale_shards ss JOIN shards sh ON sh.shard = ss.shard WHERE ss.sale_id = s.id) AS epochs,
+       (SELECT json_agg(ss.shard ORDER BY ss.shard) FROM sale_shards ss WHERE ss.sale_id = s.id AND ss.quota = ss.sold) AS "full"
      FROM sales s WHERE id = ?`,
     [saleId],
   );
@@ -22,6 +23,7 @@ export const soldOutFacts = async (sql: Sql, saleId: string): Promise<Answer<Sol
       sentGrants: Number(row["sent"]),
       soldOut: row["sold_out"] === true,
       epochs: (row["epochs"] ?? []) as [number, number][],
+      full: (row["full"] ?? []) as number[],
     },
   };
 };

@@ -73,6 +73,20 @@ export const SOLD_OUT_MUTATIONS: readonly Mutation[] = [
     profile: STOCK_MOVES,
   },
   {
+    name: "sold out: full shards",
+    rule: "a shard that cannot be asked has an order for every unit of its quota",
+    twins: () => ({
+      soldOutPorts: (ports) => ({
+        ...ports,
+        facts: async (saleId) => {
+          const facts = await ports.facts(saleId);
+          return { ...facts, full: facts.epochs.map(([shard]) => shard) };
+        },
+      }),
+    }),
+    profile: STOCK_MOVES,
+  },
+  {
     name: "sold out: second look",
     rule: "the shards are looked at once more after Postgres",
     twins: () => ({ soldOutPorts: looksOnce }),

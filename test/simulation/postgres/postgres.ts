@@ -151,7 +151,8 @@ export class Postgres implements Target, TransactionServer {
     let sentGrants = 0;
     for (const grant of this.grants.values()) if (grant.saleId === saleId && grant.state === "sent") sentGrants += 1;
     const epochs = sale.record.shards.map((shard): [number, number] => [shard, this.shardRow(shard).epoch]);
-    return { returnsSeq: sale.returnsSeq, sentGrants, soldOut: sale.soldOutVersion !== null, epochs };
+    const full = this.saleShards.filter((row) => row.saleId === saleId && row.quota === row.sold).map(({ shard }) => shard);
+    return { returnsSeq: sale.returnsSeq, sentGrants, soldOut: sale.soldOutVersion !== null, epochs, full };
   }
 
   /** workers/sales/transfers.ts: one moment of a sale's shards. */
