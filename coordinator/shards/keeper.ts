@@ -245,6 +245,8 @@ export class Keeper {
       );
       result = attempted.result;
       if (attempted.result === AttemptResult.logFull) await this.#carriage.makeRoom(row);
+      // a server that lost its data lost the lease with it, and gives it to whoever asks first
+      if (attempted.result === AttemptResult.notHolder && !tenure.aborted && (await this.#lease.acquire())) return "again";
       if (attempted.result !== AttemptResult.opened) return "trouble";
       epoch = attempted.epoch;
       if (tenure.aborted) return "again";
