@@ -73,6 +73,7 @@ describe("DOORBUSTER_CRASH_AT", () => {
   it("names a point, a pass and whether to die, to stop or to fail", () => {
     expect(at("log.append:after")).toEqual({ point: "log.append:after", pass: 1, act: "kill" });
     expect(at("sale.open.handle:before:12:pause")).toEqual({ point: "sale.open.handle:before", pass: 12, act: "pause" });
+    expect(at("log.append:after:2:step")).toEqual({ point: "log.append:after", pass: 2, act: "step" });
     expect(at("log.append:after:3:throw")).toEqual({ point: "log.append:after", pass: 3, act: "throw" });
     expect(at("")).toBeUndefined();
     for (const wrong of ["log.append", "append:after", "log.append:after:0", "log.append:after:kill", "log.append:during"])

@@ -4,7 +4,7 @@ import type { Log } from "./log.ts";
 export interface CrashAt {
   /** `<port>.<call>:before` or `:after` */
   readonly point: string;
-  /** at the so many-th pass of it, from 1 */
+  /** at the so many-th pass of it, from 1; `step`: at every one from there on */
   readonly pass: number;
   readonly act: CrashAct;
 }
@@ -15,15 +15,17 @@ export const CrashAct = {
   kill: "kill",
   /** SIGSTOP, until somebody lets it go on */
   pause: "pause",
+  /** SIGSTOP at each pass: a test lets the process go on until it stands where something else is the case, too */
+  step: "step",
   /** the call fails, and the process goes on; after a call: its effect stands */
   throw: "throw",
 } as const;
 export type CrashAct = (typeof CrashAct)[keyof typeof CrashAct];
 
-const SIGNALS = { kill: "SIGKILL", pause: "SIGSTOP" } as const;
-const FORM = /^([a-z][A-Za-z.-]*\.[A-Za-z]+:(?:before|after))(?::([1-9]\d{0,5}))?(?::(pause|throw))?$/;
+const SIGNALS = { kill: "SIGKILL", pause: "SIGSTOP", step: "SIGSTOP" } as const;
+const FORM = /^([a-z][A-Za-z.-]*\.[A-Za-z]+:(?:before|after))(?::([1-9]\d{0,5}))?(?::(pause|step|throw))?$/;
 
-/** @returns undefined if the text is not `<port>.<call>:before|after[:<pass>][:pause|:throw]` */
+/** @returns undefined if the text is not `<port>.<call>:before|after[:<pass>][:pause|:step|:throw]` */
 export const parseCrashAt = (text: string): CrashAt | undefined => {
   const match = FORM.exec(text);
   if (match === null) return undefined;
@@ -50,9 +52,9 @@ export const crashPoints = (at: CrashAt | undefined, log: Log): CrashPoints => {
     log.info({ call: name }, "call with crash points");
   };
   const pass = (point: string): void => {
-    if (point !== at.point || ++passes !== at.pass) return;
+    if (point !== at.point || ++passes < at.pass || (passes > at.pass && at.act !== CrashAct.step)) return;
     // The log is written synchronously: this line is what a test knows of it.
-    log.fatal({ point, pass: at.pass, act: at.act }, "crash point");
+    log.fatal({ point, pass: passes, act: at.act }, "crash point");
     if (at.act === CrashAct.throw) throw new Error(`the call fails at ${point}`);
     process.kill(process.pid, SIGNALS[at.act]);
   };

@@ -9,6 +9,7 @@ export * from "./fake-programs.ts";
 export * from "./leftovers.ts";
 export { environment } from "./run.ts";
 export * from "./redis-cluster.ts";
+export * from "./seed.ts";
 export * from "./servers.ts";
 export * from "./stack.ts";
 export * from "./verdict.ts";

@@ -31,6 +31,10 @@ export const crowd = (fair: Fair, saleId: string, from: number, to: number): Cro
 export const winnersOf = (told: ReadonlyMap<string, Told>): string[] =>
   [...told].filter(([, { orderId }]) => orderId !== undefined).map(([uid]) => uid);
 
+/** The order that each buyer was told of last. */
+export const ordersOf = (told: ReadonlyMap<string, Told>): Map<string, string> =>
+  new Map(winnersOf(told).map((uid) => [uid, told.get(uid)?.orderId as string]));
+
 /** Resolves when the standing of all these buyers is `confirmed`; @returns each one's order id. */
 export const confirmedOrders = async (fair: Fair, saleId: string, uids: readonly string[]): Promise<Map<string, string>> => {
   const orders = new Map<string, string>();
@@ -52,10 +56,14 @@ export const expectSoldOut = async (fair: Fair, saleId: string, units: number): 
   expect(await fair.auditAtRest(saleId)).toMatchObject({ free: 0, sold: units, rejected: 0, duplicates: 0, orphans: 0 });
 };
 
-/** Whoever was told of an order is told of it still, or why he has it no more; never that there is nothing. */
+/**
+ * Whoever was told of an order is told of the same one still, or why he has it no more; never that there is nothing, nor of another
+ * that he did not buy. Who had been told `confirmed` has it.
+ */
 export const expectReasons = async (fair: Fair, saleId: string, told: ReadonlyMap<string, Told>): Promise<void> => {
   for (const uid of winnersOf(told)) {
-    const url = `${fair.urlOf(saleId, uid)}?order=${told.get(uid)?.orderId}`;
+    const { code, orderId } = told.get(uid) as Told;
+    const url = `${fair.urlOf(saleId, uid)}?order=${orderId}`;
     let standing: Told = { status: 0, code: "away" };
     await until(
       async () => {
@@ -65,7 +73,11 @@ export const expectReasons = async (fair: Fair, saleId: string, told: ReadonlyMa
       `${uid} to be told what became of the order`,
       60_000,
     );
-    if (standing.orderId === undefined) expect(standing, uid).toMatchObject({ status: 503, code: "try_again" });
+    const words = `${uid} was told ${code} ${orderId}`;
+    if (code === "confirmed" || standing.orderId !== undefined) {
+      expect(standing, words).toMatchObject({ orderId });
+      expect(["reserved", "confirmed"], words).toContain(standing.code);
+    } else expect(standing, words).toMatchObject({ status: 503, code: "try_again" });
   }
 };
 

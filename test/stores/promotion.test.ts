@@ -86,6 +86,7 @@ describe("a replica that lags is promoted", { timeout: 240_000 }, () => {
     );
     expect(both).toBe(0);
     expect((await shardState(old, SHARD)).isOpen).toBe(false);
+    expect(told.filter(({ code }) => code === "reserved").length, "reserved on the old primary").toBeGreaterThan(0);
     expect(told.filter(({ code }) => code === "confirmed")).toEqual([]);
     expect((await fair.once("POST", fair.urlOf(saleId, "b319"))).code).toBe("recovering");
 
