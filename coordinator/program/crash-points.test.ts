@@ -6,7 +6,10 @@ import { crashPoints, parseCrashAt } from "./crash-points.ts";
 let sent: unknown[] = [];
 beforeEach(() => {
   sent = [];
-  vi.spyOn(process, "kill").mockImplementation((_pid, signal) => sent.push(signal) > 0);
+  vi.spyOn(process, "kill").mockImplementation((_pid, signal) => {
+    sent.push(signal);
+    return true;
+  });
 });
 afterEach(() => vi.restoreAllMocks());
 
