@@ -61,11 +61,15 @@ const midRebuild = async (not = ""): Promise<Seen> => {
   return seen as Seen;
 };
 
-/** A program dies in the middle of a rebuild; resolves when the shard sells again. @param not as for `midRebuild` */
-const diesAlone = async (part: string, not = ""): Promise<void> => {
+/**
+ * A program dies in the middle of a rebuild, and nothing else does; resolves when the shard sells again.
+ * @param not as for `midRebuild`
+ * @returns the shard when the program died, and when it sold again
+ */
+const diesAlone = async (part: string, not = ""): Promise<readonly [ShardFacts, ShardFacts]> => {
   await midRebuild(not);
-  const { epoch, state } = (await fair.shards())[0] as ShardFacts;
-  expect(state).toBe("recovering");
+  const then = (await fair.shards())[0] as ShardFacts;
+  expect(then).toMatchObject({ state: "recovering", mode: "rebuild" });
   fair.stack.kill(part);
   let now: ShardFacts | undefined;
   const isOpen = async (): Promise<boolean> => {
@@ -73,11 +77,10 @@ const diesAlone = async (part: string, not = ""): Promise<void> => {
     return now?.state === "open";
   };
   await until(isOpen, `the shard to sell after the death of the ${part}`, 90_000);
-  expect(now?.mode).toBe("rebuild");
-  expect(now?.epoch).toBeGreaterThanOrEqual(epoch);
+  return [then, now as unknown as ShardFacts];
 };
 
-describe("a rebuild of a shard with many orders", { timeout: 240_000 }, () => {
+describe("a rebuild of a shard with many orders", { timeout: 400_000 }, () => {
   it("is begun anew when Redis, a worker or the coordinator dies in its middle; nothing is lost, nothing sold twice", async () => {
     const saleId = "history";
     await fair.openSale(saleId, HISTORY + UNITS);
@@ -105,7 +108,9 @@ describe("a rebuild of a shard with many orders", { timeout: 240_000 }, () => {
       await restartWith(fair, ["redis-0"], empty);
     }
     // now Redis stays as it is: what goes on has only the death of a program to recover from
-    await diesAlone("workers", dead);
+    const [, open] = await diesAlone("workers", dead);
+    // what the dead worker had staged is not kept
+    expect(open.mode).toBe("rebuild");
     await firing.done;
     await fair.stack.ready();
     expect(winnersOf(firing.told)).toHaveLength(UNITS - 20);
@@ -114,7 +119,9 @@ describe("a rebuild of a shard with many orders", { timeout: 240_000 }, () => {
 
     await restartWith(fair, ["redis-0"], empty);
     const again = crowd(fair, saleId, 0, UNITS + 40);
-    await diesAlone("coordinator");
+    // the worker may have finished meanwhile, and the next coordinator keeps that: in an epoch of its own
+    const [then, now] = await diesAlone("coordinator");
+    expect(now.epoch).toBeGreaterThan(then.epoch);
     await again.done;
     expect(ordersOf(again.told)).toEqual(orders);
     expect(await fair.buy(saleId, "h1")).toMatchObject({ code: "confirmed" });
