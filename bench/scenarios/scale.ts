@@ -116,9 +116,12 @@ const measure = async (bench: Bench, runs: number, house: House, first: House | 
           ? {}
           : { cpuAgainstFirst: Math.round((cpuMicros / referenceCpuMicros) * 100) / 100 }),
       },
-      notes: [
-        `impliedFor${CORES}CoresPerSecond is arithmetic, not a measurement: ${CORES} cores / CPU of a decision here, the generators elsewhere`,
-      ],
+      notes:
+        house.redisShare === undefined
+          ? [
+              `impliedFor${CORES}CoresPerSecond is arithmetic, not a measurement: ${CORES} cores / CPU of a decision here, the generators elsewhere`,
+            ]
+          : [],
     });
   } finally {
     await ours?.end();
