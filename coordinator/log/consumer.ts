@@ -1,5 +1,6 @@
 import { AckPolicy, DeliverPolicy, nanos, ReplayPolicy, type ConsumerConfig, type ConsumerInfo, type JetStreamManager } from "nats";
 import { LOG_STREAM, logSubject } from "../protocol/subjects.ts";
+import type { LogHealth } from "../relay/ports.ts";
 import { jetStreamCode, JetStreamError } from "./errors.ts";
 
 /** A message that a worker holds longer than this is delivered again. */
@@ -29,6 +30,14 @@ const wanted = (shard: number, brokerId: string): Partial<ConsumerConfig> => ({
 export const isSound = (consumer: ConsumerInfo, shard: number, brokerId: string, lastSeq: number): boolean =>
   consumer.delivered.stream_seq <= lastSeq &&
   Object.entries(wanted(shard, brokerId)).every(([name, value]) => consumer.config[name as keyof ConsumerConfig] === value);
+
+/** How far a consumer is. */
+export const progressOf = (consumer: ConsumerInfo): Pick<LogHealth, "consumer" | "consumedSeq" | "deliveredSeq" | "awaitsAck"> => ({
+  consumer: consumer.name,
+  consumedSeq: consumer.ack_floor.stream_seq,
+  deliveredSeq: consumer.delivered.stream_seq,
+  awaitsAck: consumer.num_ack_pending > 0,
+});
 
 export const findConsumer = async (manager: JetStreamManager, name: string): Promise<ConsumerInfo | undefined> => {
   try {

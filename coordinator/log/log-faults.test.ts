@@ -1,8 +1,10 @@
 import { cp, rm } from "node:fs/promises";
 import { join } from "node:path";
+import type { Msg } from "nats";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { LOG_STREAM } from "../protocol/subjects.ts";
 import { until } from "../../test/harness/index.ts";
+import type { CoordinatorRig } from "../../test/rig/coordinator-rig.ts";
 import { names, startShardRig, type ShardRig } from "../../test/rig/shard-rig.ts";
 
 let rig: ShardRig;
@@ -22,7 +24,49 @@ const untilLogged = async (seq: number): Promise<void> =>
     async () => (await rig.logged()).some(({ message }) => message?.type === "entries" && (message.entries.at(-1)?.seq ?? 0) >= seq),
     `entry ${seq} in the log`,
   );
+/** a coordinator of an open shard; `look` resolves when it has looked at the row so often */
+const startLooking = async (): Promise<{ coordinator: CoordinatorRig; look: (times: number) => Promise<void> }> => {
+  let looks = 0;
+  const coordinator = await rig.coordinator({
+    alter: (ports) => ({
+      ...ports,
+      rows: {
+        ...ports.rows,
+        row: async () => {
+          looks += 1;
+          return await ports.rows.row();
+        },
+      },
+    }),
+  });
+  await rig.untilOpen();
+  return {
+    coordinator,
+    look: async (times) => {
+      const before = looks;
+      await until(() => looks > before + times, `${times} looks`);
+    },
+  };
+};
 const consumers = async (): Promise<string[]> => (await rig.manager.consumers.list(LOG_STREAM).next()).map(({ name }) => name);
+
+/** u0's order is applied, up to the stream's `applied`; v0's is the log's last message, and held by a worker that does nothing with it */
+const holdLast = async (): Promise<{ applied: number; consumer: string; held: Msg }> => {
+  await rig.openSale("a", 100);
+  await rig.buy("a", ["u0"]);
+  await rig.untilApplied(["u0"]);
+  await rig.worker.stopLane();
+  const applied = (await rig.logged()).at(-1)?.seq ?? 0;
+  await rig.buy("a", ["v0"]);
+  await untilLogged(3);
+  const [consumer = ""] = await consumers();
+  const connection = await rig.connect();
+  const held = await connection.request(`$JS.API.CONSUMER.MSG.NEXT.${LOG_STREAM}.${consumer}`, JSON.stringify({ batch: 1 }), {
+    noMux: true,
+    timeout: 2_000,
+  });
+  return { applied, consumer, held };
+};
 
 describe("a log that misbehaves", () => {
   it("is fed again when a message in its middle is lost", async () => {
@@ -45,20 +89,7 @@ describe("a log that misbehaves", () => {
   });
 
   it("is fed again once for a gap, however often that gap is seen, and again for a later one", async () => {
-    let looks = 0;
-    const coordinator = await rig.coordinator({
-      alter: (ports) => ({
-        ...ports,
-        rows: {
-          ...ports.rows,
-          row: async () => {
-            looks += 1;
-            return await ports.rows.row();
-          },
-        },
-      }),
-    });
-    await rig.untilOpen();
+    const { coordinator, look } = await startLooking();
     await rig.openSale("a", 100);
     await rig.untilApplied([]);
     await until(async () => (await rig.state()).outboxLength === 0, "the opening stock");
@@ -67,8 +98,7 @@ describe("a log that misbehaves", () => {
     await untilLogged(2);
     const gapAt = async (streamSeq: number): Promise<void> => {
       await rig.database.sql("UPDATE shards SET gap_at = applied, gap_stream_seq = ?", [streamSeq]);
-      const before = looks;
-      await until(() => looks > before + 6, "six looks");
+      await look(6);
     };
     const { seq } = (await rig.logged()).at(-1) ?? { seq: 0 };
     await gapAt(seq);
@@ -93,6 +123,30 @@ describe("a log that misbehaves", () => {
     rig.worker.startLane();
     await rig.untilApplied(["u0", "v0"]);
     expect(coordinator.causes).toEqual(["log_behind"]);
+  });
+
+  it("is fed again when the broker forgets what a dead worker held, though nothing more is sold", async () => {
+    const coordinator = await rig.coordinator();
+    await rig.untilOpen();
+    const { applied, consumer } = await holdLast();
+    await coordinator.log.purge(applied);
+    const { num_ack_pending: awaited } = await rig.manager.consumers.info(LOG_STREAM, consumer);
+    rig.worker.startLane();
+    await rig.untilApplied(["u0", "v0"]);
+    // a broker that keeps it hands it out once more, 10 s later
+    expect(coordinator.causes).toEqual(awaited === 0 ? ["forgotten"] : []);
+    expect(coordinator.attempts).toEqual(["opened"]);
+  });
+
+  it("is not fed again for a worker that takes its time", async () => {
+    const { coordinator, look } = await startLooking();
+    const { held } = await holdLast();
+    await look(6);
+    expect(coordinator.causes).toEqual([]);
+    held.respond(Buffer.from("-NAK"));
+    rig.worker.startLane();
+    await rig.untilApplied(["u0", "v0"]);
+    expect(coordinator.causes).toEqual([]);
   });
 
   it("is made anew when the stream is deleted", async () => {

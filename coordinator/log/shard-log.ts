@@ -4,7 +4,7 @@ import type { Random } from "../protocol/ports.ts";
 import { consumerHint, LOG_STREAM, logSubject } from "../protocol/subjects.ts";
 import type { AppendAnswer, LastEntry, LogHealth, ShardLog } from "../relay/ports.ts";
 import type { Broker } from "./broker.ts";
-import { deleteConsumer, findConsumer, isSound, listConsumers, makeConsumer } from "./consumer.ts";
+import { deleteConsumer, findConsumer, isSound, listConsumers, makeConsumer, progressOf } from "./consumer.ts";
 import { jetStreamCode, JetStreamError } from "./errors.ts";
 import { verifyStream } from "./stream.ts";
 
@@ -68,8 +68,7 @@ export const createShardLog = (options: ShardLogOptions): ShardLog => {
     const held = consumerName === "" ? undefined : await findConsumer(manager, consumerName);
     const { state } = await verifyStream(manager, maxBytes);
     const lastSeq = state.last_seq;
-    if (held !== undefined && isSound(held, shard, brokerId, lastSeq))
-      return { brokerId, lastSeq, consumer: held.name, consumedSeq: held.ack_floor.stream_seq };
+    if (held !== undefined && isSound(held, shard, brokerId, lastSeq)) return { brokerId, lastSeq, ...progressOf(held) };
     const found = await listConsumers(manager, shard);
     const { state: after } = await verifyStream(manager, maxBytes);
     const sound = found.find((consumer) => isSound(consumer, shard, brokerId, after.last_seq));
@@ -77,7 +76,7 @@ export const createShardLog = (options: ShardLogOptions): ShardLog => {
     for (const other of found) if (other.name !== consumer.name) await deleteConsumer(manager, other.name);
     if (sound === undefined || found.length > 1) connection.publish(consumerHint(shard));
     consumerName = consumer.name;
-    return { brokerId, lastSeq: after.last_seq, consumer: consumer.name, consumedSeq: consumer.ack_floor.stream_seq };
+    return { brokerId, lastSeq: after.last_seq, ...progressOf(consumer) };
   };
 
   return {

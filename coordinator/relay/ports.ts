@@ -41,6 +41,10 @@ export interface LogHealth {
   readonly lastSeq: number;
   /** what the consumer's acks have reached: grows while a worker is at work */
   readonly consumedSeq: number;
+  /** everything of this shard up to this stream sequence was handed to a worker, or purged */
+  readonly deliveredSeq: number;
+  /** the consumer waits to hear of a message that it handed out */
+  readonly awaitsAck: boolean;
   /** name of the consumer: another name means that it was made anew */
   readonly consumer: string;
 }
@@ -75,6 +79,8 @@ export const Cause = {
   gap: "gap",
   /** the log ends before what was appended */
   logBehind: "log_behind",
+  /** everything was handed out and no ack is awaited, and yet it is not applied: the consumer forgot a message */
+  forgotten: "forgotten",
   /** the consumer was made anew */
   consumer: "consumer",
 } as const;

@@ -35,6 +35,8 @@ export class Carriage {
   #consumer = "";
   /** gaps up to this stream sequence were answered by appending again */
   #gapSeenTo = 0;
+  /** up to this seq everything was handed out and no ack was awaited when the log was looked at last */
+  #doneTo = 0;
 
   constructor(options: CarriageOptions) {
     this.#options = options;
@@ -73,6 +75,7 @@ export class Carriage {
     relay.heardApplied(row.applied);
     const cause = await this.#findCause(relay, row, health);
     if (cause !== undefined) {
+      this.#doneTo = 0;
       // a consumer made anew may belong to a stream made anew: what was noted about its sequences is void
       if (cause === Cause.consumer) relay.applied.forget();
       this.#gapSeenTo = cause === Cause.consumer ? 0 : health.lastSeq;
@@ -121,10 +124,15 @@ export class Carriage {
     this.#consumer = health.consumer;
     if (before !== "" && before !== health.consumer) return Cause.consumer;
     if (row.gap !== null && row.gap.at === row.applied && row.gap.streamSeq > this.#gapSeenTo) return Cause.gap;
+    // The row was read after the look that said so: had a worker acked what the row lacks, it would be there.
+    if (row.applied < this.#doneTo) return Cause.forgotten;
+    this.#doneTo = 0;
     const { storedTo } = relay;
     if (storedTo <= row.applied) return undefined;
     const last = await this.#options.log.lastEntry(relay.epoch);
-    return (last?.seq ?? 0) < storedTo ? Cause.logBehind : undefined;
+    if (last === undefined || last.seq < storedTo) return Cause.logBehind;
+    if (!health.awaitsAck && health.deliveredSeq >= last.streamSeq) this.#doneTo = last.seq;
+    return undefined;
   }
 
   #start(epoch: number, replicationId: string, from: number, seed: StoredMessage | undefined): Relay {
@@ -132,6 +140,7 @@ export class Carriage {
     this.stop();
     this.#consumer = "";
     this.#gapSeenTo = 0;
+    this.#doneTo = 0;
     const relay = new Relay({ shard, epoch, replicationId, from, outbox: store.openOutbox(), log, clock, random, observer });
     if (seed !== undefined) relay.applied.stored(seed);
     const running: Running = { relay, stop: new AbortController(), end: "no" };

@@ -87,7 +87,7 @@ const store: ShardStore = {
 const rows: Rows = { row: () => Promise.resolve(row), restore: unexpected("a restore") };
 
 const log = {
-  verify: () => Promise.resolve({ brokerId: "b", lastSeq: 0, consumedSeq: 0, consumer: "c" }),
+  verify: () => Promise.resolve({ brokerId: "b", lastSeq: 0, consumedSeq: 0, deliveredSeq: 0, awaitsAck: false, consumer: "c" }),
   append: () => Promise.resolve({ status: "stored", streamSeq: 1, bytes: 1 }),
 } as Partial<ShardLog> as ShardLog;
 

@@ -54,7 +54,8 @@ const QUICK = [
   "stock withdraws the flag",
   "sold out: sent grants",
   "fenced last step + permission's end",
-  "gap heard",
+  "forgotten by the broker",
+  "gap heard + forgotten by the broker",
   "attempt in Redis + keep's last id",
 ];
 

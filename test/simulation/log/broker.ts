@@ -89,10 +89,12 @@ export class Broker implements Target {
     return undefined;
   }
 
+  /** Its consumer forgets what it waits to be acked, wherever that is: nats-server 2.9 does (consumer.go, `purge`). */
   purge(shard: number, before: number): void {
     const stored = this.#stored[shard] as Stored[];
     const kept = stored.findIndex(({ streamSeq }) => streamSeq >= before);
     stored.splice(0, kept < 0 ? stored.length : kept);
+    for (const consumer of this.#ofShard(shard)) consumer.pending.clear();
   }
 
   /** The consumer that may be trusted, if there is one. */
@@ -128,7 +130,14 @@ export class Broker implements Target {
   }
 
   health(consumer: Consumer): LogHealth {
-    return { brokerId: this.id, lastSeq: this.#lastSeq, consumedSeq: consumer.acked, consumer: consumer.name };
+    return {
+      brokerId: this.id,
+      lastSeq: this.#lastSeq,
+      consumer: consumer.name,
+      consumedSeq: consumer.acked,
+      deliveredSeq: consumer.delivered,
+      awaitsAck: consumer.pending.size > 0,
+    };
   }
 
   /** The shard's newest consumer. */

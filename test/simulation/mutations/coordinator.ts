@@ -9,6 +9,7 @@ import {
   CUT_OFF,
   FLAGGED,
   FLUSH_LOST,
+  FORGOTTEN,
   HOLE,
   LATE_ENTRY,
   LATE_MARKER,
@@ -293,6 +294,12 @@ export const COORDINATOR_MUTATIONS: readonly Mutation[] = [
     rule: "a gap in the row makes the coordinator append again",
     twins: () => ({ rows: (rows: Rows) => ({ ...rows, row: async () => ({ ...(await rows.row()), gap: null }) }) }),
     profile: LATE_ENTRY,
+  },
+  {
+    name: "forgotten by the broker",
+    rule: "a message that nobody is to ack any more, and that is not applied, makes the coordinator append again",
+    twins: () => ({ shardLog: (log) => ({ ...log, verify: async () => ({ ...(await log.verify()), awaitsAck: true }) }) }),
+    profile: FORGOTTEN,
   },
   {
     name: "log behind",

@@ -218,6 +218,21 @@ export const LATE_MARKER = directed("late marker", (draw) => {
   };
 });
 
+/** The last units are sold while no coordinator is there; the next one purges while a worker holds them that then dies. */
+export const FORGOTTEN = directed("forgotten", (draw) => {
+  const goneMs = draw.between(600, 1_500);
+  return {
+    sales: [{ id: "sale0", units: [draw.between(3, 8)], limit: 1, opensAtMs: 0 }],
+    chaosMs: 4_000,
+    openMs: 5_000,
+    faults: [
+      at(goneMs, crash, { process: "coordinator0", ms: draw.between(300, 1_000) }),
+      on(goneMs + 100, "log purge", 1, "before", late, { ms: draw.between(20, 300) }),
+      on(goneMs + 100, "pg commit", 1, "before", crash, { ms: draw.between(20, 300) }),
+    ],
+  };
+});
+
 const TWO_SIDES: Partial<Options> = { coordinators: 2, workers: 2, gateways: 2 };
 
 /** The replaced server's coordinator is between a renewal and its next look, for long, when the new server's begins. */

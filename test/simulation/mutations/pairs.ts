@@ -1,6 +1,6 @@
 import type { Profile } from "../options.ts";
 import { COORDINATOR_MUTATIONS } from "./coordinator.ts";
-import { HOLE, LATE_KEEP, LATE_SWAP, LEASE_LOST, OPEN_AGAIN, REFUSED_GRANT, STAGED_LOST } from "./directed.ts";
+import { HOLE, LATE_ENTRY, LATE_KEEP, LATE_SWAP, LEASE_LOST, OPEN_AGAIN, REFUSED_GRANT, STAGED_LOST } from "./directed.ts";
 import { join } from "./join.ts";
 import { MESSAGE_MUTATIONS } from "./messages.ts";
 import type { Mutation } from "./mutation.ts";
@@ -73,8 +73,24 @@ const TOGETHER: readonly Mutation[] = [
   together(["grant's epoch", "latch of grants"], REFUSED_GRANT, "a grant comes to no shard that is closed, or of another epoch"),
   together(["asked before the close", "lease lasts"], LEASE_LOST, "nobody has the lease beside its holder, and a marker of before is void"),
   together(["fenced last step", "permission's end"], OPEN_AGAIN, "an open that comes again finds another server, and is over"),
-  together(["server's id", "gap heard"], HOLE, "nothing is appended behind a hole, and a hole is heard of"),
-  together(["log behind", "consumer anew"], BROKER, "entries that the log lost are missed, or a new consumer says so"),
+  together(
+    ["gap heard", "forgotten by the broker"],
+    LATE_ENTRY,
+    "a gap is heard of, or it is seen that nobody is to apply what is missing",
+  ),
+  together(
+    ["server's id", "gap heard", "forgotten by the broker"],
+    HOLE,
+    "nothing is appended behind a hole; a hole is heard of, or it is seen that nobody is to apply what is missing",
+  ),
+  together(
+    ["log behind", "consumer anew", "forgotten by the broker"],
+    BROKER,
+    "entries that the log lost are missed, a new consumer says so, or nobody is to apply them",
+  ),
+  together(["consumer anew", "forgotten by the broker"], BROKER, "a new consumer says so, or nobody is to apply what it skips"),
+  together(["ack after the commit", "forgotten by the broker"], BROKER, "what is acked is applied, or nobody is to apply it"),
+  together(["gap in the row", "forgotten by the broker"], LATE_ENTRY, "a gap is in the row, or nobody is to apply what is missing"),
 ];
 
 export const MUTATIONS: readonly Mutation[] = [...SINGLE, ...BEHIND, ...TOGETHER];
