@@ -28,6 +28,8 @@ const OPEN_MS = 12_000;
 const REST_WITHIN_MS = 60_000;
 /** Some sales may pass before units are on their way at the moment that is asked for. */
 const MIDWAY_WITHIN_MS = 150_000;
+/** A program that is stopped where it is to die keeps its buyers waiting; whoever waits longer waits for nothing. */
+const ANSWERED_WITHIN_MS = 300_000;
 const HOUR_MS = 3_600_000;
 /** Buyers of a sale at a time. */
 const AT_ONCE = 4;
@@ -103,7 +105,9 @@ const buyAll = async ({ id, uids }: Sale): Promise<ReadonlyMap<string, Told>> =>
   const one = async (): Promise<void> => {
     for (let n = next++; n < uids.length; n = next++) told.set(uids[n] as string, await rig.fair.buy(id, uids[n] as string));
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, one));
+  const all = Promise.all(Array.from({ length: AT_ONCE }, one));
+  const allTold = until(() => Promise.resolve(told.size === uids.length), `all ${uids.length} answers of ${id}`, ANSWERED_WITHIN_MS);
+  await Promise.all([all, allTold]);
   return told;
 };
 
