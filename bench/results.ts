@@ -27,8 +27,15 @@ export const entrySchema = z.strictObject({
   ratio: z.number().nullable(),
   /** (largest - smallest) / median of those ratios, of the rates where there is no reference */
   spread: z.number(),
-  /** rates of each pair, in the order in which they were run */
-  runs: z.array(z.strictObject({ perSecond: z.number(), referencePerSecond: z.number().nullable() })),
+  /** each pair, in the order in which they were run; CPU as in `cpuMicros` */
+  runs: z.array(
+    z.strictObject({
+      perSecond: z.number(),
+      referencePerSecond: z.number().nullable(),
+      cpuMicros: z.number().nullable(),
+      referenceCpuMicros: z.number().nullable(),
+    }),
+  ),
   /** open loop, from the intended start to the last byte; null where it was not measured */
   p50Ms: z.number().nullable(),
   p99Ms: z.number().nullable(),

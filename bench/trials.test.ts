@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { compared, interleaved, type Trial } from "./trials.ts";
+import { compared, cpuRatio, interleaved, type Trial } from "./trials.ts";
 
 const trial = (count: number, seconds: number, cpuSeconds: Trial["cpuSeconds"] = {}): Trial => ({ count, seconds, cpuSeconds });
 
@@ -22,6 +22,15 @@ describe("comparing runs", () => {
     expect(outcome.cpuMicros).toBeCloseTo(1_500);
     expect(outcome.generatorBusy).toBeCloseTo(0.9);
     expect(outcome.cpuSeconds).toEqual({ gateway: 1, redis: 0.5, generator: 1.8 });
+  });
+
+  it("compares CPU pair by pair", () => {
+    // both sides of the second pair were disturbed
+    const ours = [trial(10, 1, { a: 11 }), trial(10, 1, { a: 24 }), trial(10, 1, { a: 10, generator: 9 })];
+    const { runs } = compared(ours, [trial(10, 1, { a: 10 }), trial(10, 1, { a: 20 }), trial(10, 1, { a: 10 })]);
+    expect(cpuRatio(runs)).toBeCloseTo(1.1);
+    expect(cpuRatio(compared(ours, []).runs)).toBeNull();
+    expect(cpuRatio([])).toBeNull();
   });
 
   it("adds CPU seconds over the runs", () => {

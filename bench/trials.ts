@@ -56,13 +56,26 @@ export const compared = (ours: readonly Trial[], reference: readonly Trial[]): C
     referencePerSecond: references.length === 0 ? null : median(references),
     ratio: ratios.length === 0 ? null : median(ratios),
     spread: spread(ratios.length === 0 ? rates : ratios),
-    runs: rates.map((perSecond, run) => ({ perSecond, referencePerSecond: references[run] ?? null })),
+    runs: rates.map((perSecond, run) => ({
+      perSecond,
+      referencePerSecond: references[run] ?? null,
+      cpuMicros: microsOf(ours.slice(run, run + 1)),
+      referenceCpuMicros: microsOf(reference.slice(run, run + 1)),
+    })),
     cpuSeconds,
     referenceCpuSeconds: cpuOf(reference),
     cpuMicros: microsOf(ours),
     referenceCpuMicros: reference.length === 0 ? null : microsOf(reference),
     generatorBusy: generator === undefined ? null : generator / secondsOf(ours),
   };
+};
+
+/** What one costs in CPU against the reference, by the pairs of runs as `ratio` is; null where a run has no pair. */
+export const cpuRatio = (runs: Entry["runs"]): number | null => {
+  const ratios = runs.flatMap(({ cpuMicros, referenceCpuMicros }) =>
+    cpuMicros === null || referenceCpuMicros === null ? [] : [cpuMicros / referenceCpuMicros],
+  );
+  return ratios.length === 0 || ratios.length < runs.length ? null : median(ratios);
 };
 
 /** Runs both sides in turn, the one that begins changing from pair to pair. */

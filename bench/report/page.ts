@@ -56,6 +56,12 @@ const facts = (entry: Entry): readonly (readonly [string, string])[] =>
       ["what", escaped(entry.what)],
       ["reference", escaped(entry.reference ?? "none")],
       ["runs, ours / reference", entry.runs.map((run) => `${count(run.perSecond)} / ${count(run.referencePerSecond)}`).join(" · ")],
+      [
+        "CPU µs each, ours / reference",
+        entry.runs
+          .flatMap((run) => (run.cpuMicros === null ? [] : [`${fixed(run.cpuMicros)} / ${fixed(run.referenceCpuMicros)}`]))
+          .join(" · "),
+      ],
       ["generator", escaped(entry.generator)],
       ["durability", escaped(entry.durability ?? "")],
       ["CPU seconds", list(entry.cpuSeconds, (value) => value.toFixed(2))],

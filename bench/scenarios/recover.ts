@@ -201,7 +201,7 @@ const measureMany = async (bench: Bench, ward: Ward): Promise<Entry> => {
     unit: "orders rebuilt",
     perSecond: median(rates),
     spread: spread(rates),
-    runs: rates.map((rate) => ({ perSecond: rate, referencePerSecond: null })),
+    runs: rates.map((rate) => ({ perSecond: rate, referencePerSecond: null, cpuMicros: null, referenceCpuMicros: null })),
     generator: "none: what the coordinators tell of their attempts",
     numbers: {
       shardsLost: lost,

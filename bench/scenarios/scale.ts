@@ -3,7 +3,7 @@ import { entryOf, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
 import { confine, NotConfined, type CpuShare } from "../servers/cpu-share.ts";
 import { startFront, type Front } from "../servers/front.ts";
-import { interleaved, type Trial } from "../trials.ts";
+import { cpuRatio, interleaved, type Trial } from "../trials.ts";
 import { newBuyers } from "./buyers.ts";
 
 /**
@@ -97,7 +97,8 @@ const measure = async (bench: Bench, runs: number, house: House, first: House | 
     const after = await front.calls();
     const counted = outcome.runs.reduce((sum, { perSecond }) => sum + perSecond * bench.runSeconds, 0);
     const micros = (program: string): number => Math.round(((outcome.cpuSeconds[program] ?? 0) / counted) * 1e7) / 10;
-    const { cpuMicros, referenceCpuMicros } = outcome;
+    const { cpuMicros } = outcome;
+    const against = cpuRatio(outcome.runs);
     return entryOf({
       ...outcome,
       what: `decisions over HTTP, all won, ${nameOf(house)}`,
@@ -112,9 +113,7 @@ const measure = async (bench: Bench, runs: number, house: House, first: House | 
         ...(cpuMicros === null || house.redisShare !== undefined
           ? {}
           : { [`impliedFor${CORES}CoresPerSecond`]: Math.round((CORES * 1e6) / cpuMicros) }),
-        ...(cpuMicros === null || referenceCpuMicros === null
-          ? {}
-          : { cpuAgainstFirst: Math.round((cpuMicros / referenceCpuMicros) * 100) / 100 }),
+        ...(against === null ? {} : { cpuAgainstFirst: Math.round(against * 100) / 100 }),
       },
       notes:
         house.redisShare === undefined
