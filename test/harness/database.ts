@@ -60,3 +60,11 @@ export const freshDatabase = async (): Promise<TestDatabase> => createDatabase(a
 
 /** A new database with nothing in it. */
 export const emptyDatabase = async (): Promise<TestDatabase> => createDatabase(await ask("/"));
+
+/** How many transactions of this database wait for an advisory lock. */
+export const waitingForLocks = async (sql: (text: string) => Promise<{ readonly rows: readonly unknown[] }>): Promise<number> =>
+  (
+    await sql(
+      "SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+    )
+  ).rows.length;

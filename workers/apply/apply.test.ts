@@ -4,8 +4,9 @@ import { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { encodeMessage, type MarkerMessage } from "../../coordinator/protocol/index.ts";
 import type { Entry } from "../../lua/entry.ts";
-import { freshDatabase, until, type TestDatabase } from "../../test/harness/index.ts";
+import { freshDatabase, until, waitingForLocks, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database, type Row } from "../db/database.ts";
+import { changeDraining } from "../db/drain-lock.ts";
 import { readShard } from "../db/shard-row.ts";
 import { KnownPositions } from "./known.ts";
 import { applyMessage, type Applied } from "./apply.ts";
@@ -193,6 +194,23 @@ describe("a withdrawal", () => {
   it("for a shard that does not have the sale goes back to the donor", async () => {
     expect(await apply([withdrawn(1, 2, 98)])).toMatchObject({ kind: "applied", wall: false });
     expect(await sent()).toMatchObject([{ shard, units: "2", from_shard: shard }]);
+  });
+
+  it("for a shard that drains goes back to the donor, also when that begins at the same moment", async () => {
+    let applying: Promise<Applied> | undefined;
+    await database.transaction(async (sql) => {
+      await sql("UPDATE shards SET draining = true WHERE shard = ?", [other]);
+      await changeDraining(sql);
+      applying = apply([withdrawn(1, 2, other)]);
+      await until(async () => (await waitingForLocks(sql)) > 0, "the withdrawal to wait");
+    });
+    expect(await applying).toMatchObject({ kind: "applied", wall: false });
+    await database.sql("UPDATE shards SET draining = false");
+    await apply([withdrawn(2, 1, other)]);
+    expect(await sent()).toMatchObject([
+      { shard, units: "2", from_shard: shard },
+      { shard: other, units: "1", from_shard: shard },
+    ]);
   });
 
   it("of a sale that the shard does not have halts it", async () => {

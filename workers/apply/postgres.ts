@@ -1,4 +1,5 @@
 import type { Database, Sql } from "../db/database.ts";
+import { holdDraining } from "../db/drain-lock.ts";
 import { GrantKind, GrantState, OrderState } from "../db/states.ts";
 import { readShardRow } from "../db/shard-row.ts";
 import {
@@ -117,7 +118,10 @@ const takeGrants = async (sql: Sql, shard: number, grants: readonly PlannedGrant
   });
 };
 
-/** The receiver's row is only referred to: a foreign key's share lock does not wait for the updates of its lane. */
+/**
+ * To a receiver that drains nothing is sent: the units go back to the donor. The receiver's row is only referred to: a
+ * foreign key's share lock does not wait for the updates of its lane.
+ */
 const WITHDRAW = `
   WITH lowered AS (
     UPDATE sale_shards SET quota = quota - ?::bigint WHERE sale_id = ? AND shard = ? AND sold <= quota - ?::bigint
@@ -125,11 +129,12 @@ const WITHDRAW = `
   )
   INSERT INTO grants (sale_id, id, shard, units, kind, from_shard)
   SELECT l.sale_id, ?, coalesce(r.shard, l.shard), ?::bigint, '${GrantKind.transfer}', l.shard
-  FROM lowered l LEFT JOIN sale_shards r ON r.sale_id = l.sale_id AND r.shard = ?`;
+  FROM lowered l LEFT JOIN sale_shards r ON r.sale_id = l.sale_id AND r.shard = ? AND r.shard NOT IN (SELECT shard FROM shards WHERE draining)`;
 
 const withdraw = async (sql: Sql, shard: number, epoch: number, withdrawal: PlannedWithdrawal): Promise<WithdrawFate> => {
   const { saleId, seq, receiver, units } = withdrawal;
   const id = transferGrantId(shard, { epoch, seq });
+  await holdDraining(sql);
   const { rowCount } = await sql(WITHDRAW, [units, saleId, shard, units, id, units, receiver]);
   if (rowCount === 1) return WithdrawFate.sent;
   const { rows } = await sql("SELECT FROM sale_shards WHERE sale_id = ? AND shard = ?", [saleId, shard]);

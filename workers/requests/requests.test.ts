@@ -2,8 +2,9 @@ import { RequestStrategy, type NatsConnection } from "nats";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { connectNats } from "../../coordinator/program/index.ts";
 import { Request, type Answer, type OpenSale } from "../../coordinator/protocol/index.ts";
-import { freshDatabase, startNats, until, type NatsServer, type TestDatabase } from "../../test/harness/index.ts";
+import { freshDatabase, startNats, until, waitingForLocks, type NatsServer, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
+import { changeDraining } from "../db/drain-lock.ts";
 import { postgresOrdersStore } from "../orders/postgres.ts";
 import type { RestoreEnd } from "../restore/restore.ts";
 import { OPENING_LOCK } from "../sales/desk.ts";
@@ -107,15 +108,32 @@ describe("opening a sale", () => {
     await database.transaction(async (sql) => {
       await sql("SELECT pg_advisory_xact_lock(?)", [OPENING_LOCK]);
       opening = ask(Request.openSale, definition());
-      const waiting = async (): Promise<boolean> =>
-        (
-          await sql(
-            "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-          )
-        ).rows.length > 0;
-      await until(waiting, "the opening to wait");
+      await until(async () => (await waitingForLocks(sql)) > 0, "the opening to wait");
     });
     expect(await opening).toMatchObject({ ok: true });
+  });
+
+  it("deals nothing to a shard that begins to drain at the same moment, opening or adding", async () => {
+    const two = definition({ shardCount: 2 });
+    await ask(Request.openSale, two);
+    const another = `${saleId}-another`;
+    let asked: Promise<unknown[]> | undefined;
+    await database.transaction(async (sql) => {
+      await sql("UPDATE shards SET draining = true WHERE shard = 0");
+      await changeDraining(sql);
+      asked = Promise.all([
+        ask(Request.openSale, definition({ id: another })),
+        ask(Request.addUnits, { saleId: two.id, grantId: "more", units: 10 }),
+      ]);
+      await until(async () => (await waitingForLocks(sql)) === 2, "both to wait");
+    });
+    expect(await asked).toMatchObject([{ ok: true }, { ok: true }]);
+    await database.sql("UPDATE shards SET draining = false");
+    const { rows } = await database.sql("SELECT DISTINCT shard FROM grants WHERE sale_id = ? OR (sale_id = ? AND id = 'more')", [
+      another,
+      two.id,
+    ]);
+    expect(rows).toEqual([{ shard: 1 }]);
   });
 
   it("spreads the sales over the shards", async () => {

@@ -1,6 +1,7 @@
 import { RequestError, type AddUnits, type Answer, type ChangeSale } from "../../coordinator/protocol/requests.ts";
 import { SaleState, type OpenSale, type SaleRecord } from "../../coordinator/protocol/sale.ts";
 import type { Database, Sql } from "../db/database.ts";
+import { holdDraining } from "../db/drain-lock.ts";
 import { GrantKind } from "../db/states.ts";
 import { deal, openShards, receivingShards, usualShardCount, type Share } from "./dealing.ts";
 import { isTransferGrantId } from "../apply/transfer-grant.ts";
@@ -38,6 +39,7 @@ const isRepeat = (record: SaleRecord, sale: OpenSale, openingUnits: number): boo
  */
 export const openSale = (database: Database, shards: number, sale: OpenSale): Promise<Answer<SaleRecord>> =>
   database.transaction(async (sql) => {
+    await holdDraining(sql);
     await sql("SELECT pg_advisory_xact_lock(?)", [OPENING_LOCK]);
     const existing = await readSale(sql, sale.id);
     if (existing !== undefined)
@@ -115,6 +117,7 @@ const insertGrants = async (
  */
 export const addUnits = (database: Database, add: AddUnits): Promise<Answer<SaleRecord>> =>
   database.transaction(async (sql) => {
+    await holdDraining(sql);
     const { rows } = await sql("SELECT state, total_units, ever_sold_out FROM sales WHERE id = ? FOR NO KEY UPDATE", [add.saleId]);
     const sale = rows[0];
     if (sale === undefined) return recordOf(sql, add.saleId);

@@ -3,6 +3,7 @@ import { RequestError, type Answer } from "../../coordinator/protocol/requests.t
 import type { ShardChange } from "../../coordinator/protocol/shard-facts.ts";
 import { shardState } from "../../lua/shard-state.ts";
 import type { Database, Sql } from "../db/database.ts";
+import { changeDraining } from "../db/drain-lock.ts";
 import { readShard } from "../db/shard-row.ts";
 
 /** Stands for the attempt in a row whose epoch an operator ended; no coordinator's nonce is like it. */
@@ -11,10 +12,12 @@ export const DISCARDED = "discarded";
 const done: Answer<undefined> = { ok: true, value: undefined };
 const refuse = (code: RequestError, detail: string): Answer<never> => ({ ok: false, code, detail });
 
-const setDraining = async (sql: Sql, shard: number, draining: boolean): Promise<Answer<undefined>> => {
-  await sql("UPDATE shards SET draining = ? WHERE shard = ?", [draining, shard]);
-  return done;
-};
+const setDraining = (database: Database, shard: number, draining: boolean): Promise<Answer<undefined>> =>
+  database.transaction(async (sql) => {
+    await sql("UPDATE shards SET draining = ? WHERE shard = ?", [draining, shard]);
+    await changeDraining(sql);
+    return done;
+  });
 
 /**
  * Safe whenever it is asked: the shard stays closed until an attempt has appended what Redis still holds and a worker has
@@ -66,8 +69,8 @@ interface ShardStores {
 }
 
 const changes: Readonly<Record<ShardChange, (stores: ShardStores, shard: number) => Promise<Answer<undefined>>>> = {
-  drain: ({ database }, shard) => setDraining(database.sql, shard, true),
-  undrain: ({ database }, shard) => setDraining(database.sql, shard, false),
+  drain: ({ database }, shard) => setDraining(database, shard, true),
+  undrain: ({ database }, shard) => setDraining(database, shard, false),
   retry: ({ database }, shard) => retry(database.sql, shard),
   discard: ({ database, redisOf }, shard) => discard(database, redisOf(shard), shard),
 };

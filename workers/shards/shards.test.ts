@@ -1,8 +1,9 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { names, startShardRig, type ShardRig } from "../../test/rig/shard-rig.ts";
-import { until } from "../../test/harness/index.ts";
+import { until, waitingForLocks } from "../../test/harness/index.ts";
 import { systemClock } from "../../coordinator/program/index.ts";
 import type { ShardFacts } from "../../coordinator/protocol/shard-facts.ts";
+import { holdDraining } from "../db/drain-lock.ts";
 import { hearAttempts } from "./attempt-board.ts";
 import { shardDesk, type ShardDesk } from "./desk.ts";
 
@@ -62,6 +63,27 @@ describe("the facts about a shard", () => {
     await rig.openSale("b", 5);
     await rig.database.sql("UPDATE sales SET state = 'closed' WHERE id = 'a'");
     expect(await facts()).toMatchObject({ sales: 1, units: { left: 5 } });
+  });
+});
+
+describe("a shard that an operator drains", () => {
+  it("is not `drained` before what was being sent to it has arrived", async () => {
+    await rig.coordinator();
+    await rig.untilOpen();
+    await rig.openSale("a", 1);
+    await rig.buy("a", ["u"]);
+    await rig.untilApplied(["u"]);
+    let draining: ReturnType<ShardDesk["change"]> | undefined;
+    await rig.database.transaction(async (sql) => {
+      await holdDraining(sql);
+      await sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES ('a', 'late', 0, 2, 'added')");
+      draining = desk.change({ shard: 0, change: "drain" });
+      await until(async () => (await waitingForLocks(sql)) > 0, "the drain to wait");
+      expect(await facts()).toMatchObject({ state: "open" });
+    });
+    expect(await draining).toMatchObject({ ok: true, value: { state: "draining", units: { arriving: 2 } } });
+    await rig.database.sql("DELETE FROM grants WHERE id = 'late'");
+    expect(await facts()).toMatchObject({ state: "drained" });
   });
 });
 
