@@ -32,7 +32,6 @@ const number =
 const DTM = "its client keeps 256 idle connections here, which it does not by itself; and ours also commits the order in Postgres";
 const WHOLE =
   "its handler stores no order, which is `decide.always`; ours also carries each into Postgres, and relay, NATS, workers and Postgres share these cores";
-const COLD = "one shard's answers come 512 at a time and find all caches warm, and its Redis shares the cores with no other";
 const SHARED = "two gateway processes, Redis and the generator share the cores at that rate";
 
 const READING = "reading path and headers alone leaves what `refuse.reading` shows; looking the buyer up costs the rest";
@@ -51,7 +50,6 @@ const shards = (count: number): Measure => ({
   bound: "at most",
   value: 1.1,
   unit: "times",
-  limit: COLD,
 });
 
 /** DESIGN 14, row by row. */

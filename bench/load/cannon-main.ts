@@ -84,7 +84,7 @@ class Cannon {
 
   /** Every answer lets the next request go, for the time that was ordered or until the requests are used up. */
   #closed(): Promise<LoadResult> {
-    const { warmUpMs, measureMs, pipelining } = this.#order;
+    const { warmUpMs, measureMs, pipelining, pause } = this.#order;
     const ledger = this.#ledger;
     return new Promise((resolve) => {
       let isUsedUp = false;
@@ -94,9 +94,13 @@ class Cannon {
         clearTimeout(timer);
         resolve(ledger.result(endMs));
       };
-      this.#onRoom = (barrel, room) => {
+      const goOn = (barrel: Barrel, room: number): void => {
         if (!isUsedUp && ledger.counts && this.#fire(barrel, room, performance.now()) < room) isUsedUp = true;
         if (isUsedUp && [...this.#barrels].every(({ starts }) => starts.length === 0)) end(Math.max(ledger.lastMs, ledger.beginMs));
+      };
+      this.#onRoom = (barrel, room) => {
+        if (pause === undefined || Math.random() >= pause.share) goOn(barrel, room);
+        else setTimeout(goOn, 1 + Math.random() * (pause.mostMs - 1), barrel, room);
       };
       let timer: NodeJS.Timeout | undefined;
       const begin = (): void => {

@@ -1,3 +1,14 @@
+/**
+ * Some buyers pause before they ask again. In a closed loop without pauses the connections come round and round in one and
+ * the same order, which a server's caches and prefetchers learn; a crowd has no such order.
+ */
+export interface Pause {
+  /** of the requests */
+  readonly share: number;
+  /** evenly spread from 1 ms */
+  readonly mostMs: number;
+}
+
 /** What a cannon is told to send; it crosses a process boundary, so it is plain data. */
 export interface LoadOrder {
   readonly host: string;
@@ -11,6 +22,8 @@ export interface LoadOrder {
   readonly measureMs: number;
   /** open loop: arrivals a second, whatever the answers do; 0 = closed loop, each answer lets the next request go */
   readonly perSecond: number;
+  /** closed loop only */
+  readonly pause?: Pause | undefined;
 }
 
 /** One and the same request again and again. */

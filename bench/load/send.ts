@@ -3,7 +3,7 @@ import type { Trial } from "../trials.ts";
 import type { Watched } from "../usage.ts";
 import { addresses, requestText } from "./ammunition.ts";
 import { CANNON, fire } from "./cannon.ts";
-import { answersOf, type LoadOrder, type TicketRequests } from "./order.ts";
+import { answersOf, type LoadOrder, type Pause, type TicketRequests } from "./order.ts";
 import { wrk, wrkCommand } from "./wrk.ts";
 
 /** What is sent to a server, whichever generator sends it. */
@@ -14,6 +14,7 @@ export interface Volley {
   readonly connections: number;
   readonly pipelining: number;
   readonly seconds: number;
+  readonly pause?: Pause | undefined;
 }
 
 export interface Sent extends Trial {
@@ -28,7 +29,7 @@ const pathsOf = function* (requests: Volley["requests"]): Generator<string> {
 };
 
 export const orderOf = (volley: Volley, warmUpMs: number, perSecond = 0): LoadOrder => {
-  const { host, port, requests, connections, pipelining, seconds } = volley;
+  const { host, port, requests, connections, pipelining, seconds, pause } = volley;
   return {
     host,
     port,
@@ -37,16 +38,17 @@ export const orderOf = (volley: Volley, warmUpMs: number, perSecond = 0): LoadOr
     warmUpMs,
     measureMs: seconds * 1_000,
     perSecond,
+    pause,
     requests: requests.kind === "same" ? { kind: "same", text: requestText(requests.method, requests.path, `${host}:${port}`) } : requests,
   };
 };
 
 /** Closed loop by wrk, which must be installed. */
 export const sendByWrk = async (volley: Volley, watched: Watched, folder: string): Promise<Sent> => {
-  const { host, port, requests, connections, pipelining, seconds } = volley;
+  const { host, port, requests, connections, pipelining, seconds, pause } = volley;
   const method = requests.kind === "same" ? requests.method : "POST";
   const result = await wrk(
-    { url: `http://${host}:${port}`, method, paths: pathsOf(requests), connections, pipelining, seconds, folder },
+    { url: `http://${host}:${port}`, method, paths: pathsOf(requests), connections, pipelining, seconds, pause, folder },
     watched,
   );
   return {
@@ -76,7 +78,9 @@ export const send = async (bench: Bench, volley: Volley, watched: Watched, folde
   return sent;
 };
 
-export const generatorOf = (bench: Bench, volley: Pick<Volley, "connections" | "pipelining">): string =>
-  bench.wrk === undefined
-    ? `${CANNON} -c${volley.connections}${volley.pipelining > 1 ? `, pipelined ${volley.pipelining}` : ""}`
-    : wrkCommand(volley);
+export const generatorOf = (bench: Bench, volley: Pick<Volley, "connections" | "pipelining" | "pause">): string => {
+  const { connections, pipelining, pause } = volley;
+  const command =
+    bench.wrk === undefined ? `${CANNON} -c${connections}${pipelining > 1 ? `, pipelined ${pipelining}` : ""}` : wrkCommand(volley);
+  return pause === undefined ? command : `${command}, ${pause.share * 100} % of the requests after a pause of 1 to ${pause.mostMs} ms`;
+};

@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { z } from "zod";
 import { cpuOf, cpuSecondsOf, minus, type CpuSeconds, type Watched } from "../usage.ts";
+import type { Pause } from "./order.ts";
 import { exitOf, tracked } from "./child.ts";
 
 export interface WrkOrder {
@@ -15,6 +16,7 @@ export interface WrkOrder {
   readonly paths: Iterable<string>;
   readonly connections: number;
   readonly pipelining: number;
+  readonly pause?: Pause | undefined;
   /** whole seconds: wrk takes no others */
   readonly seconds: number;
   /** where the list of paths is written */
@@ -31,6 +33,7 @@ export interface WrkResult {
 }
 
 const SCRIPT = fileURLToPath(new URL("wrk.lua", import.meta.url));
+const NO_PAUSE: Pause = { share: 0, mostMs: 0 };
 const WATCH_MS = 50;
 const summarySchema = z.object({ micros: z.number(), answered: z.number(), above399: z.number(), failed: z.number() });
 
@@ -49,10 +52,24 @@ let lists = 0;
 export const wrk = async (order: WrkOrder, watched: Watched): Promise<WrkResult> => {
   const list = join(order.folder, `paths-${(lists += 1)}`);
   await writeFile(list, `${[...order.paths].join("\n")}\n`);
+  const { pause = NO_PAUSE } = order;
   const child = tracked(
     spawn(
       "wrk",
-      ["-t1", `-c${order.connections}`, `-d${order.seconds}s`, "-s", SCRIPT, order.url, "--", order.method, list, String(order.pipelining)],
+      [
+        "-t1",
+        `-c${order.connections}`,
+        `-d${order.seconds}s`,
+        "-s",
+        SCRIPT,
+        order.url,
+        "--",
+        order.method,
+        list,
+        String(order.pipelining),
+        String(pause.share),
+        String(pause.mostMs),
+      ],
       { stdio: ["ignore", "pipe", "inherit"] },
     ),
   );

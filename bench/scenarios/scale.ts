@@ -1,4 +1,5 @@
 import { generatorOf, send, type Volley } from "../load/send.ts";
+import type { Pause } from "../load/order.ts";
 import { entryOf, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
 import { confine, NotConfined, type CpuShare } from "../servers/cpu-share.ts";
@@ -23,6 +24,8 @@ interface House {
   readonly processes: number;
   /** connections, each with one purchase at a time */
   readonly crowd: number;
+  /** so few buyers that those who paused would be missed */
+  readonly isRestless?: boolean;
   /** of a core, for each Redis: as if all others had cores of their own and the shards were what is short */
   readonly redisShare?: number;
 }
@@ -37,9 +40,14 @@ interface Row {
 }
 
 const CROWD = 8_192;
+/**
+ * Without it one shard looks cheaper than it is: it answers in the order in which it was asked, so the same connections come one after
+ * the other for ever, and find each other's memory warm. Two shards shuffle them, and so does a real crowd.
+ */
+const PAUSE: Pause = { share: 0.2, mostMs: 60 };
 const ROWS: readonly Row[] = [
   { name: "scale.", values: [1, 2, 4, 8], leastRuns: 8, house: (shards) => ({ shards, processes: 1, crowd: CROWD }) },
-  { name: "scale.few.", values: [1, 2, 4, 8], house: (shards) => ({ shards, processes: 1, crowd: 256 }) },
+  { name: "scale.few.", values: [1, 2, 4, 8], house: (shards) => ({ shards, processes: 1, crowd: 256, isRestless: true }) },
   { name: "scale.slow.", values: [2, 4, 8], house: (shards) => ({ shards, processes: 1, crowd: 4_096, redisShare: 0.02 }) },
   { name: "scale.processes", values: [1, 2, 4], house: (processes) => ({ shards: 2, processes, crowd: CROWD }) },
 ];
@@ -54,9 +62,15 @@ interface Opened {
   readonly end: () => Promise<void>;
 }
 
-const load = async (bench: Bench, front: Front, connections: number, seconds: number): Promise<Trial> => {
+const volleyOf = ({ crowd, isRestless }: House): Pick<Volley, "connections" | "pipelining" | "pause"> => ({
+  connections: crowd,
+  pipelining: 1,
+  pause: isRestless === true ? undefined : PAUSE,
+});
+
+const load = async (bench: Bench, front: Front, house: House, seconds: number): Promise<Trial> => {
   const requests = newBuyers(front.ticketKeys, SALE, BUYERS_A_SECOND * seconds);
-  const volley: Volley = { host: front.host, port: front.port, requests, connections, pipelining: 1, seconds };
+  const volley: Volley = { host: front.host, port: front.port, requests, seconds, ...volleyOf(house) };
   const sent = await send(bench, volley, await front.watched(), front.run.folder);
   if (sent.refused > 0) throw new Error(`${sent.refused} of ${sent.count} buyers were refused`);
   return sent;
@@ -64,7 +78,7 @@ const load = async (bench: Bench, front: Front, connections: number, seconds: nu
 
 /** Opens it, and makes it warm. @throws NotConfined if the Redis servers cannot be slowed down here */
 const open = async (bench: Bench, house: House): Promise<Opened> => {
-  const { shards, processes, crowd, redisShare } = house;
+  const { shards, processes, redisShare } = house;
   bench.step(nameOf(house));
   const say = (line: string): void => bench.step(line);
   const front = await startFront({ environment: bench.environment, say, shards, processes, appendfsync: "always" });
@@ -73,7 +87,7 @@ const open = async (bench: Bench, house: House): Promise<Opened> => {
     await front.stop();
     await share?.end();
   };
-  const run = (seconds: number): Promise<Trial> => load(bench, front, crowd, seconds);
+  const run = (seconds: number): Promise<Trial> => load(bench, front, house, seconds);
   try {
     await front.openSale(SALE, UNITS);
     if (redisShare !== undefined) share = await confine((await front.watched())["redis"] ?? [], redisShare);
@@ -104,7 +118,7 @@ const measure = async (bench: Bench, runs: number, house: House, first: House | 
       what: `decisions over HTTP, all won, ${nameOf(house)}`,
       unit: "decisions",
       reference: first === undefined ? null : nameOf(first),
-      generator: generatorOf(bench, { connections: house.crowd, pipelining: 1 }),
+      generator: generatorOf(bench, volleyOf(house)),
       durability: "Redis appendfsync always",
       numbers: {
         gatewayMicrosPerDecision: micros("gateway"),
