@@ -24,8 +24,8 @@ interface House {
   readonly processes: number;
   /** connections, each with one purchase at a time */
   readonly crowd: number;
-  /** so few buyers that those who paused would be missed */
-  readonly isRestless?: boolean;
+  /** nobody pauses: the connections come in one and the same order for ever */
+  readonly isOrdered?: boolean;
   /** of a core, for each Redis: as if all others had cores of their own and the shards were what is short */
   readonly redisShare?: number;
 }
@@ -34,20 +34,23 @@ interface Row {
   readonly name: string;
   /** each but 1 is measured in turns with 1 */
   readonly values: readonly number[];
-  /** runs at least: its figure is judged by a few hundredths, and one pair is a few hundredths off */
-  readonly leastRuns?: number;
+  /** Its figure is judged by a few hundredths, and one pair is a few hundredths off; in short runs only some have paused. */
+  readonly least?: { readonly runs: number; readonly runSeconds: number };
   readonly house: (value: number) => House;
 }
 
 const CROWD = 8_192;
 /**
  * Without it one shard looks cheaper than it is: it answers in the order in which it was asked, so the same connections come one after
- * the other for ever, and find each other's memory warm. Two shards shuffle them, and so does a real crowd.
+ * the other for ever, and find each other's memory warm. Two shards shuffle them, and so does a real crowd. `scale.ordered` shows it.
  */
 const PAUSE: Pause = { share: 0.2, mostMs: 60 };
+const CAREFUL = { runs: 8, runSeconds: 4 };
 const ROWS: readonly Row[] = [
-  { name: "scale.", values: [1, 2, 4, 8], leastRuns: 8, house: (shards) => ({ shards, processes: 1, crowd: CROWD }) },
-  { name: "scale.few.", values: [1, 2, 4, 8], house: (shards) => ({ shards, processes: 1, crowd: 256, isRestless: true }) },
+  { name: "scale.", values: [1, 2, 4, 8], least: CAREFUL, house: (shards) => ({ shards, processes: 1, crowd: CROWD }) },
+  { name: "scale.ordered.", values: [4, 8], least: CAREFUL, house: (shards) => ({ shards, processes: 1, crowd: CROWD, isOrdered: true }) },
+  // of so few buyers those who paused would be missed
+  { name: "scale.few.", values: [1, 2, 4, 8], house: (shards) => ({ shards, processes: 1, crowd: 256, isOrdered: true }) },
   { name: "scale.slow.", values: [2, 4, 8], house: (shards) => ({ shards, processes: 1, crowd: 4_096, redisShare: 0.02 }) },
   { name: "scale.processes", values: [1, 2, 4], house: (processes) => ({ shards: 2, processes, crowd: CROWD }) },
 ];
@@ -62,10 +65,10 @@ interface Opened {
   readonly end: () => Promise<void>;
 }
 
-const volleyOf = ({ crowd, isRestless }: House): Pick<Volley, "connections" | "pipelining" | "pause"> => ({
+const volleyOf = ({ crowd, isOrdered }: House): Pick<Volley, "connections" | "pipelining" | "pause"> => ({
   connections: crowd,
   pipelining: 1,
-  pause: isRestless === true ? undefined : PAUSE,
+  pause: isOrdered === true ? undefined : PAUSE,
 });
 
 const load = async (bench: Bench, front: Front, house: House, seconds: number): Promise<Trial> => {
@@ -77,7 +80,7 @@ const load = async (bench: Bench, front: Front, house: House, seconds: number): 
 };
 
 /** Opens it, and makes it warm. @throws NotConfined if the Redis servers cannot be slowed down here */
-const open = async (bench: Bench, house: House): Promise<Opened> => {
+const open = async (bench: Bench, house: House, runSeconds: number): Promise<Opened> => {
   const { shards, processes, redisShare } = house;
   bench.step(nameOf(house));
   const say = (line: string): void => bench.step(line);
@@ -96,20 +99,22 @@ const open = async (bench: Bench, house: House): Promise<Opened> => {
     await end();
     throw error;
   }
-  return { front, run: () => run(bench.runSeconds), end };
+  return { front, run: () => run(runSeconds), end };
 };
 
 /** @param first the house of 1: what disturbs the machine for a while has to disturb both */
-const measure = async (bench: Bench, runs: number, house: House, first: House | undefined): Promise<Entry> => {
-  const reference = first && (await open(bench, first));
+const measure = async (bench: Bench, { least }: Row, house: House, first: House | undefined): Promise<Entry> => {
+  const runs = Math.max(bench.runs, least?.runs ?? 0);
+  const runSeconds = Math.max(bench.runSeconds, least?.runSeconds ?? 0);
+  const reference = first && (await open(bench, first, runSeconds));
   let ours: Opened | undefined;
   try {
-    ours = await open(bench, house);
+    ours = await open(bench, house, runSeconds);
     const { front } = ours;
     const before = await front.calls();
     const outcome = await interleaved({ runs, ours: ours.run, reference: reference?.run });
     const after = await front.calls();
-    const counted = outcome.runs.reduce((sum, { perSecond }) => sum + perSecond * bench.runSeconds, 0);
+    const counted = outcome.runs.reduce((sum, { perSecond }) => sum + perSecond * runSeconds, 0);
     const micros = (program: string): number => Math.round(((outcome.cpuSeconds[program] ?? 0) / counted) * 1e7) / 10;
     const { cpuMicros } = outcome;
     const against = cpuRatio(outcome.runs);
@@ -145,12 +150,13 @@ const measure = async (bench: Bench, runs: number, house: House, first: House | 
 export const scale: Scenario = {
   entries: ROWS.flatMap(({ name, values }) => values.map((value) => `${name}${value}`)),
   run: async (bench, entries) => {
-    for (const { name, values, leastRuns = 0, house } of ROWS)
-      for (const value of values) {
+    for (const row of ROWS)
+      for (const value of row.values) {
+        const { name, house } = row;
         const entry = `${name}${value}`;
         if (!bench.wants(entry)) continue;
         try {
-          entries[entry] = await measure(bench, Math.max(bench.runs, leastRuns), house(value), value === 1 ? undefined : house(1));
+          entries[entry] = await measure(bench, row, house(value), value === 1 ? undefined : house(1));
         } catch (error) {
           if (!(error instanceof NotConfined)) throw error;
           bench.skip(`${entry}: ${error.message}`);
