@@ -89,7 +89,7 @@ export class Broker implements Target {
     return undefined;
   }
 
-  /** Its consumer forgets what it waits to be acked, wherever that is: nats-server 2.9 does (consumer.go, `purge`). */
+  /** Its consumer forgets what it waits to be acked, wherever that is: nats-server 2.9.10 does (consumer.go, `purge`). */
   purge(shard: number, before: number): void {
     const stored = this.#stored[shard] as Stored[];
     const kept = stored.findIndex(({ streamSeq }) => streamSeq >= before);
