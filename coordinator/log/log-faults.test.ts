@@ -4,7 +4,6 @@ import type { Msg } from "nats";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { LOG_STREAM } from "../protocol/subjects.ts";
 import { until } from "../../test/harness/index.ts";
-import type { CoordinatorRig } from "../../test/rig/coordinator-rig.ts";
 import { names, startShardRig, type ShardRig } from "../../test/rig/shard-rig.ts";
 
 let rig: ShardRig;
@@ -24,30 +23,6 @@ const untilLogged = async (seq: number): Promise<void> =>
     async () => (await rig.logged()).some(({ message }) => message?.type === "entries" && (message.entries.at(-1)?.seq ?? 0) >= seq),
     `entry ${seq} in the log`,
   );
-/** a coordinator of an open shard; `look` resolves when it has looked at the row so often */
-const startLooking = async (): Promise<{ coordinator: CoordinatorRig; look: (times: number) => Promise<void> }> => {
-  let looks = 0;
-  const coordinator = await rig.coordinator({
-    alter: (ports) => ({
-      ...ports,
-      rows: {
-        ...ports.rows,
-        row: async () => {
-          looks += 1;
-          return await ports.rows.row();
-        },
-      },
-    }),
-  });
-  await rig.untilOpen();
-  return {
-    coordinator,
-    look: async (times) => {
-      const before = looks;
-      await until(() => looks > before + times, `${times} looks`);
-    },
-  };
-};
 const consumers = async (): Promise<string[]> => (await rig.manager.consumers.list(LOG_STREAM).next()).map(({ name }) => name);
 
 /** u0's order is applied, up to the stream's `applied`; v0's is the log's last message, and held by a worker that does nothing with it */
@@ -89,7 +64,8 @@ describe("a log that misbehaves", () => {
   });
 
   it("is fed again once for a gap, however often that gap is seen, and again for a later one", async () => {
-    const { coordinator, look } = await startLooking();
+    const coordinator = await rig.coordinator();
+    await rig.untilOpen();
     await rig.openSale("a", 100);
     await rig.untilApplied([]);
     await until(async () => (await rig.state()).outboxLength === 0, "the opening stock");
@@ -98,7 +74,7 @@ describe("a log that misbehaves", () => {
     await untilLogged(2);
     const gapAt = async (streamSeq: number): Promise<void> => {
       await rig.database.sql("UPDATE shards SET gap_at = applied, gap_stream_seq = ?", [streamSeq]);
-      await look(6);
+      await coordinator.look(6);
     };
     const { seq } = (await rig.logged()).at(-1) ?? { seq: 0 };
     await gapAt(seq);
@@ -139,9 +115,10 @@ describe("a log that misbehaves", () => {
   });
 
   it("is not fed again for a worker that takes its time", async () => {
-    const { coordinator, look } = await startLooking();
+    const coordinator = await rig.coordinator();
+    await rig.untilOpen();
     const { held } = await holdLast();
-    await look(6);
+    await coordinator.look(6);
     expect(coordinator.causes).toEqual([]);
     held.respond(Buffer.from("-NAK"));
     rig.worker.startLane();

@@ -75,7 +75,6 @@ export class Carriage {
     relay.heardApplied(row.applied);
     const cause = await this.#findCause(relay, row, health);
     if (cause !== undefined) {
-      this.#doneTo = 0;
       // a consumer made anew may belong to a stream made anew: what was noted about its sequences is void
       if (cause === Cause.consumer) relay.applied.forget();
       this.#gapSeenTo = cause === Cause.consumer ? 0 : health.lastSeq;
@@ -122,11 +121,12 @@ export class Carriage {
   async #findCause(relay: Relay, row: ShardRow, health: LogHealth): Promise<Cause | undefined> {
     const before = this.#consumer;
     this.#consumer = health.consumer;
+    const doneTo = this.#doneTo;
+    this.#doneTo = 0;
     if (before !== "" && before !== health.consumer) return Cause.consumer;
     if (row.gap !== null && row.gap.at === row.applied && row.gap.streamSeq > this.#gapSeenTo) return Cause.gap;
     // The row was read after the look that said so: had a worker acked what the row lacks, it would be there.
-    if (row.applied < this.#doneTo) return Cause.forgotten;
-    this.#doneTo = 0;
+    if (row.applied < doneTo) return Cause.forgotten;
     const { storedTo } = relay;
     if (storedTo <= row.applied) return undefined;
     const last = await this.#options.log.lastEntry(relay.epoch);

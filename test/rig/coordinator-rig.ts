@@ -10,6 +10,7 @@ import { createRows } from "../../coordinator/rows/rows.ts";
 import { Keeper } from "../../coordinator/shards/keeper.ts";
 import type { Rows, ShardStore } from "../../coordinator/shards/ports.ts";
 import { createShardStore } from "../../coordinator/shards/redis-store.ts";
+import { until } from "../harness/index.ts";
 import { Gate } from "./gate.ts";
 
 export const silent = createLog("test", { DOORBUSTER_LOG_LEVEL: "silent", DOORBUSTER_RUN: "test" });
@@ -29,6 +30,8 @@ export interface CoordinatorRig {
   readonly purges: number[];
   readonly halts: string[];
   isHolder(): boolean;
+  /** resolves when it has read the shard's row so many more times */
+  look(times: number): Promise<void>;
   /** in order, giving the lease up */
   stop(): Promise<void>;
 }
@@ -61,6 +64,7 @@ export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promi
   const purges: number[] = [];
   const halts: string[] = [];
   let isHolder = false;
+  let looks = 0;
   let onConnect = (): void => undefined;
   const broker = await createBroker(connection, () => onConnect());
   const real = {
@@ -73,13 +77,20 @@ export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promi
   const altered = options.alter?.(real) ?? real;
   const store = gate.guard(altered.store, ["state", "acquireLease", "releaseLease", "close", "keep", "open", "renew", "readOutbox"]);
   const log = gate.guard(altered.log, ["append", "lastEntry", "verify", "purge"]);
+  const rows: Rows = {
+    ...altered.rows,
+    row: () => {
+      looks += 1;
+      return altered.rows.row();
+    },
+  };
   const keeper = new Keeper({
     shard,
     leaseMs,
     openMs,
     holder: options.holder ?? "",
     store: { ...store, openOutbox: () => gate.guard(altered.store.openOutbox(), ["read"]) },
-    rows: gate.guard(altered.rows, ["row", "restore"]),
+    rows: gate.guard(rows, ["row", "restore"]),
     log,
     clock: options.clock ?? systemClock,
     random: systemRandom,
@@ -113,6 +124,10 @@ export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promi
     purges,
     halts,
     isHolder: () => isHolder,
+    look: async (times) => {
+      const before = looks;
+      await until(() => looks > before + times, `${times} looks`);
+    },
     stop: async () => {
       gate.open();
       stop.abort();

@@ -6,7 +6,10 @@ import type { Sql } from "./database.ts";
  */
 const DRAIN_LOCK = 0x6462_0004;
 
-/** First of all in a transaction that reads which shards drain and then sends units: no shard begins to drain before it ends. */
+/**
+ * For a transaction that sends units, before it reads which shards drain: none begins to before it ends. Who waits for this
+ * has at most rows of his own shard, which nobody who has it waits for.
+ */
 export const holdDraining = async (sql: Sql): Promise<void> => {
   await sql("SELECT pg_advisory_xact_lock_shared(?)", [DRAIN_LOCK]);
 };
