@@ -1,6 +1,8 @@
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
+  // The sources behind `#lua`, `#program` and `#protocol` (package.json, imports), not what was built of them.
+  ssr: { resolve: { conditions: ["source"] } },
   test: {
     include: [
       "test/**/*.test.ts",

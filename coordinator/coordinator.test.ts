@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { names, startShardRig, type ShardRig } from "../test/rig/shard-rig.ts";
-import { silent } from "../test/rig/coordinator-rig.ts";
+import { names, startShardRig, type ShardRig } from "../test/harness/shard-rig.ts";
+import { silent } from "../test/harness/coordinator-rig.ts";
 import { until } from "../test/harness/index.ts";
 import { COORDINATOR_SETTINGS, runCoordinator } from "./coordinator.ts";
-import { StreamConfigError } from "./log/stream.ts";
-import { readConfig } from "./program/config.ts";
-import { LOG_STREAM, SALES_BUCKET } from "./protocol/subjects.ts";
+import { StreamConfigError } from "./shards/log/stream.ts";
+import { readConfig } from "#program/config";
+import { LOG_STREAM, SALES_BUCKET } from "#protocol/subjects";
 
 let rig: ShardRig;
 beforeEach(async () => {

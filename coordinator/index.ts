@@ -1,3 +1,3 @@
 export * from "./coordinator.ts";
 export { AttemptResult } from "./shards/attempt.ts";
-export { StreamConfigError } from "./log/stream.ts";
+export { StreamConfigError } from "./shards/log/stream.ts";

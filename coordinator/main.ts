@@ -1,7 +1,7 @@
 import cluster from "node:cluster";
 import { COORDINATOR_SETTINGS, runCoordinator } from "./coordinator.ts";
-import { guardProcess } from "./program/guard.ts";
-import { runProgram } from "./program/program.ts";
+import { guardProcess } from "#program/guard";
+import { runProgram } from "#program/program";
 
 await runProgram("coordinator", COORDINATOR_SETTINGS, async ({ config, log, stop, points, findings }) => {
   if (cluster.isPrimary) return await guardProcess({ log, stop });

@@ -1,12 +1,12 @@
 import { Counter, Gauge, Registry } from "prom-client";
-import { BrokenState } from "../lua/broken.ts";
-import { brokenCounter, type ProcessFindings } from "./program/findings.ts";
-import type { Log } from "./program/log.ts";
-import { rarely } from "./program/rarely.ts";
-import type { Clock } from "./protocol/ports.ts";
-import { AttemptPhase } from "./protocol/shard-facts.ts";
+import { BrokenState } from "#lua/core/broken";
+import { brokenCounter, type ProcessFindings } from "#program/findings";
+import type { Log } from "#program/log";
+import { rarely } from "#program/rarely";
+import type { Clock } from "#protocol/ports";
+import { AttemptPhase } from "#protocol/shard-facts";
 import type { KeeperObserver } from "./shards/keeper.ts";
-import type { Move } from "./transfers/policy.ts";
+import type { Move } from "./sales/transfers/policy.ts";
 
 const PROGRESS_LOG_MS = 1_000;
 

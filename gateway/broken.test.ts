@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { saleKeys } from "../lua/index.ts";
+import { saleKeys } from "#lua";
 import { until } from "../test/harness/index.ts";
 import { startShop, type Shop } from "../test/harness/shop.ts";
-import { ticketFor } from "./testing/edge.ts";
-import { endGateways, GatewayProgram } from "./testing/program.ts";
-import { ask, request, type WireAnswer } from "./testing/wire.ts";
+import { ticketFor } from "../test/harness/test-edge.ts";
+import { endGateways, GatewayProgram } from "../test/harness/gateway-program.ts";
+import { ask, request, type WireAnswer } from "../test/harness/wire.ts";
 
 /** Two sales on one shard; somebody writes the stock of one of them, in its middle. */
 const FORGED = "forged";

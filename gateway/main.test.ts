@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { Request, type OpenSale, type SaleRecord } from "../coordinator/protocol/index.ts";
+import { Request, type OpenSale, type SaleRecord } from "#protocol";
 import { until } from "../test/harness/index.ts";
 import { startShop, type Shop } from "../test/harness/shop.ts";
-import { ticketFor } from "./testing/edge.ts";
-import { ADMIN_TOKEN, endGateways, GatewayProgram } from "./testing/program.ts";
-import { ask, request, Wire, type WireAnswer } from "./testing/wire.ts";
+import { ticketFor } from "../test/harness/test-edge.ts";
+import { ADMIN_TOKEN, endGateways, GatewayProgram } from "../test/harness/gateway-program.ts";
+import { ask, request, Wire, type WireAnswer } from "../test/harness/wire.ts";
 
 const SALE = "main-sale";
 let shop: Shop;

@@ -2,7 +2,7 @@ import cluster from "node:cluster";
 import { createServer } from "node:net";
 import { AggregatorRegistry, Gauge, Registry } from "prom-client";
 import type { NatsConnection } from "nats";
-import { brokenCounter, connectNats, runProgram, superviseCluster, tellReady } from "../coordinator/program/index.ts";
+import { brokenCounter, connectNats, runProgram, superviseCluster, tellReady } from "#program";
 import { createAdmin } from "./admin/admin.ts";
 import { workerRequests } from "./admin/worker-requests.ts";
 import { PROCESS_SETTINGS, serve } from "./process.ts";

@@ -1,13 +1,4 @@
-import {
-  connectNats,
-  createLog,
-  noCrashPoints,
-  readConfig,
-  type Config,
-  type CrashPoints,
-  type Log,
-  type OnBroken,
-} from "../coordinator/program/index.ts";
+import { connectNats, createLog, noCrashPoints, readConfig, type Config, type CrashPoints, type Log, type OnBroken } from "#program";
 import { register, type Registry } from "prom-client";
 import { createDesk, type Desk } from "./buy/desk.ts";
 import { ticketKeys, ticketReader, type TicketKeys } from "./identity/ticket.ts";

@@ -2,9 +2,9 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { OutcomeCode, outcomeKinds, refusals } from "./buy/outcome.ts";
-import { keys, startEdge, ticketFor, type TestEdge } from "./testing/edge.ts";
-import { ask, request } from "./testing/wire.ts";
-import { WrittenDesk } from "./testing/written-desk.ts";
+import { keys, startEdge, ticketFor, type TestEdge } from "../test/harness/test-edge.ts";
+import { ask, request } from "../test/harness/wire.ts";
+import { WrittenDesk } from "../test/harness/scripted-desk.ts";
 import { mountDoorbuster } from "./plugin.ts";
 import type { TemplatedApp } from "./http/app.ts";
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { startEdge, ticketFor } from "./testing/edge.ts";
-import { ask, request, Wire } from "./testing/wire.ts";
+import { startEdge, ticketFor } from "../test/harness/test-edge.ts";
+import { ask, request, Wire } from "../test/harness/wire.ts";
 
 describe("the plugin", () => {
   it("lives inside another app, below a prefix, and leaves the app's own routes alone", async () => {

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { AggregatorRegistry, collectDefaultMetrics, Counter, Gauge, register } from "prom-client";
-import type { Config, CrashPoints, Log, OnBroken } from "../coordinator/program/index.ts";
+import type { Config, CrashPoints, Log, OnBroken } from "#program";
 import { createApp, listen } from "./http/app.ts";
 import { DESK_SETTINGS, openDesk, type OpenDesk } from "./open-desk.ts";
 import { mountDoorbuster, type Mounted } from "./plugin.ts";

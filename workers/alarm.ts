@@ -1,4 +1,4 @@
-import type { Clock } from "../coordinator/protocol/ports.ts";
+import type { Clock } from "#protocol/ports";
 
 /** A pause that can be cut short. A ring while nobody pauses cuts the next pause. */
 export class Alarm {

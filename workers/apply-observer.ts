@@ -1,5 +1,5 @@
-import type { Log } from "../coordinator/program/log.ts";
-import { formatOrderId } from "../coordinator/protocol/order-id.ts";
+import type { Log } from "#program/log";
+import { formatOrderId } from "#protocol/order-id";
 import { REASON_QUOTA, type Applied } from "./apply/apply.ts";
 import type { ApplyObserver } from "./apply/delivery.ts";
 import type { LogDelivery } from "./apply/ports.ts";

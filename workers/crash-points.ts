@@ -1,4 +1,4 @@
-import { noCrashPoints, type CrashPoints } from "../coordinator/program/crash-points.ts";
+import { noCrashPoints, type CrashPoints } from "#program/crash-points";
 import type { ApplyStore } from "./apply/ports.ts";
 import type { ShardConsumer } from "./consume/consumer.ts";
 import type { Handler } from "./requests/server.ts";

@@ -1,7 +1,7 @@
-import type { Clock } from "../coordinator/protocol/ports.ts";
-import type { OnBroken } from "../coordinator/program/findings.ts";
-import type { Log } from "../coordinator/program/log.ts";
-import { BrokenState } from "../lua/broken.ts";
+import type { Clock } from "#protocol/ports";
+import type { OnBroken } from "#program/findings";
+import type { Log } from "#program/log";
+import { BrokenState } from "#lua/core/broken";
 import { faultsTotal } from "./metrics.ts";
 
 /** A store that is away for a minute fails every loop many times a second: one line in 5 s says as much. */

@@ -5,9 +5,9 @@ import { Redis } from "ioredis";
 import { AckPolicy, nanos, type JetStreamManager, type NatsConnection } from "nats";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { freePort, processTree } from "../deploy/local/index.ts";
-import { connectNats } from "../coordinator/program/index.ts";
-import { encodeMessage, LOG_STREAM, LOG_SUBJECTS, logSubject, Request } from "../coordinator/protocol/index.ts";
-import { shardKeys } from "../lua/index.ts";
+import { connectNats } from "#program";
+import { encodeMessage, LOG_STREAM, LOG_SUBJECTS, logSubject, Request } from "#protocol";
+import { shardKeys } from "#lua";
 import {
   freshDatabase,
   startNats,

@@ -1,6 +1,6 @@
 import cluster from "node:cluster";
 import { AggregatorRegistry } from "prom-client";
-import { runProgram, superviseCluster, tellReady } from "../coordinator/program/index.ts";
+import { runProgram, superviseCluster, tellReady } from "#program";
 import { startMetricsServer } from "./metrics-server.ts";
 import { runWorker, WORKER_SETTINGS } from "./worker.ts";
 

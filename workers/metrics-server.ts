@@ -1,7 +1,7 @@
 import fastify, { type FastifyInstance } from "fastify";
 import { AggregatorRegistry, Gauge, Registry } from "prom-client";
-import { brokenCounter } from "../coordinator/program/index.ts";
-import type { Invariant } from "../lua/broken.ts";
+import { brokenCounter } from "#program";
+import type { Invariant } from "#lua/core/broken";
 
 export interface MetricsServerOptions {
   readonly host: string;

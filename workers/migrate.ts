@@ -1,4 +1,4 @@
-import { runProgram } from "../coordinator/program/index.ts";
+import { runProgram } from "#program";
 import { applyMigrations } from "./db/database.ts";
 
 /** Brings the database to the current tables and ends; run once before the programs start. */

@@ -1,14 +1,6 @@
 import type { Redis } from "ioredis";
 import { Events, type NatsConnection } from "nats";
-import {
-  connectNats,
-  connectShard,
-  systemClock,
-  type Config,
-  type CrashPoints,
-  type Log,
-  type OnBroken,
-} from "../coordinator/program/index.ts";
+import { connectNats, connectShard, systemClock, type Config, type CrashPoints, type Log, type OnBroken } from "#program";
 import { Alarm } from "./alarm.ts";
 import { applyObserver } from "./apply-observer.ts";
 import { KnownPositions } from "./apply/known.ts";

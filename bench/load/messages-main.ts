@@ -1,4 +1,4 @@
-import { Coordinator, Message } from "../../coordinator/client/index.ts";
+import { Coordinator, Message } from "../../coordinator/messages/client/index.ts";
 import type { MessagesOrder } from "./messages.ts";
 
 /** One service that prepares and submits messages with one empty branch, through the client's bulk calls. */

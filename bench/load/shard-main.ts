@@ -1,5 +1,5 @@
 import { Redis } from "ioredis";
-import { Decision, reserve, Status } from "../../lua/index.ts";
+import { Decision, reserve, Status } from "#lua";
 import type { ShardMessage, ShardOrder } from "./shard.ts";
 
 /** Calls a shard's `reserve` as a gateway process does, with nothing in front: batches of one size, some calls on their way. */

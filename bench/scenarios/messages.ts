@@ -1,7 +1,7 @@
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { Redis } from "ioredis";
-import { Coordinator, Message } from "../../coordinator/client/index.ts";
+import { Coordinator, Message } from "../../coordinator/messages/client/index.ts";
 import { beginRun, findOrInstall, startNats, startRedis, Store, until, type NatsPart, type Run } from "../../deploy/local/index.ts";
 import { loadMessages } from "../load/messages.ts";
 import { generatorOf, send, type Sent } from "../load/send.ts";

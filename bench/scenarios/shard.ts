@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import { saleKeys, shardKeys } from "../../lua/index.ts";
+import { saleKeys, shardKeys } from "#lua";
 import { beginRun, findOrInstall, startRedis, Store, type RedisPart } from "../../deploy/local/index.ts";
 import { loadShard } from "../load/shard.ts";
 import { entryOf, type Entry } from "../results.ts";

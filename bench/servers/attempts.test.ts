@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { AttemptNews } from "../../coordinator/protocol/index.ts";
+import type { AttemptNews } from "#protocol";
 import { reopeningOf, type HeardNews } from "./attempts.ts";
 
 const told = (atMs: number, shard: number, phase: AttemptNews["phase"], change: Partial<AttemptNews> = {}): HeardNews => ({

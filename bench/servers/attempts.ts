@@ -1,5 +1,5 @@
 import { connect } from "nats";
-import { ALL_ATTEMPT_SUBJECTS, AttemptPhase, attemptNewsSchema, type AttemptNews } from "../../coordinator/protocol/index.ts";
+import { ALL_ATTEMPT_SUBJECTS, AttemptPhase, attemptNewsSchema, type AttemptNews } from "#protocol";
 import type { StackInfo } from "../../deploy/local/index.ts";
 
 export interface HeardNews {

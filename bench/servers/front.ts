@@ -2,7 +2,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { connect, type NatsConnection } from "nats";
-import { Request, SALES_BUCKET, WORKERS, type SaleRecord, type SoldOutFlag } from "../../coordinator/protocol/index.ts";
+import { Request, SALES_BUCKET, WORKERS, type SaleRecord, type SoldOutFlag } from "#protocol";
 import {
   beginRun,
   findOrInstall,
@@ -19,7 +19,7 @@ import {
   type RedisPart,
   type Run,
 } from "../../deploy/local/index.ts";
-import { acquireLease, closeShard, defineSale, grant, openShard, Status, stock, swapShard } from "../../lua/index.ts";
+import { acquireLease, closeShard, defineSale, grant, openShard, Status, stock, swapShard } from "#lua";
 import type { Watched } from "../usage.ts";
 import { callsOf, toldOf, type Calls, type Told } from "./told.ts";
 

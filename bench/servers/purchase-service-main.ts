@@ -1,6 +1,6 @@
 import { Redis } from "ioredis";
 import uWS from "uWebSockets.js";
-import { Coordinator, Message } from "../../coordinator/client/index.ts";
+import { Coordinator, Message } from "../../coordinator/messages/client/index.ts";
 import type { PurchaseServiceOptions } from "./purchase-service.ts";
 
 /**

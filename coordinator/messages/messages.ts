@@ -1,6 +1,6 @@
-import type { MessageCounts, MessageList } from "../../lua/message-read.ts";
-import type { ChangeTopicAnswer } from "../../lua/message-topic.ts";
-import type { Clock } from "../protocol/ports.ts";
+import type { MessageCounts, MessageList } from "#lua/message/message-read";
+import type { ChangeTopicAnswer } from "#lua/message/message-topic";
+import type { Clock } from "#protocol/ports";
 import { applyEvent, type Applied } from "./apply.ts";
 import type { MessageEvent, MessagePolicy } from "./machine.ts";
 import type { Place, Placement } from "./placement.ts";

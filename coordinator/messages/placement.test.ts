@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { shardOf } from "../protocol/shard-map.ts";
-import type { Clock } from "../protocol/ports.ts";
+import { shardOf } from "#protocol/shard-map";
+import type { Clock } from "#protocol/ports";
 import { Placement, type PlacementStore } from "./placement.ts";
 
 /** Notes of shards, on one clock, as message-placement.lua keeps them; the margin after which one is forgotten left out. */

@@ -1,6 +1,6 @@
-import type { PlacementNotes } from "../../lua/message-sweep.ts";
-import type { Clock } from "../protocol/ports.ts";
-import { shardOf } from "../protocol/shard-map.ts";
+import type { PlacementNotes } from "#lua/message/message-sweep";
+import type { Clock } from "#protocol/ports";
+import { shardOf } from "#protocol/shard-map";
 
 /** How often a placing process says so. */
 const NOTE_EVERY_MS = 5_000;

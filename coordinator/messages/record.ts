@@ -1,4 +1,4 @@
-import type { MessageFields } from "../../lua/message-fields.ts";
+import type { MessageFields } from "#lua/message/message-fields";
 
 /** dtm's names, as they are on the wire. */
 export const MessageState = { prepared: "prepared", submitted: "submitted", succeed: "succeed", failed: "failed" } as const;

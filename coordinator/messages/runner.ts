@@ -1,5 +1,5 @@
-import type { PutOff } from "../../lua/message-sweep.ts";
-import type { Clock, Random } from "../protocol/ports.ts";
+import type { PutOff } from "#lua/message/message-sweep";
+import type { Clock, Random } from "#protocol/ports";
 import { applyEvent, type Applied } from "./apply.ts";
 import type { Callable } from "./callable.ts";
 import { HostGate } from "./host-gate.ts";

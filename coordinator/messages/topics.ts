@@ -1,4 +1,4 @@
-import type { ChangeTopicAnswer } from "../../lua/message-topic.ts";
+import type { ChangeTopicAnswer } from "#lua/message/message-topic";
 import type { TopicStore } from "./messages.ts";
 
 export interface Subscriber {

@@ -1,7 +1,7 @@
 import cluster, { type Worker } from "node:cluster";
 import { availableParallelism } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Invariant } from "../../lua/broken.ts";
+import type { Invariant } from "#lua/core/broken";
 import { Findings } from "./findings.ts";
 import type { Log } from "./log.ts";
 

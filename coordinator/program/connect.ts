@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Redis, type RedisOptions as AnyRedisOptions } from "ioredis";
 import { connect, type ConnectionOptions, type NatsConnection } from "nats";
-import { slotKeyOf } from "../protocol/shard-map.ts";
+import { slotKeyOf } from "#protocol/shard-map";
 import type { Log } from "./log.ts";
 import { clusterAddress, withoutCredentials } from "./redis-address.ts";
 import { slotConnection } from "./redis-cluster.ts";

@@ -1,7 +1,7 @@
 import cluster, { type Worker } from "node:cluster";
 import { Counter, type Registry } from "prom-client";
-import { Invariant, type BrokenState } from "../../lua/broken.ts";
-import type { Clock } from "../protocol/ports.ts";
+import { Invariant, type BrokenState } from "#lua/core/broken";
+import type { Clock } from "#protocol/ports";
 import type { Log } from "./log.ts";
 import { rarely } from "./rarely.ts";
 
@@ -145,7 +145,7 @@ export const processFindings = ({ log, clock, inherited, end }: FindingsOptions)
 export const brokenCounter = (name: string, registry: Registry, before: BrokenCounts = {}): Counter<"invariant"> => {
   const counter = new Counter({
     name,
-    help: "times that something was found that may not be, by what (lua/broken.ts), and nothing was changed. Alert on any",
+    help: "times that something was found that may not be, by what (lua/core/broken.ts), and nothing was changed. Alert on any",
     labelNames: ["invariant"] as const,
     registers: [registry],
   });

@@ -1,4 +1,4 @@
-import type { Clock } from "../protocol/ports.ts";
+import type { Clock } from "#protocol/ports";
 
 /** The same fault again is logged at most this often: a store that is away fails several times a second. */
 const REPEAT_LOG_MS = 10_000;

@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { performance } from "node:perf_hooks";
-import type { Clock, Random } from "../protocol/ports.ts";
+import type { Clock, Random } from "#protocol/ports";
 
 /** The real clock. `sleep` keeps the process alive only as long as somebody waits for it. */
 export const systemClock: Clock = {

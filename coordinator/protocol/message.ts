@@ -1,5 +1,5 @@
-import { EntryKind, type Entry } from "../../lua/entry.ts";
-import { parsePosition } from "../../lua/position.ts";
+import { EntryKind, type Entry } from "#lua/shard/entry";
+import { parsePosition } from "#lua/core/position";
 import { isId } from "./ids.ts";
 
 /**

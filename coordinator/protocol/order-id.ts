@@ -1,4 +1,4 @@
-import type { Position } from "../../lua/position.ts";
+import type { Position } from "#lua/core/position";
 
 /**
  * An order id is the position of its purchase: shard, epoch, seq and index in the entry. No randomness, no second id,

@@ -1,4 +1,4 @@
-import { shardKeys } from "../../lua/keys.ts";
+import { shardKeys } from "#lua/core/keys";
 
 /** 32 bits of FNV-1a over the UTF-16 code units of `text`. */
 const fnv1a = (text: string): number => {

@@ -1,14 +1,14 @@
-import { formatPosition, parsePosition } from "../../lua/position.ts";
-import { Status } from "../../lua/codes.ts";
-import type { ShardClosed } from "../../lua/close.ts";
-import type { Clock, Random } from "../protocol/ports.ts";
-import type { RestoreProgress } from "../protocol/requests.ts";
-import { RestoreMode, type ShardRow } from "../protocol/row.ts";
-import { SOLD_OUT_BELIEVED_MS } from "../protocol/sale.ts";
-import { AttemptPhase } from "../protocol/shard-facts.ts";
-import { AppendWindow, type StoredMessage } from "../relay/append-window.ts";
-import { joinMessages } from "../relay/message-join.ts";
-import type { ShardLog } from "../relay/ports.ts";
+import { formatPosition, parsePosition } from "#lua/core/position";
+import { Status } from "#lua/core/codes";
+import type { ShardClosed } from "#lua/shard/close";
+import type { Clock, Random } from "#protocol/ports";
+import type { RestoreProgress } from "#protocol/requests";
+import { RestoreMode, type ShardRow } from "#protocol/row";
+import { SOLD_OUT_BELIEVED_MS } from "#protocol/sale";
+import { AttemptPhase } from "#protocol/shard-facts";
+import { AppendWindow, type StoredMessage } from "./relay/append-window.ts";
+import { joinMessages } from "./relay/message-join.ts";
+import type { ShardLog } from "./relay/ports.ts";
 import type { Rows, ShardStore } from "./ports.ts";
 
 /** How an attempt ended. Everything but `opened` leaves the shard closed; a later attempt begins anew. */

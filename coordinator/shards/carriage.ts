@@ -1,8 +1,8 @@
-import type { Clock, Random } from "../protocol/ports.ts";
-import type { ShardRow } from "../protocol/row.ts";
-import type { StoredMessage } from "../relay/append-window.ts";
-import { Cause, type LogHealth, type ShardLog } from "../relay/ports.ts";
-import { Relay, type RelayObserver } from "../relay/relay.ts";
+import type { Clock, Random } from "#protocol/ports";
+import type { ShardRow } from "#protocol/row";
+import type { StoredMessage } from "./relay/append-window.ts";
+import { Cause, type LogHealth, type ShardLog } from "./relay/ports.ts";
+import { Relay, type RelayObserver } from "./relay/relay.ts";
 import type { ShardStore } from "./ports.ts";
 
 export interface CarriageObserver extends RelayObserver {

@@ -1,8 +1,8 @@
-import { BrokenState, Invariant } from "../../lua/broken.ts";
-import { shardPlace } from "../../lua/keys.ts";
-import { parsePosition } from "../../lua/position.ts";
-import type { ShardState } from "../../lua/shard-state.ts";
-import type { ShardRow } from "../protocol/row.ts";
+import { BrokenState, Invariant } from "#lua/core/broken";
+import { shardPlace } from "#lua/core/keys";
+import { parsePosition } from "#lua/core/position";
+import type { ShardState } from "#lua/shard/shard-state";
+import type { ShardRow } from "#protocol/row";
 
 /** One look at an open shard: what its Redis says, and then what Postgres says. */
 export interface Look {

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import type { ShardState } from "../../lua/shard-state.ts";
+import type { ShardState } from "#lua/shard/shard-state";
 import { until } from "../../test/harness/index.ts";
-import type { ShardRow } from "../protocol/row.ts";
-import type { ShardLog } from "../relay/ports.ts";
+import type { ShardRow } from "#protocol/row";
+import type { ShardLog } from "./relay/ports.ts";
 import { Keeper, type KeeperObserver } from "./keeper.ts";
 import type { Rows, ShardStore } from "./ports.ts";
 

@@ -1,10 +1,10 @@
-import { Status } from "../../lua/codes.ts";
-import type { Clock, Random } from "../protocol/ports.ts";
-import type { RestoreProgress } from "../protocol/requests.ts";
-import type { ShardRow } from "../protocol/row.ts";
-import type { AttemptPhase } from "../protocol/shard-facts.ts";
-import type { ShardLog } from "../relay/ports.ts";
-import { Wakeup } from "../relay/wakeup.ts";
+import { Status } from "#lua/core/codes";
+import type { Clock, Random } from "#protocol/ports";
+import type { RestoreProgress } from "#protocol/requests";
+import type { ShardRow } from "#protocol/row";
+import type { AttemptPhase } from "#protocol/shard-facts";
+import type { ShardLog } from "./relay/ports.ts";
+import { Wakeup } from "./relay/wakeup.ts";
 import { AttemptResult, beginEpoch } from "./attempt.ts";
 import { Carriage, type CarriageObserver } from "./carriage.ts";
 import { findBroken, type Look } from "./invariants.ts";

@@ -1,6 +1,6 @@
-import { Status } from "../../lua/codes.ts";
-import type { Clock, Random } from "../protocol/ports.ts";
-import { holderToken } from "../protocol/shard-facts.ts";
+import { Status } from "#lua/core/codes";
+import type { Clock, Random } from "#protocol/ports";
+import { holderToken } from "#protocol/shard-facts";
 import type { ShardStore } from "./ports.ts";
 
 export interface LeaseOptions {

@@ -1,12 +1,12 @@
 // Over 400 lines: a shard's life is told in order, on one set of servers.
 import { cp, rm } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { BrokenState, Invariant } from "../../lua/index.ts";
-import { systemClock } from "../program/system.ts";
-import { logSubject, LOG_STREAM } from "../protocol/subjects.ts";
+import { BrokenState, Invariant } from "#lua";
+import { systemClock } from "#program/system";
+import { logSubject, LOG_STREAM } from "#protocol/subjects";
 import { startRedis, until } from "../../test/harness/index.ts";
 import { redisClient } from "../../test/harness/open-shard.ts";
-import { startShardRig, type ShardRig } from "../../test/rig/shard-rig.ts";
+import { startShardRig, type ShardRig } from "../../test/harness/shard-rig.ts";
 
 let rig: ShardRig;
 beforeEach(async () => {

@@ -1,13 +1,13 @@
-import type { CloseShard, ShardClosed } from "../../lua/close.ts";
-import type { KeepAnswer, KeepShard } from "../../lua/keep.ts";
-import type { LeaseAnswer } from "../../lua/lease.ts";
-import type { OpenAnswer, OpenShard } from "../../lua/open.ts";
-import type { Position } from "../../lua/position.ts";
-import type { RenewAnswer, RenewShard } from "../../lua/renew.ts";
-import type { ShardState } from "../../lua/shard-state.ts";
-import type { RequestError, RestoreProgress } from "../protocol/requests.ts";
-import type { ShardRow } from "../protocol/row.ts";
-import type { Outbox, OutboxEntry } from "../relay/ports.ts";
+import type { CloseShard, ShardClosed } from "#lua/shard/close";
+import type { KeepAnswer, KeepShard } from "#lua/shard/keep";
+import type { LeaseAnswer } from "#lua/shard/lease";
+import type { OpenAnswer, OpenShard } from "#lua/shard/open";
+import type { Position } from "#lua/core/position";
+import type { RenewAnswer, RenewShard } from "#lua/shard/renew";
+import type { ShardState } from "#lua/shard/shard-state";
+import type { RequestError, RestoreProgress } from "#protocol/requests";
+import type { ShardRow } from "#protocol/row";
+import type { Outbox, OutboxEntry } from "./relay/ports.ts";
 
 type Of<Request> = Omit<Request, "shard">;
 

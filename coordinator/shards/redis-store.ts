@@ -1,12 +1,12 @@
 import type { Redis } from "ioredis";
-import { closeShard } from "../../lua/close.ts";
-import { keepShard } from "../../lua/keep.ts";
-import { acquireLease, releaseLease } from "../../lua/lease.ts";
-import { openShard } from "../../lua/open.ts";
-import { readOutbox } from "../../lua/outbox.ts";
-import { renewShard } from "../../lua/renew.ts";
-import { shardState } from "../../lua/shard-state.ts";
-import type { Outbox } from "../relay/ports.ts";
+import { closeShard } from "#lua/shard/close";
+import { keepShard } from "#lua/shard/keep";
+import { acquireLease, releaseLease } from "#lua/shard/lease";
+import { openShard } from "#lua/shard/open";
+import { readOutbox } from "#lua/shard/outbox";
+import { renewShard } from "#lua/shard/renew";
+import { shardState } from "#lua/shard/shard-state";
+import type { Outbox } from "./relay/ports.ts";
 import type { ShardStore } from "./ports.ts";
 
 /**

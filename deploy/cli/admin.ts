@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { z } from "zod";
-import { readConfig } from "../../coordinator/program/index.ts";
+import { readConfig } from "#program";
 import type { Environment } from "../local/index.ts";
 import { readReadyFile } from "./ready-file.ts";
 

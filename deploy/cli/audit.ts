@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { Command } from "commander";
 import { pino } from "pino";
-import { readConfig } from "../../coordinator/program/index.ts";
+import { readConfig } from "#program";
 import { audit, compareInThread, openStores, StoreAway, type AuditReport, type StoreAddresses } from "../../workers/index.ts";
 import type { Environment } from "../local/index.ts";
 import { auditText } from "./audit-text.ts";

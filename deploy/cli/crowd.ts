@@ -1,5 +1,5 @@
 import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
-import { parseOrderId } from "../../coordinator/protocol/index.ts";
+import { parseOrderId } from "#protocol";
 import { signTicket, type TicketKeys } from "../../gateway/index.ts";
 import { fire, type Magazine, type Reply, type Shot } from "./crowd-cannon.ts";
 import { Ledger, Next, readAnswer } from "./crowd-ledger.ts";

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { Client } from "pg";
 import { describe, expect, it } from "vitest";
-import { saleKeys } from "../../lua/index.ts";
+import { saleKeys } from "#lua";
 import { environment, until } from "../../test/harness/index.ts";
 import type { DemoReport } from "./demo-report.ts";
 import { readReadyFile, type ReadyFile } from "./ready-file.ts";

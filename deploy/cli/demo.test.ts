@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { saleKeys } from "../../lua/index.ts";
+import { saleKeys } from "#lua";
 import { environment, until } from "../../test/harness/index.ts";
 import type { AuditReport } from "../../workers/index.ts";
 import type { DemoReport } from "./demo-report.ts";

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { SaleRecord, ShardFacts } from "../../coordinator/protocol/index.ts";
+import type { SaleRecord, ShardFacts } from "#protocol";
 import { environment, startStack, until, type Stack, type StackInfo } from "../../test/harness/index.ts";
 import { writeReadyFile, type ReadyFile } from "./ready-file.ts";
 

@@ -1,8 +1,8 @@
 import type { Redis } from "ioredis";
 import { pino } from "pino";
-import { connectShards } from "../../coordinator/program/index.ts";
-import { saleRecordSchema, type OpenSale, type SaleRecord } from "../../coordinator/protocol/index.ts";
-import { Status, stock } from "../../lua/index.ts";
+import { connectShards } from "#program";
+import { saleRecordSchema, type OpenSale, type SaleRecord } from "#protocol";
+import { Status, stock } from "#lua";
 import { until } from "../local/index.ts";
 
 /** What opening a sale takes of a running stack (StackInfo, ReadyFile). */

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import Table from "cli-table3";
 import { Argument, Command, InvalidArgumentError } from "commander";
 import { z } from "zod";
-import { isId, saleRecordSchema, SaleState, type SaleRecord } from "../../coordinator/protocol/index.ts";
+import { isId, saleRecordSchema, SaleState, type SaleRecord } from "#protocol";
 import type { Environment } from "../local/index.ts";
 import { adminAddress, askAdmin, withAddress, type AddressOptions } from "./admin.ts";
 import { NO_INNER_LINES, paletteOf, type Palette } from "./color.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { ShardFacts } from "../../coordinator/protocol/index.ts";
+import type { ShardFacts } from "#protocol";
 import { paletteOf } from "./color.ts";
 import { shardsText } from "./shards-text.ts";
 

@@ -1,5 +1,5 @@
 import Table from "cli-table3";
-import { ShardState, type ShardFacts } from "../../coordinator/protocol/index.ts";
+import { ShardState, type ShardFacts } from "#protocol";
 import { NO_INNER_LINES, type Paint, type Palette } from "./color.ts";
 
 const number = (value: number | null): string => (value === null ? "-" : value.toLocaleString("en-US"));

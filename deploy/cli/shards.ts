@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { Argument, Command } from "commander";
-import { allShardFactsSchema, ShardChange, shardFactsSchema, type ShardFacts } from "../../coordinator/protocol/index.ts";
+import { allShardFactsSchema, ShardChange, shardFactsSchema, type ShardFacts } from "#protocol";
 import type { Environment } from "../local/index.ts";
 import { adminAddress, AdminRefusal, askAdmin, Exit, withAddress, type AddressOptions } from "./admin.ts";
 import { paletteOf } from "./color.ts";

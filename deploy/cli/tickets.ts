@@ -1,7 +1,7 @@
 import { once } from "node:events";
 import { Command, Option } from "commander";
-import { isId } from "../../coordinator/protocol/index.ts";
-import { readConfig } from "../../coordinator/program/index.ts";
+import { isId } from "#protocol";
+import { readConfig } from "#program";
 import { signTicket, ticketKeys, type TicketKeys } from "../../gateway/index.ts";
 import type { Environment } from "../local/index.ts";
 import { wholeNumber } from "./option.ts";

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
-import { Coordinator } from "../../coordinator/client/index.ts";
+import { Coordinator } from "../../coordinator/messages/client/index.ts";
 import { beginRun, findOrInstall, startNats, startRedis, Store, until } from "../local/index.ts";
 import { startOrderService, startQueryService, stockKey } from "./services.ts";
 

@@ -1,5 +1,5 @@
 import { Redis } from "ioredis";
-import { Coordinator } from "../../coordinator/client/index.ts";
+import { Coordinator } from "../../coordinator/messages/client/index.ts";
 import { startPurchaseService } from "./services.ts";
 
 /** The purchase handler as its own process, so that it can die. Arguments: JSON; prints its URL. */

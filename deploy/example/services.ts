@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Redis } from "ioredis";
-import { Barrier, Coordinator, Message, statusOf, type Sent } from "../../coordinator/client/index.ts";
+import { Barrier, Coordinator, Message, statusOf, type Sent } from "../../coordinator/messages/client/index.ts";
 
 /** One small HTTP service. */
 export interface Service {

@@ -1,9 +1,9 @@
 import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { z } from "zod";
-import { addUnitsSchema, changeSaleSchema, RequestError, type Answer } from "../../coordinator/protocol/requests.ts";
-import { changeOrderSchema, orderAddressSchema, OrderChange, payOrderSchema } from "../../coordinator/protocol/order.ts";
-import { openSaleSchema } from "../../coordinator/protocol/sale.ts";
-import { ShardChange } from "../../coordinator/protocol/shard-facts.ts";
+import { addUnitsSchema, changeSaleSchema, RequestError, type Answer } from "#protocol/requests";
+import { changeOrderSchema, orderAddressSchema, OrderChange, payOrderSchema } from "#protocol/order";
+import { openSaleSchema } from "#protocol/sale";
+import { ShardChange } from "#protocol/shard-facts";
 import { bearerCheck } from "./bearer.ts";
 import type { WorkerRequests } from "./worker-requests.ts";
 

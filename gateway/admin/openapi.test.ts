@@ -2,17 +2,10 @@ import { readFileSync } from "node:fs";
 import { Ajv2020, type AnySchema } from "ajv/dist/2020.js";
 import { beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { addUnitsSchema, changeSaleSchema, RequestError } from "../../coordinator/protocol/requests.ts";
-import {
-  changeOrderSchema,
-  OrderChange,
-  orderRecordSchema,
-  paidOrderSchema,
-  payOrderSchema,
-  type OrderRecord,
-} from "../../coordinator/protocol/order.ts";
-import { openSaleSchema, saleRecordSchema, type SaleRecord } from "../../coordinator/protocol/sale.ts";
-import { ShardChange, shardFactsSchema, type ShardFacts } from "../../coordinator/protocol/shard-facts.ts";
+import { addUnitsSchema, changeSaleSchema, RequestError } from "#protocol/requests";
+import { changeOrderSchema, OrderChange, orderRecordSchema, paidOrderSchema, payOrderSchema, type OrderRecord } from "#protocol/order";
+import { openSaleSchema, saleRecordSchema, type SaleRecord } from "#protocol/sale";
+import { ShardChange, shardFactsSchema, type ShardFacts } from "#protocol/shard-facts";
 import { createAdmin } from "./admin.ts";
 import type { WorkerRequests } from "./worker-requests.ts";
 

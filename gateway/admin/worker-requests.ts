@@ -1,6 +1,6 @@
 import type { NatsConnection } from "nats";
 import { z } from "zod";
-import { answerSchema, RequestError, type AddUnits, type Answer, type ChangeSale } from "../../coordinator/protocol/requests.ts";
+import { answerSchema, RequestError, type AddUnits, type Answer, type ChangeSale } from "#protocol/requests";
 import {
   orderRecordSchema,
   paidOrderSchema,
@@ -9,10 +9,10 @@ import {
   type OrderRecord,
   type PaidOrder,
   type PayOrder,
-} from "../../coordinator/protocol/order.ts";
-import { saleRecordSchema, type OpenSale, type SaleRecord } from "../../coordinator/protocol/sale.ts";
-import { allShardFactsSchema, shardFactsSchema, type ChangeShard, type ShardFacts } from "../../coordinator/protocol/shard-facts.ts";
-import { Request } from "../../coordinator/protocol/subjects.ts";
+} from "#protocol/order";
+import { saleRecordSchema, type OpenSale, type SaleRecord } from "#protocol/sale";
+import { allShardFactsSchema, shardFactsSchema, type ChangeShard, type ShardFacts } from "#protocol/shard-facts";
+import { Request } from "#protocol/subjects";
 
 /** What the admin API asks of the order workers; all of it can be repeated. */
 export interface WorkerRequests {

@@ -1,4 +1,4 @@
-import type { Random } from "../../coordinator/protocol/ports.ts";
+import type { Random } from "#protocol/ports";
 import { Buckets } from "./buckets.ts";
 import { hashInto, type Hash } from "./hash.ts";
 import { pace, taken, waitMs, type Pace } from "./pace.ts";

@@ -1,8 +1,8 @@
 import type { Registry } from "prom-client";
-import { brokenCounter, type OnBroken } from "../../coordinator/program/findings.ts";
-import type { Log } from "../../coordinator/program/log.ts";
-import { rarely } from "../../coordinator/program/rarely.ts";
-import type { Clock } from "../../coordinator/protocol/ports.ts";
+import { brokenCounter, type OnBroken } from "#program/findings";
+import type { Log } from "#program/log";
+import { rarely } from "#program/rarely";
+import type { Clock } from "#protocol/ports";
 
 /** Counts and logs (each finding rarely: every batch may meet it); the process goes on. */
 export const countBroken = (registry: Registry, log: Log, clock: Clock): OnBroken => {

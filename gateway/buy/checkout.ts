@@ -1,8 +1,8 @@
-import { isId } from "../../coordinator/protocol/ids.ts";
-import type { Clock } from "../../coordinator/protocol/ports.ts";
-import { packPurchase } from "../../lua/fields.ts";
-import type { Reserved } from "../../lua/reserve.ts";
-import type { Standings } from "../../lua/standing.ts";
+import { isId } from "#protocol/ids";
+import type { Clock } from "#protocol/ports";
+import { packPurchase } from "#lua/stock/fields";
+import type { Reserved } from "#lua/stock/reserve";
+import type { Standings } from "#lua/stock/standing";
 import type { Admission } from "../admission/admission.ts";
 import type { SaleBook } from "../sales/book.ts";
 import type { KnownSale } from "../sales/known-sale.ts";

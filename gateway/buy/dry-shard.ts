@@ -1,5 +1,5 @@
-import type { Clock } from "../../coordinator/protocol/ports.ts";
-import { unpackPurchase } from "../../lua/fields.ts";
+import type { Clock } from "#protocol/ports";
+import { unpackPurchase } from "#lua/stock/fields";
 import type { Answer } from "./lane.ts";
 import { refusals, type Outcome } from "./outcome.ts";
 

@@ -1,5 +1,5 @@
-import type { Clock } from "../../coordinator/protocol/ports.ts";
-import { MOST_PURCHASES } from "../../lua/reserve.ts";
+import type { Clock } from "#protocol/ports";
+import { MOST_PURCHASES } from "#lua/stock/reserve";
 import { refusals, type Outcome } from "./outcome.ts";
 import type { Turn } from "./ports.ts";
 

@@ -1,5 +1,5 @@
-import type { Reserved } from "../../lua/reserve.ts";
-import type { Standings } from "../../lua/standing.ts";
+import type { Reserved } from "#lua/stock/reserve";
+import type { Standings } from "#lua/stock/standing";
 import type { ReadTicket, TicketPlaces } from "../identity/ticket.ts";
 
 /** Wall clock: only to refuse early. Redis's own clock judges the window. */
@@ -37,7 +37,7 @@ export interface PurchaseKey {
 export interface ShardStore {
   /** false: a call would fail without having been sent */
   isReady(): boolean;
-  /** `purchases` of one sale, packed (lua/fields.ts), at most 512; decided in this order, in one step */
+  /** `purchases` of one sale, packed (lua/stock/fields.ts), at most 512; decided in this order, in one step */
   reserve(saleId: string, purchases: readonly string[]): Promise<Reserved>;
   standing(saleId: string, purchases: readonly PurchaseKey[]): Promise<Standings>;
   /** gives the connection up and makes a new one: it has not answered for long, and a dead peer never says so */

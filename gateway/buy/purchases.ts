@@ -1,8 +1,8 @@
-import { formatOrderId } from "../../coordinator/protocol/order-id.ts";
-import { Decision } from "../../lua/codes.ts";
-import type { Reservation } from "../../lua/fields.ts";
-import type { ReserveAnswer, Reserved } from "../../lua/reserve.ts";
-import type { Standings } from "../../lua/standing.ts";
+import { formatOrderId } from "#protocol/order-id";
+import { Decision } from "#lua/core/codes";
+import type { Reservation } from "#lua/stock/fields";
+import type { ReserveAnswer, Reserved } from "#lua/stock/reserve";
+import type { Standings } from "#lua/stock/standing";
 import type { Answer, Cargo } from "./lane.ts";
 import { OutcomeCode, RETRY_AFTER_MS, refusals, type Outcome } from "./outcome.ts";
 import type { PurchaseKey, ShardStore } from "./ports.ts";
@@ -56,7 +56,7 @@ export interface PurchaseCargoOptions {
   readonly wallNowMs: () => number;
 }
 
-/** Purchases to `reserve`; an item is a packed purchase (lua/fields.ts). */
+/** Purchases to `reserve`; an item is a packed purchase (lua/stock/fields.ts). */
 export const purchaseCargo = ({ shard, store, shardsOf, hold, wallNowMs }: PurchaseCargoOptions): Cargo<string, Reserved> => {
   const orderIds = new OrderIds(shard);
 

@@ -1,4 +1,4 @@
-import type { Clock } from "../../coordinator/protocol/ports.ts";
+import type { Clock } from "#protocol/ports";
 import type { Turn } from "./ports.ts";
 
 /** Requests for which one reading is good: together well below a millisecond. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { StatusEvent } from "../../coordinator/protocol/status.ts";
+import type { StatusEvent } from "#protocol/status";
 import type { Answer } from "./lane.ts";
 import type { Outcome } from "./outcome.ts";
 import { ASK_AGAIN_MS, Waiting } from "./waiting.ts";

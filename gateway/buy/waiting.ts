@@ -1,6 +1,6 @@
-import { parseOrderId, type OrderId } from "../../coordinator/protocol/order-id.ts";
-import type { StatusEvent } from "../../coordinator/protocol/status.ts";
-import { unpackPurchase } from "../../lua/fields.ts";
+import { parseOrderId, type OrderId } from "#protocol/order-id";
+import type { StatusEvent } from "#protocol/status";
+import { unpackPurchase } from "#lua/stock/fields";
 import type { Answer } from "./lane.ts";
 import { OutcomeCode, refusals, type Outcome } from "./outcome.ts";
 import type { PurchaseKey } from "./ports.ts";

@@ -1,6 +1,6 @@
-import { formatOrderId } from "../../coordinator/protocol/order-id.ts";
-import type { StatusEvent } from "../../coordinator/protocol/status.ts";
-import { unpackPurchase } from "../../lua/fields.ts";
+import { formatOrderId } from "#protocol/order-id";
+import type { StatusEvent } from "#protocol/status";
+import { unpackPurchase } from "#lua/stock/fields";
 import type { Answer } from "./lane.ts";
 import { OutcomeCode, type Outcome } from "./outcome.ts";
 

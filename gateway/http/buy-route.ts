@@ -1,4 +1,4 @@
-import { parseOrderId } from "../../coordinator/protocol/order-id.ts";
+import { parseOrderId } from "#protocol/order-id";
 import type { Desk } from "../buy/desk.ts";
 import { OutcomeCode, outcomeStatus, refusals, type Outcome } from "../buy/outcome.ts";
 import type { Answer } from "./answer.ts";

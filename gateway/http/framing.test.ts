@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { startEdge, ticketFor, type TestEdge } from "../testing/edge.ts";
-import { ask, request, Wire } from "../testing/wire.ts";
+import { startEdge, ticketFor, type TestEdge } from "../../test/harness/test-edge.ts";
+import { ask, request, Wire } from "../../test/harness/wire.ts";
 
 const BODY_DEADLINE_MS = 300;
 let edge: TestEdge;

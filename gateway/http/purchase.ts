@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { isId } from "../../coordinator/protocol/ids.ts";
+import { isId } from "#protocol/ids";
 import type { BuyRequest } from "../buy/desk.ts";
 import type { Exchange } from "./exchange.ts";
 import type { RequestHead } from "./request-head.ts";

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { OutcomeCode, outcomeKinds, refusals } from "../buy/outcome.ts";
-import { startEdge, ticketFor, type TestEdge } from "../testing/edge.ts";
-import { ask, request, Wire, type WireAnswer } from "../testing/wire.ts";
-import { OPENS_AT_MS } from "../testing/written-desk.ts";
+import { startEdge, ticketFor, type TestEdge } from "../../test/harness/test-edge.ts";
+import { ask, request, Wire, type WireAnswer } from "../../test/harness/wire.ts";
+import { OPENS_AT_MS } from "../../test/harness/scripted-desk.ts";
 import { forwardedAddress } from "./exchange.ts";
 import { preferredWait } from "./held-answers.ts";
 import { headText } from "./answer.ts";

@@ -1,4 +1,4 @@
-import { isId } from "../../coordinator/protocol/ids.ts";
+import { isId } from "#protocol/ids";
 import type { Desk, SaleView } from "../buy/desk.ts";
 import { refusals } from "../buy/outcome.ts";
 import { Found } from "../sales/sale-search.ts";

@@ -1,5 +1,5 @@
 import { hash, timingSafeEqual } from "node:crypto";
-import { isId } from "../../coordinator/protocol/ids.ts";
+import { isId } from "#protocol/ids";
 
 /**
  * A ticket is the right of one buyer to call buy on one sale until it expires:

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ID_PATTERN } from "../../coordinator/protocol/ids.ts";
+import { ID_PATTERN } from "#protocol/ids";
 import type { Outcome } from "../buy/outcome.ts";
 import { outcomeDetail, outcomeFields } from "../http/problem.ts";
 

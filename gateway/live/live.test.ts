@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { startEdge, ticketFor, type TestEdge } from "../testing/edge.ts";
-import { ask, request, Wire } from "../testing/wire.ts";
+import { startEdge, ticketFor, type TestEdge } from "../../test/harness/test-edge.ts";
+import { ask, request, Wire } from "../../test/harness/wire.ts";
 
 let edge: TestEdge;
 const clients: Client[] = [];

@@ -1,4 +1,4 @@
-import { saleRecordSchema, type SaleRecord } from "../../coordinator/protocol/sale.ts";
+import { saleRecordSchema, type SaleRecord } from "#protocol/sale";
 import { KnownSale } from "./known-sale.ts";
 
 /** The sales that this process knows. A sale is forgotten only when it was taken out of the bucket by name. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { SaleState, type SaleRecord } from "../../coordinator/protocol/sale.ts";
+import { SaleState, type SaleRecord } from "#protocol/sale";
 import { KnownSale } from "./known-sale.ts";
 
 const over = (id: string, shards: readonly number[]): KnownSale => {

@@ -1,7 +1,7 @@
 // oxlint-disable-next-line import/no-nodejs-modules -- a digest: the same of the same bytes
 import { createHash } from "node:crypto";
-import type { SaleRecord } from "../../coordinator/protocol/sale.ts";
-import { SOLD_OUT_LEASE_MS } from "../../coordinator/protocol/sale.ts";
+import type { SaleRecord } from "#protocol/sale";
+import { SOLD_OUT_LEASE_MS } from "#protocol/sale";
 import type { Ceiling } from "../admission/admission.ts";
 import { hashInto, type Hash } from "../admission/hash.ts";
 import type { Winners } from "./winners.ts";

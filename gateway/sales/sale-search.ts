@@ -1,5 +1,5 @@
-import type { Clock } from "../../coordinator/protocol/ports.ts";
-import type { SaleRecord } from "../../coordinator/protocol/sale.ts";
+import type { Clock } from "#protocol/ports";
+import type { SaleRecord } from "#protocol/sale";
 import type { SaleBook } from "./book.ts";
 
 /** What became of a search. */

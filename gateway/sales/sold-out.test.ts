@@ -1,12 +1,12 @@
 import * as fc from "fast-check";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { systemRandom } from "../../coordinator/program/system.ts";
-import { SOLD_OUT_LEASE_MS } from "../../coordinator/protocol/sale.ts";
-import { reserve } from "../../lua/reserve.ts";
+import { systemRandom } from "#program/system";
+import { SOLD_OUT_LEASE_MS } from "#protocol/sale";
+import { reserve } from "#lua/stock/reserve";
 import { startShop, type Shop } from "../../test/harness/shop.ts";
 import { SaleBook } from "./book.ts";
 import type { KnownSale } from "./known-sale.ts";
-import { soldOutStore } from "./sold-out-store.ts";
+import { soldOutStore } from "../stores/sold-out-store.ts";
 import { SoldOut, type SoldOutStore } from "./sold-out.ts";
 import { Winners } from "./winners.ts";
 

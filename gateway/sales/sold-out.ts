@@ -1,6 +1,6 @@
-import type { Clock, Random } from "../../coordinator/protocol/ports.ts";
-import type { SoldOutFlag } from "../../coordinator/protocol/sale.ts";
-import type { Stock } from "../../lua/stock.ts";
+import type { Clock, Random } from "#protocol/ports";
+import type { SoldOutFlag } from "#protocol/sale";
+import type { Stock } from "#lua/stock/stock";
 import type { SaleBook } from "./book.ts";
 import type { KnownSale } from "./known-sale.ts";
 import { slotsFor, Winners } from "./winners.ts";
@@ -97,7 +97,7 @@ export class SoldOut {
     do {
       const page = await this.#store.buyers(shard, saleId, cursor);
       for (const field of page.fields) {
-        // Where the limit is above one there is `<uid>` and `<uid>:<key>` (lua/fields.ts).
+        // Where the limit is above one there is `<uid>` and `<uid>:<key>` (lua/stock/fields.ts).
         if (field.includes(":")) continue;
         if (winners.size >= most && !winners.has(field)) return false;
         winners.add(field);

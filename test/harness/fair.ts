@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { Agent, request } from "undici";
-import { allShardFactsSchema, saleRecordSchema, type SaleRecord, type ShardFacts } from "../../coordinator/protocol/index.ts";
+import { allShardFactsSchema, saleRecordSchema, type SaleRecord, type ShardFacts } from "#protocol";
 import { ticketKeys, signTicket, type TicketKeys } from "../../gateway/index.ts";
 import {
   audit,

@@ -1,5 +1,5 @@
 import { Redis } from "ioredis";
-import { acquireLease, closeShard, defineSale, grant, openShard, swapShard, type DefineSale } from "../../lua/index.ts";
+import { acquireLease, closeShard, defineSale, grant, openShard, swapShard, type DefineSale } from "#lua";
 
 /** A connection that fails at once while the server is away and never sends a command twice, as the programs have them. */
 export const redisClient = async (url: string): Promise<Redis> => {

@@ -1,14 +1,6 @@
 import { Redis } from "ioredis";
 import { connect, type NatsConnection } from "nats";
-import {
-  Request,
-  SALES_BUCKET,
-  WORKERS,
-  statusSubject,
-  type SaleRecord,
-  type SoldOutFlag,
-  type StatusEvent,
-} from "../../coordinator/protocol/index.ts";
+import { Request, SALES_BUCKET, WORKERS, statusSubject, type SaleRecord, type SoldOutFlag, type StatusEvent } from "#protocol";
 import {
   acquireLease,
   closeShard,
@@ -21,7 +13,7 @@ import {
   settle,
   shardState,
   swapShard,
-} from "../../lua/index.ts";
+} from "#lua";
 import { startNats, startRedis, type NatsServer, type RedisServer } from "./servers.ts";
 
 /** How long a shard opened by hand stays open: as long as any test. */

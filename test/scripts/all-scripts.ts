@@ -1,5 +1,5 @@
-import * as lua from "../../lua/index.ts";
-import type { Script } from "../../lua/index.ts";
+import * as lua from "#lua";
+import type { Script } from "#lua";
 
 const isScript = (value: unknown): value is Script => typeof value === "object" && value !== null && "sha" in value && "source" in value;
 

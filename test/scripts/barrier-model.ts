@@ -1,4 +1,4 @@
-import { BarrierAnswer } from "../../lua/index.ts";
+import { BarrierAnswer } from "#lua";
 
 /** Strings in the user's own Redis: stocks, and barriers by name, with what is left of their lives. */
 export interface BarrierData {

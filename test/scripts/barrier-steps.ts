@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { barrierAdjustScript, barrierKey, queryBarrier, revertBarrier } from "../../lua/index.ts";
+import { barrierAdjustScript, barrierKey, queryBarrier, revertBarrier } from "#lua";
 import * as model from "./barrier-model.ts";
 import { stringText, type KeySpace, type Stored } from "./key-space.ts";
 import { tellFull } from "./lockstep.ts";

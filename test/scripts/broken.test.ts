@@ -3,21 +3,9 @@ import { Registry } from "prom-client";
 import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createMetrics } from "../../coordinator/metrics.ts";
-import { systemClock } from "../../coordinator/program/index.ts";
+import { systemClock } from "#program";
 import { countBroken } from "../../gateway/buy/broken.ts";
-import {
-  BrokenState,
-  defineSale,
-  grant,
-  Invariant,
-  reserve,
-  saleKeys,
-  settle,
-  shardKeys,
-  standing,
-  stock,
-  withdraw,
-} from "../../lua/index.ts";
+import { BrokenState, defineSale, grant, Invariant, reserve, saleKeys, settle, shardKeys, standing, stock, withdraw } from "#lua";
 import { faultLog } from "../../workers/faults.ts";
 import { startRedis, type RedisServer } from "../harness/index.ts";
 import { openEmptyShard, redisClient, stockSale } from "../harness/open-shard.ts";

@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { defineSale, grant, packPurchase, reserve, settle, shardState, standing, stock, withdraw } from "../../lua/index.ts";
+import { defineSale, grant, packPurchase, reserve, settle, shardState, standing, stock, withdraw } from "#lua";
 import * as model from "../simulation/redis/index.ts";
 import { ask, command, epochNear, saleId } from "./shard-model.ts";
 import { mostly } from "./step.ts";

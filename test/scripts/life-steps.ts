@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { acquireLease, closeShard, formatPosition, keepShard, openShard, releaseLease, renewShard } from "../../lua/index.ts";
+import { acquireLease, closeShard, formatPosition, keepShard, openShard, releaseLease, renewShard } from "#lua";
 import * as model from "../simulation/redis/index.ts";
 import type { Lockstep } from "./lockstep.ts";
 import { ask, attemptOf, command, epochNear, leaseMs, replicationOf, token, type ShardModel } from "./shard-model.ts";

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import type { ChainableCommander, Redis } from "ioredis";
 import { isDeepStrictEqual } from "node:util";
-import type { Script, ScriptRedis } from "../../lua/index.ts";
+import type { Script, ScriptRedis } from "#lua";
 import { CLOCK_KEY, DUMP, differences, type KeySpace } from "./key-space.ts";
 
 /** The scripts that are asked, by the sha that the bindings send. */

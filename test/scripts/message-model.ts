@@ -8,7 +8,7 @@ import type {
   PlacementNotes,
   PutOff,
   ThereAlready,
-} from "../../lua/index.ts";
+} from "#lua";
 
 /** What the two-phase messages of one shard are: plain data, changed in place. Times are ms of Redis's clock. */
 export interface MessageData {

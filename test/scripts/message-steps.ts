@@ -11,7 +11,7 @@ import {
   purgeMessages,
   topicsKey,
   yieldMessage,
-} from "../../lua/index.ts";
+} from "#lua";
 import { hashOf, zsetText, type KeySpace, type Stored } from "./key-space.ts";
 import { tellClock, tellFull, type Lockstep } from "./lockstep.ts";
 import * as model from "./message-model.ts";

@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { formatReservation, stagedKeys, swapShard } from "../../lua/index.ts";
+import { formatReservation, stagedKeys, swapShard } from "#lua";
 import * as model from "../simulation/redis/index.ts";
 import type { Lockstep } from "./lockstep.ts";
 import { ask, attemptOf, command, replicationOf, saleId, SHARD, START_MS, type ShardModel } from "./shard-model.ts";

@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import type { ScriptRedis } from "../../lua/index.ts";
+import type { ScriptRedis } from "#lua";
 import * as model from "../simulation/redis/index.ts";
 import type { Lockstep } from "./lockstep.ts";
 import { asker, mostly, steps, type Act, type Steps } from "./step.ts";

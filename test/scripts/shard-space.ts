@@ -1,13 +1,4 @@
-import {
-  EntryKind,
-  formatPosition,
-  formatReservation,
-  saleKeys,
-  shardKeys,
-  stagedKeys,
-  type Entry,
-  type SaleKeys,
-} from "../../lua/index.ts";
+import { EntryKind, formatPosition, formatReservation, saleKeys, shardKeys, stagedKeys, type Entry, type SaleKeys } from "#lua";
 import type { SaleData, ShardData, StagedData } from "../simulation/redis/index.ts";
 import { hashOf, setText, streamText, stringText, type KeySpace, type Stored } from "./key-space.ts";
 

@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { acquireLease, defineSale, grant, shardKeys } from "../../lua/index.ts";
+import { acquireLease, defineSale, grant, shardKeys } from "#lua";
 import * as model from "../simulation/redis/index.ts";
 import { grantStep, reserveStep, saleStep, settleStep, standingStep, stateStep, stockStep, withdrawStep } from "./buying-steps.ts";
 import { close, closeStep, keep, keepStep, leaseStep, open, openStep, releaseStep, renewStep } from "./life-steps.ts";

@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import type { ScriptRedis } from "../../lua/index.ts";
+import type { ScriptRedis } from "#lua";
 import { outcomeOf, type Lockstep } from "./lockstep.ts";
 
 /** Does something to the model and asks the server for the same. */

@@ -1,4 +1,4 @@
-import type { SaleRecord } from "../../coordinator/protocol/sale.ts";
+import type { SaleRecord } from "#protocol/sale";
 import { auditAtRest } from "./audit/auditor.ts";
 import { planFaults } from "./faults/strike.ts";
 import { BEGINNING_MS, type Say } from "./kernel/kernel.ts";

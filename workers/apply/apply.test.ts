@@ -2,8 +2,8 @@
 import { connect, createServer, type AddressInfo } from "node:net";
 import { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { encodeMessage, type MarkerMessage } from "../../coordinator/protocol/index.ts";
-import type { Entry } from "../../lua/entry.ts";
+import { encodeMessage, type MarkerMessage } from "#protocol";
+import type { Entry } from "#lua/shard/entry";
 import { freshDatabase, until, waitingForLocks, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database, type Row } from "../db/database.ts";
 import { changeDraining } from "../db/drain-lock.ts";

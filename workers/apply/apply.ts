@@ -1,8 +1,8 @@
-import { decodeMessage, type EntriesMessage, type MarkerMessage } from "../../coordinator/protocol/message.ts";
-import type { RestoreMode, ShardRow } from "../../coordinator/protocol/row.ts";
-import { BrokenState, Invariant } from "../../lua/broken.ts";
-import type { Entry } from "../../lua/entry.ts";
-import { shardPlace } from "../../lua/keys.ts";
+import { decodeMessage, type EntriesMessage, type MarkerMessage } from "#protocol/message";
+import type { RestoreMode, ShardRow } from "#protocol/row";
+import { BrokenState, Invariant } from "#lua/core/broken";
+import type { Entry } from "#lua/shard/entry";
+import { shardPlace } from "#lua/core/keys";
 import type { KnownPositions } from "./known.ts";
 import { planEntries, planMarker, type EntriesPlan, type PlannedStep } from "./plan.ts";
 import {

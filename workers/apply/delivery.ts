@@ -1,7 +1,7 @@
-import { formatOrderId } from "../../coordinator/protocol/order-id.ts";
-import type { Clock } from "../../coordinator/protocol/ports.ts";
-import type { StatusEvent } from "../../coordinator/protocol/status.ts";
-import { EntryKind } from "../../lua/entry.ts";
+import { formatOrderId } from "#protocol/order-id";
+import type { Clock } from "#protocol/ports";
+import type { StatusEvent } from "#protocol/status";
+import { EntryKind } from "#lua/shard/entry";
 import { applyMessage, type Applied } from "./apply.ts";
 import type { KnownPositions } from "./known.ts";
 import type { ApplyStore, LogDelivery } from "./ports.ts";

@@ -1,5 +1,5 @@
-import type { Clock } from "../../coordinator/protocol/ports.ts";
-import type { LogMessage } from "../../coordinator/protocol/message.ts";
+import type { Clock } from "#protocol/ports";
+import type { LogMessage } from "#protocol/message";
 
 /** What a message is that lies behind a position: history, or a repeat of what is applied. */
 export type Passed = { readonly kind: "ignored" | "repeated"; readonly epoch: number; readonly applied: number };

@@ -1,8 +1,8 @@
-import type { EntriesMessage, MarkerMessage } from "../../coordinator/protocol/message.ts";
-import { RestoreMode, type ShardRow } from "../../coordinator/protocol/row.ts";
-import { EntryKind, type Entry, type OrderEntry } from "../../lua/entry.ts";
-import { unpackPurchase } from "../../lua/fields.ts";
-import { parsePosition } from "../../lua/position.ts";
+import type { EntriesMessage, MarkerMessage } from "#protocol/message";
+import { RestoreMode, type ShardRow } from "#protocol/row";
+import { EntryKind, type Entry, type OrderEntry } from "#lua/shard/entry";
+import { unpackPurchase } from "#lua/stock/fields";
+import { parsePosition } from "#lua/core/position";
 import { Unappliable, type PlannedGrant, type PlannedOrder, type PlannedWithdrawal } from "./ports.ts";
 
 /** Stock moves and sales in the order of their entries: a unit must not be sold before the grant that brought it. */

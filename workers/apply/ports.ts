@@ -1,4 +1,4 @@
-import type { ShardRow } from "../../coordinator/protocol/row.ts";
+import type { ShardRow } from "#protocol/row";
 
 /** One order as an entry told it. */
 export interface PlannedOrder {

@@ -1,4 +1,4 @@
-import { formatPosition, type Position } from "../../lua/position.ts";
+import { formatPosition, type Position } from "#lua/core/position";
 
 /**
  * Id of the grant that brings withdrawn units to their receiver: made of the place of the `withdrawn` entry, which is

@@ -2,8 +2,8 @@
 import type { Redis } from "ioredis";
 import type { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { defineSale, grant, readOutbox, reserve, saleKeys, settle, shardKeys, unpackPurchase } from "../../lua/index.ts";
-import { openAuditRig, type AuditRig } from "../testing/audit-rig.ts";
+import { defineSale, grant, readOutbox, reserve, saleKeys, settle, shardKeys, unpackPurchase } from "#lua";
+import { openAuditRig, type AuditRig } from "../../test/harness/audit-rig.ts";
 import { audit, type AuditStores } from "./audit.ts";
 import { compareHere } from "./comparison-pool.ts";
 import { DifferenceKind } from "./difference.ts";

@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import type { Clock } from "../../coordinator/protocol/ports.ts";
+import type { Clock } from "#protocol/ports";
 import type { Cutoff } from "./comparison.ts";
 import type { Comparing, ComparisonPlace } from "./comparison-pool.ts";
 import { DifferenceKind, differenceKey, type Difference } from "./difference.ts";

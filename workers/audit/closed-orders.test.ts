@@ -1,8 +1,8 @@
 import type { Redis } from "ioredis";
 import type { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
-import { defineSale, grant, reserve, saleKeys, shardKeys } from "../../lua/index.ts";
-import { openAuditRig, type AuditRig } from "../testing/audit-rig.ts";
+import { defineSale, grant, reserve, saleKeys, shardKeys } from "#lua";
+import { openAuditRig, type AuditRig } from "../../test/harness/audit-rig.ts";
 import { audit, type AuditStores } from "./audit.ts";
 import type { AuditReport } from "./report.ts";
 

@@ -1,4 +1,4 @@
-import { parseReservation, unpackPurchase } from "../../lua/fields.ts";
+import { parseReservation, unpackPurchase } from "#lua/stock/fields";
 import { LIVE_STATES, parseOrderLine, REJECTED } from "./order-line.ts";
 import type { OutboxEntry } from "./redis-facts.ts";
 import { DifferenceKind, type Difference } from "./difference.ts";

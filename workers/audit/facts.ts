@@ -1,5 +1,5 @@
 import type { Difference } from "./difference.ts";
-import type { Position } from "../../lua/position.ts";
+import type { Position } from "#lua/core/position";
 
 /** One sale on one shard as Redis holds it, at the instant of the shard's reading. */
 export interface SaleInRedis {

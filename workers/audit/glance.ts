@@ -1,4 +1,4 @@
-import { formatOrderId } from "../../coordinator/protocol/order-id.ts";
+import { formatOrderId } from "#protocol/order-id";
 import type { AuditStores } from "./audit.ts";
 import { LIVE_STATES, parseOrderLine } from "./order-line.ts";
 import { readShard } from "./redis-facts.ts";

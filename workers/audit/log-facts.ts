@@ -1,6 +1,6 @@
 import type { NatsConnection } from "nats";
-import { decodeMessage } from "../../coordinator/protocol/message.ts";
-import { LOG_STREAM, logSubject } from "../../coordinator/protocol/subjects.ts";
+import { decodeMessage } from "#protocol/message";
+import { LOG_STREAM, logSubject } from "#protocol/subjects";
 import type { LogPosition } from "./facts.ts";
 
 const carries = (bytes: Uint8Array): string => {

@@ -1,5 +1,5 @@
 import { MikroORM, type Knex } from "@mikro-orm/postgresql";
-import { parsePosition, type Position } from "../../lua/position.ts";
+import { parsePosition, type Position } from "#lua/core/position";
 import type { PostgresFacts, TransferSource } from "./facts.ts";
 import { ORDER_LINE } from "./order-line.ts";
 import { readUnmatched } from "./unmatched.ts";

@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
-import { EntryKind } from "../../lua/entry.ts";
-import { saleKeys, shardKeys } from "../../lua/keys.ts";
-import { formatPosition, parsePosition, type Position } from "../../lua/position.ts";
+import { EntryKind } from "#lua/shard/entry";
+import { saleKeys, shardKeys } from "#lua/core/keys";
+import { formatPosition, parsePosition, type Position } from "#lua/core/position";
 import type { SaleInRedis, ShardInRedis } from "./facts.ts";
 
 /** Small enough that one call holds the server for about a millisecond. */

@@ -1,4 +1,4 @@
-import { formatPosition } from "../../lua/position.ts";
+import { formatPosition } from "#lua/core/position";
 import { DifferenceKind, type Difference } from "./difference.ts";
 import type { LogPosition } from "./facts.ts";
 import type { Balance, Judgement, Reading } from "./judgement.ts";

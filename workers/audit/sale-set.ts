@@ -1,4 +1,4 @@
-import type { Reservation } from "../../lua/fields.ts";
+import type { Reservation } from "#lua/stock/fields";
 import { DifferenceKind, type Difference } from "./difference.ts";
 
 /** A purchase's place: shard, epoch, seq and index are the order id. */

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { connect, type NatsConnection } from "nats";
-import { connectShards, systemClock, type Log } from "../../coordinator/program/index.ts";
+import { connectShards, systemClock, type Log } from "#program";
 import type { AuditStores } from "./audit.ts";
 import type { ComparisonPlace } from "./comparison-pool.ts";
 import { readLog } from "./log-facts.ts";

@@ -1,6 +1,6 @@
 import { createInbox, type JetStreamManager, type Msg, type NatsConnection, type Subscription } from "nats";
-import type { Clock } from "../../coordinator/protocol/ports.ts";
-import { consumerHint, LOG_STREAM, logSubject } from "../../coordinator/protocol/subjects.ts";
+import type { Clock } from "#protocol/ports";
+import { consumerHint, LOG_STREAM, logSubject } from "#protocol/subjects";
 import { Alarm } from "../alarm.ts";
 import type { Delivery } from "../apply/delivery.ts";
 import { deliveryOf } from "./delivery.ts";

@@ -2,7 +2,7 @@ import { Redis } from "ioredis";
 import { AckPolicy, nanos, type JetStreamManager, type NatsConnection } from "nats";
 import { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { connectNats, systemClock } from "../../coordinator/program/index.ts";
+import { connectNats, systemClock } from "#program";
 import {
   consumerHint,
   encodeMessage,
@@ -13,8 +13,8 @@ import {
   statusEventSchema,
   statusSubject,
   type StatusEvent,
-} from "../../coordinator/protocol/index.ts";
-import { shardKeys, type Entry } from "../../lua/index.ts";
+} from "#protocol";
+import { shardKeys, type Entry } from "#lua";
 import {
   freshDatabase,
   startNats,

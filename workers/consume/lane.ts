@@ -1,5 +1,5 @@
 import type { NatsConnection } from "nats";
-import { statusSubject } from "../../coordinator/protocol/subjects.ts";
+import { statusSubject } from "#protocol/subjects";
 import { applyDelivery, type DeliveryPorts } from "../apply/delivery.ts";
 import type { SweepShards } from "../sales/ports.ts";
 import type { ShardConsumer } from "./consumer.ts";

@@ -1,4 +1,4 @@
-import type { RestoreMode, ShardRow } from "../../coordinator/protocol/row.ts";
+import type { RestoreMode, ShardRow } from "#protocol/row";
 import type { Row, Sql } from "./database.ts";
 
 /** A row of `shards` as the protocol knows it. */

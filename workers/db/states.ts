@@ -1,5 +1,5 @@
 /** Values of the text columns; the migrations have the same lists as CHECKs. */
-export { OrderState } from "../../coordinator/protocol/order.ts";
+export { OrderState } from "#protocol/order";
 
 export const GrantKind = { opening: "opening", added: "added", returned: "returned", transfer: "transfer" } as const;
 export type GrantKind = (typeof GrantKind)[keyof typeof GrantKind];

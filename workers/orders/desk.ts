@@ -1,13 +1,6 @@
-import { formatOrderId, parseOrderId } from "../../coordinator/protocol/order-id.ts";
-import {
-  PaymentDecision,
-  type ChangeOrder,
-  type OrderAddress,
-  type OrderRecord,
-  type PaidOrder,
-  type PayOrder,
-} from "../../coordinator/protocol/order.ts";
-import { RequestError, type Answer } from "../../coordinator/protocol/requests.ts";
+import { formatOrderId, parseOrderId } from "#protocol/order-id";
+import { PaymentDecision, type ChangeOrder, type OrderAddress, type OrderRecord, type PaidOrder, type PayOrder } from "#protocol/order";
+import { RequestError, type Answer } from "#protocol/requests";
 import { OrderEvent, Standing, standingOf } from "./machine.ts";
 import type { OrderKey, OrdersStore, OrdersTransaction, Payment } from "./ports.ts";
 

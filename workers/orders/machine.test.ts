@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { OrderState } from "../../coordinator/protocol/order.ts";
+import { OrderState } from "#protocol/order";
 import { changedBy, OrderEvent, revivedBy, standingOf, targetOf } from "./machine.ts";
 
 /** What an event does to an order of each state, as DESIGN 9 has it: a state it comes into, or why it stays. */

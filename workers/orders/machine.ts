@@ -1,4 +1,4 @@
-import { OrderState } from "../../coordinator/protocol/order.ts";
+import { OrderState } from "#protocol/order";
 
 export const OrderEvent = {
   /** money came in */

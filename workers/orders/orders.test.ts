@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { formatOrderId } from "../../coordinator/protocol/order-id.ts";
-import { OrderState, type PaidOrder } from "../../coordinator/protocol/order.ts";
-import type { Answer } from "../../coordinator/protocol/requests.ts";
+import { formatOrderId } from "#protocol/order-id";
+import { OrderState, type PaidOrder } from "#protocol/order";
+import type { Answer } from "#protocol/requests";
 import { freshDatabase, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import { setSoldOut } from "../sales/sold-out.ts";

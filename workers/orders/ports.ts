@@ -1,5 +1,5 @@
-import type { OrderRecord, OrderState, PaymentDecision } from "../../coordinator/protocol/order.ts";
-import type { OrderId } from "../../coordinator/protocol/order-id.ts";
+import type { OrderRecord, OrderState, PaymentDecision } from "#protocol/order";
+import type { OrderId } from "#protocol/order-id";
 import type { OrderEvent } from "./machine.ts";
 
 /** An order by its id, and by what its table is partitioned by. */

@@ -1,5 +1,5 @@
-import { formatOrderId } from "../../coordinator/protocol/order-id.ts";
-import { OrderState, PaymentDecision, type OrderRecord } from "../../coordinator/protocol/order.ts";
+import { formatOrderId } from "#protocol/order-id";
+import { OrderState, PaymentDecision, type OrderRecord } from "#protocol/order";
 import type { Database, Row, Sql } from "../db/database.ts";
 import { GrantKind, GrantState } from "../db/states.ts";
 import { changedBy, OrderEvent, revivedBy, targetOf } from "./machine.ts";

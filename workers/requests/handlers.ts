@@ -11,11 +11,11 @@ import {
   type Answer,
   type RestoreProgress,
   type RestoreRequest,
-} from "../../coordinator/protocol/requests.ts";
-import { changeOrderSchema, orderAddressSchema, payOrderSchema } from "../../coordinator/protocol/order.ts";
-import { openSaleSchema } from "../../coordinator/protocol/sale.ts";
-import { changeShardSchema } from "../../coordinator/protocol/shard-facts.ts";
-import { Request } from "../../coordinator/protocol/subjects.ts";
+} from "#protocol/requests";
+import { changeOrderSchema, orderAddressSchema, payOrderSchema } from "#protocol/order";
+import { openSaleSchema } from "#protocol/sale";
+import { changeShardSchema } from "#protocol/shard-facts";
+import { Request } from "#protocol/subjects";
 import type { Database } from "../db/database.ts";
 import { readShard } from "../db/shard-row.ts";
 import { changeOrder, payOrder, readOrder, type OrdersDesk } from "../orders/desk.ts";

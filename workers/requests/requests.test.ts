@@ -1,7 +1,7 @@
 import { RequestStrategy, type NatsConnection } from "nats";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { connectNats } from "../../coordinator/program/index.ts";
-import { Request, type Answer, type OpenSale } from "../../coordinator/protocol/index.ts";
+import { connectNats } from "#program";
+import { Request, type Answer, type OpenSale } from "#protocol";
 import { freshDatabase, startNats, until, waitingForLocks, type NatsServer, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import { changeDraining } from "../db/drain-lock.ts";

@@ -1,7 +1,7 @@
 import type { Msg, NatsConnection, Subscription } from "nats";
 import type { z } from "zod";
-import { RequestError, type Answer } from "../../coordinator/protocol/requests.ts";
-import { WORKERS, type Request } from "../../coordinator/protocol/subjects.ts";
+import { RequestError, type Answer } from "#protocol/requests";
+import { WORKERS, type Request } from "#protocol/subjects";
 
 /** Answers a request, once or (a restore) several times, the last by its return. */
 export interface Handler {

@@ -1,5 +1,5 @@
-import type { ShardRow } from "../../coordinator/protocol/row.ts";
-import type { SwapAnswer, SwapShard } from "../../lua/swap.ts";
+import type { ShardRow } from "#protocol/row";
+import type { SwapAnswer, SwapShard } from "#lua/shard/swap";
 
 /** A sale of the shard as Redis shall hold it. */
 export interface RestoredSale {

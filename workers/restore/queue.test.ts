@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { until } from "../../test/harness/index.ts";
 import { RestoreQueue } from "./queue.ts";
 
-/** The asker gives up after so long without progress (coordinator/rows/rows.ts). */
+/** The asker gives up after so long without progress (coordinator/shards/rows/rows.ts). */
 const ASKER_WAITS_MS = 5_000;
 
 /** Time goes on when it is told to. */

@@ -1,4 +1,4 @@
-import type { Clock } from "../../coordinator/protocol/ports.ts";
+import type { Clock } from "#protocol/ports";
 import type { Progress } from "./restore.ts";
 
 /** Each holds a connection for its whole time; the lanes need theirs. */

@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
-import type { RestoreRequest } from "../../coordinator/protocol/requests.ts";
-import { listSales, stagedKeys, swapShard } from "../../lua/index.ts";
+import type { RestoreRequest } from "#protocol/requests";
+import { listSales, stagedKeys, swapShard } from "#lua";
 import type { RestoreTarget } from "./ports.ts";
 
 /** Staged keys of an attempt that was given up disappear by themselves; each chunk prolongs its own key. */

@@ -1,8 +1,8 @@
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { systemClock } from "../../coordinator/program/index.ts";
-import type { RestoreRequest } from "../../coordinator/protocol/index.ts";
-import { acquireLease, closeShard, defineSale, openShard, reserve, saleKeys, shardKeys, standing, stock } from "../../lua/index.ts";
+import { systemClock } from "#program";
+import type { RestoreRequest } from "#protocol";
+import { acquireLease, closeShard, defineSale, openShard, reserve, saleKeys, shardKeys, standing, stock } from "#lua";
 import { freshDatabase, startRedis, type RedisServer, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import type { RestoreTarget } from "./ports.ts";

@@ -1,11 +1,11 @@
-import type { Clock } from "../../coordinator/protocol/ports.ts";
-import { RestoreMode, type ShardRow } from "../../coordinator/protocol/row.ts";
-import type { RestoreRequest } from "../../coordinator/protocol/requests.ts";
-import { SOLD_OUT_BELIEVED_MS } from "../../coordinator/protocol/sale.ts";
-import { Status } from "../../lua/codes.ts";
-import { formatReservation, purchaseField } from "../../lua/fields.ts";
-import { formatPosition } from "../../lua/position.ts";
-import type { StagedSale } from "../../lua/swap.ts";
+import type { Clock } from "#protocol/ports";
+import { RestoreMode, type ShardRow } from "#protocol/row";
+import type { RestoreRequest } from "#protocol/requests";
+import { SOLD_OUT_BELIEVED_MS } from "#protocol/sale";
+import { Status } from "#lua/core/codes";
+import { formatReservation, purchaseField } from "#lua/stock/fields";
+import { formatPosition } from "#lua/core/position";
+import type { StagedSale } from "#lua/shard/swap";
 import type { RestoredOrder, RestoredSale, RestoreSnapshot, RestoreSource, RestoreTarget } from "./ports.ts";
 
 export const RestoreEnd = {

@@ -1,8 +1,8 @@
 import { rm } from "node:fs/promises";
 import type { KV, NatsConnection } from "nats";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { connectNats } from "../../coordinator/program/index.ts";
-import { openSaleSchema, SALES_BUCKET, saleRecordSchema } from "../../coordinator/protocol/index.ts";
+import { connectNats } from "#program";
+import { openSaleSchema, SALES_BUCKET, saleRecordSchema } from "#protocol";
 import { freshDatabase, startNats, until, type NatsServer, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import { BUCKET_LOCK, SalesBucket } from "./bucket.ts";

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { StorageType, type JetStreamManager, type KV, type NatsConnection } from "nats";
-import { saleRecordSchema, type SaleRecord } from "../../coordinator/protocol/sale.ts";
-import { SALES_BUCKET } from "../../coordinator/protocol/subjects.ts";
+import { saleRecordSchema, type SaleRecord } from "#protocol/sale";
+import { SALES_BUCKET } from "#protocol/subjects";
 import type { Database } from "../db/database.ts";
 import { readSales } from "./records.ts";
 

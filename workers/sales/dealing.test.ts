@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import * as fc from "fast-check";
-import { openSaleSchema, type OpenSale } from "../../coordinator/protocol/index.ts";
+import { openSaleSchema, type OpenSale } from "#protocol";
 import { freshDatabase, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import { deal, usualShardCount } from "./dealing.ts";

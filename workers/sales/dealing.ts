@@ -1,5 +1,5 @@
 import type { Row, Sql } from "../db/database.ts";
-import { SaleState } from "../../coordinator/protocol/sale.ts";
+import { SaleState } from "#protocol/sale";
 
 /**
  * Units for which another shard is worth while, where the operator does not say: one shard decides hundreds of thousands

@@ -1,5 +1,5 @@
-import { RequestError, type AddUnits, type Answer, type ChangeSale } from "../../coordinator/protocol/requests.ts";
-import { SaleState, type OpenSale, type SaleRecord } from "../../coordinator/protocol/sale.ts";
+import { RequestError, type AddUnits, type Answer, type ChangeSale } from "#protocol/requests";
+import { SaleState, type OpenSale, type SaleRecord } from "#protocol/sale";
 import type { Database, Sql } from "../db/database.ts";
 import { holdDraining } from "../db/drain-lock.ts";
 import { GrantKind } from "../db/states.ts";

@@ -1,6 +1,6 @@
-import type { DefineSale, DefineSaleAnswer } from "../../lua/sale.ts";
-import type { Grant, GrantAnswer } from "../../lua/grant.ts";
-import type { SettleAnswer } from "../../lua/settle.ts";
+import type { DefineSale, DefineSaleAnswer } from "#lua/stock/sale";
+import type { Grant, GrantAnswer } from "#lua/stock/grant";
+import type { SettleAnswer } from "#lua/shard/settle";
 
 /** A definition that Redis may not have in this epoch. */
 export type UndeliveredSale = DefineSale;

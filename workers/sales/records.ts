@@ -1,4 +1,4 @@
-import type { SaleRecord, SaleState } from "../../coordinator/protocol/sale.ts";
+import type { SaleRecord, SaleState } from "#protocol/sale";
 import type { Row, Sql } from "../db/database.ts";
 
 const RECORDS = `

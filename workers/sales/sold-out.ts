@@ -1,5 +1,5 @@
-import { RequestError, type Answer, type SoldOutFacts } from "../../coordinator/protocol/requests.ts";
-import type { SoldOutFlag } from "../../coordinator/protocol/sale.ts";
+import { RequestError, type Answer, type SoldOutFacts } from "#protocol/requests";
+import type { SoldOutFlag } from "#protocol/sale";
 import type { Sql } from "../db/database.ts";
 import { GrantState } from "../db/states.ts";
 

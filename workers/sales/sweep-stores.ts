@@ -1,5 +1,5 @@
-import type { SaleState } from "../../coordinator/protocol/sale.ts";
-import { defineSale, grant, settle, type ScriptRedis } from "../../lua/index.ts";
+import type { SaleState } from "#protocol/sale";
+import { defineSale, grant, settle, type ScriptRedis } from "#lua";
 import type { Sql } from "../db/database.ts";
 import { GrantKind, GrantState } from "../db/states.ts";
 import type { SweepShards, SweepStore } from "./ports.ts";

@@ -1,7 +1,7 @@
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { openSaleSchema, type OpenSale } from "../../coordinator/protocol/index.ts";
-import { acquireLease, closeShard, openShard, readOutbox, saleKeys, shardKeys, stock, swapShard } from "../../lua/index.ts";
+import { openSaleSchema, type OpenSale } from "#protocol";
+import { acquireLease, closeShard, openShard, readOutbox, saleKeys, shardKeys, stock, swapShard } from "#lua";
 import { freshDatabase, startRedis, type RedisServer, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import { addUnits, changeSale, openSale } from "./desk.ts";

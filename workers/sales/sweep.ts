@@ -1,6 +1,6 @@
-import type { Clock } from "../../coordinator/protocol/ports.ts";
-import { SOLD_OUT_BELIEVED_MS } from "../../coordinator/protocol/sale.ts";
-import { Status } from "../../lua/codes.ts";
+import type { Clock } from "#protocol/ports";
+import { SOLD_OUT_BELIEVED_MS } from "#protocol/sale";
+import { Status } from "#lua/core/codes";
 import type { AppliedPosition, SentGrant, SweepShards, SweepStore, UndeliveredSale } from "./ports.ts";
 
 export interface SweepOptions {

@@ -1,4 +1,4 @@
-import { RequestError, type Answer, type TransferFacts } from "../../coordinator/protocol/requests.ts";
+import { RequestError, type Answer, type TransferFacts } from "#protocol/requests";
 import type { Sql } from "../db/database.ts";
 import { GrantKind, GrantState } from "../db/states.ts";
 

@@ -1,7 +1,7 @@
 import type { NatsConnection } from "nats";
-import type { Clock } from "../../coordinator/protocol/ports.ts";
-import { attemptNewsSchema, type AttemptNews } from "../../coordinator/protocol/shard-facts.ts";
-import { ALL_ATTEMPT_SUBJECTS } from "../../coordinator/protocol/subjects.ts";
+import type { Clock } from "#protocol/ports";
+import { attemptNewsSchema, type AttemptNews } from "#protocol/shard-facts";
+import { ALL_ATTEMPT_SUBJECTS } from "#protocol/subjects";
 
 /** The last that was heard of each shard's attempts to begin an epoch. */
 export interface AttemptBoard {

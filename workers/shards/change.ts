@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
-import { RequestError, type Answer } from "../../coordinator/protocol/requests.ts";
-import type { ShardChange } from "../../coordinator/protocol/shard-facts.ts";
-import { shardState } from "../../lua/shard-state.ts";
+import { RequestError, type Answer } from "#protocol/requests";
+import type { ShardChange } from "#protocol/shard-facts";
+import { shardState } from "#lua/shard/shard-state";
 import type { Database, Sql } from "../db/database.ts";
 import { changeDraining } from "../db/drain-lock.ts";
 import { readShard } from "../db/shard-row.ts";

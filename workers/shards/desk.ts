@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
-import type { Answer } from "../../coordinator/protocol/requests.ts";
-import type { ChangeShard, ShardFacts } from "../../coordinator/protocol/shard-facts.ts";
+import type { Answer } from "#protocol/requests";
+import type { ChangeShard, ShardFacts } from "#protocol/shard-facts";
 import type { Database } from "../db/database.ts";
 import type { AttemptBoard } from "./attempt-board.ts";
 import { changeShard } from "./change.ts";

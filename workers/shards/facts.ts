@@ -1,11 +1,11 @@
 import type { Redis } from "ioredis";
-import { holderOf, ShardState, type ShardFacts } from "../../coordinator/protocol/shard-facts.ts";
-import { saleKeys } from "../../lua/keys.ts";
-import { shardState, type ShardState as RedisState } from "../../lua/shard-state.ts";
+import { holderOf, ShardState, type ShardFacts } from "#protocol/shard-facts";
+import { saleKeys } from "#lua/core/keys";
+import { shardState, type ShardState as RedisState } from "#lua/shard/shard-state";
 import type { Row, Sql } from "../db/database.ts";
 import { readShardRow } from "../db/shard-row.ts";
 import { GrantState } from "../db/states.ts";
-import { SaleState } from "../../coordinator/protocol/sale.ts";
+import { SaleState } from "#protocol/sale";
 import type { AttemptBoard } from "./attempt-board.ts";
 
 export interface FactSources {

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { names, startShardRig, type ShardRig } from "../../test/rig/shard-rig.ts";
+import { names, startShardRig, type ShardRig } from "../../test/harness/shard-rig.ts";
 import { until, waitingForLocks } from "../../test/harness/index.ts";
-import { systemClock } from "../../coordinator/program/index.ts";
-import type { ShardFacts } from "../../coordinator/protocol/shard-facts.ts";
+import { systemClock } from "#program";
+import type { ShardFacts } from "#protocol/shard-facts";
 import { holdDraining } from "../db/drain-lock.ts";
 import { hearAttempts } from "./attempt-board.ts";
 import { shardDesk, type ShardDesk } from "./desk.ts";

@@ -1,4 +1,4 @@
-import type { Entry } from "../../../lua/entry.ts";
+import type { Entry } from "#lua/shard/entry";
 import type { Outcome } from "../../../gateway/buy/outcome.ts";
 import type { Violation } from "../violation.ts";
 import type { World } from "../world.ts";

@@ -1,4 +1,4 @@
-import type { Clock, Random } from "../../../coordinator/protocol/ports.ts";
+import type { Clock, Random } from "#protocol/ports";
 import type { Kernel } from "./kernel.ts";
 import { Step } from "./queue.ts";
 

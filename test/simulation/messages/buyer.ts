@@ -1,5 +1,5 @@
-import { CallRefused, OutcomeUnknown, type Answer } from "../../../coordinator/client/coordinator.ts";
-import { Message, type MessageCalls } from "../../../coordinator/client/message.ts";
+import { CallRefused, OutcomeUnknown, type Answer } from "../../../coordinator/messages/client/coordinator.ts";
+import { Message, type MessageCalls } from "../../../coordinator/messages/client/message.ts";
 import type { Life, Program } from "../kernel/process.ts";
 import { op, Scene, Wire } from "../kernel/wire.ts";
 import type { CoordinatorProgram } from "./coordinator.ts";
@@ -12,7 +12,7 @@ const API_MS = 3_000;
 const TRIES = 3;
 const URL_OF = "http://services";
 
-/** The client's connection to some coordinator: what coordinator/client/coordinator.ts does over HTTP, tries and time-outs included. */
+/** The client's connection to some coordinator: what coordinator/messages/client/coordinator.ts does over HTTP, tries and time-outs included. */
 const callsOf = (world: MessageWorld, life: Life): MessageCalls => {
   const wires = new Map<CoordinatorProgram, Wire>();
   const once = async (serve: (coordinator: CoordinatorProgram) => Promise<Answer>, kind: typeof API): Promise<Answer> => {

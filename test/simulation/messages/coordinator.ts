@@ -1,13 +1,13 @@
-import { answerTo } from "../../../coordinator/api/answer.ts";
-import { readMessage } from "../../../coordinator/api/message-body.ts";
-import type { Answer } from "../../../coordinator/client/coordinator.ts";
+import { answerTo } from "../../../coordinator/messages/api/answer.ts";
+import { readMessage } from "../../../coordinator/messages/api/message-body.ts";
+import type { Answer } from "../../../coordinator/messages/client/coordinator.ts";
 import type { Verdict } from "../../../coordinator/messages/machine.ts";
 import { Messages, type ListedMessages } from "../../../coordinator/messages/messages.ts";
 import { Placement, YIELD_MS, type PlacementStore } from "../../../coordinator/messages/placement.ts";
 import type { Answered, Caller, MessageStore } from "../../../coordinator/messages/ports.ts";
 import { MessageRunner } from "../../../coordinator/messages/runner.ts";
 import { Lease } from "../../../coordinator/shards/lease.ts";
-import { Status } from "../../../lua/codes.ts";
+import { Status } from "#lua/core/codes";
 import type { Life, Program } from "../kernel/process.ts";
 import { op, Scene, Wire, type Target } from "../kernel/wire.ts";
 import type { MessageShard } from "./shard.ts";

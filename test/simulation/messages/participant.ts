@@ -1,5 +1,5 @@
-import type { ScriptRedis } from "../../../lua/script.ts";
-import { barrierAdjustScript, BarrierAnswer, barrierQueryScript, barrierRevertScript } from "../../../lua/barrier-adjust.ts";
+import type { ScriptRedis } from "#lua/core/script";
+import { barrierAdjustScript, BarrierAnswer, barrierQueryScript, barrierRevertScript } from "#lua/barrier/barrier-adjust";
 import { op, Scene, type Target, type Wire } from "../kernel/wire.ts";
 import type { MessageRules } from "./rules.ts";
 

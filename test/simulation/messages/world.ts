@@ -1,4 +1,4 @@
-import type { Sent } from "../../../coordinator/client/message.ts";
+import type { Sent } from "../../../coordinator/messages/client/message.ts";
 import type { Verdict } from "../../../coordinator/messages/machine.ts";
 import { isFinished, type MessageRecord } from "../../../coordinator/messages/record.ts";
 import { Kernel, type Say } from "../kernel/kernel.ts";

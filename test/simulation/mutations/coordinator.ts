@@ -1,8 +1,8 @@
-import type { MarkerMessage } from "../../../coordinator/protocol/message.ts";
-import type { ShardLog } from "../../../coordinator/relay/ports.ts";
+import type { MarkerMessage } from "#protocol/message";
+import type { ShardLog } from "../../../coordinator/shards/relay/ports.ts";
 import type { Rows, ShardStore } from "../../../coordinator/shards/ports.ts";
-import type { ShardRow } from "../../../coordinator/protocol/row.ts";
-import { parsePosition } from "../../../lua/position.ts";
+import type { ShardRow } from "#protocol/row";
+import { parsePosition } from "#lua/core/position";
 import type { KeeperPorts } from "../world.ts";
 import type { Mutation } from "./mutation.ts";
 import {

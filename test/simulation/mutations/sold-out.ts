@@ -1,5 +1,5 @@
-import type { SoldOutPorts } from "../../../coordinator/sold-out/ports.ts";
-import type { Stock } from "../../../lua/stock.ts";
+import type { SoldOutPorts } from "../../../coordinator/sales/sold-out/ports.ts";
+import type { Stock } from "#lua/stock/stock";
 import { DECIDED_LATE } from "./directed.ts";
 import type { Mutation } from "./mutation.ts";
 import { STOCK_MOVES } from "./profiles.ts";

@@ -1,4 +1,4 @@
-import { Status } from "../../../lua/codes.ts";
+import { Status } from "#lua/core/codes";
 import type { Mutation } from "./mutation.ts";
 import { STOCK_MOVES } from "./profiles.ts";
 

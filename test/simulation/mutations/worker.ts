@@ -1,8 +1,8 @@
-import type { ShardRow } from "../../../coordinator/protocol/row.ts";
-import { decodeMessage, type LogMessage } from "../../../coordinator/protocol/message.ts";
+import type { ShardRow } from "#protocol/row";
+import { decodeMessage, type LogMessage } from "#protocol/message";
 import type { Delivery } from "../../../workers/apply/delivery.ts";
 import type { ApplyStore } from "../../../workers/apply/ports.ts";
-import type { SoldOutFlag } from "../../../coordinator/protocol/sale.ts";
+import type { SoldOutFlag } from "#protocol/sale";
 import type { Mutation } from "./mutation.ts";
 import { FLAGGED, FLUSH_LOST, SETTLED_TWICE, UNHEARD } from "./directed.ts";
 import { BROKER, PAUSES, RESTARTS, STOCK_MOVES } from "./profiles.ts";

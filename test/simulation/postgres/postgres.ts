@@ -1,5 +1,5 @@
-import type { SoldOutFacts, TransferFacts } from "../../../coordinator/protocol/requests.ts";
-import type { SaleRecord, SoldOutFlag } from "../../../coordinator/protocol/sale.ts";
+import type { SoldOutFacts, TransferFacts } from "#protocol/requests";
+import type { SaleRecord, SoldOutFlag } from "#protocol/sale";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { Life } from "../kernel/process.ts";
 import type { Target } from "../kernel/wire.ts";

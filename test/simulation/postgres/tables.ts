@@ -1,5 +1,5 @@
-import type { SaleRecord } from "../../../coordinator/protocol/sale.ts";
-import type { ShardRow } from "../../../coordinator/protocol/row.ts";
+import type { SaleRecord } from "#protocol/sale";
+import type { ShardRow } from "#protocol/row";
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] };
 

@@ -1,5 +1,5 @@
-import type { RestoreRequest } from "../../../coordinator/protocol/requests.ts";
-import type { StatusEvent } from "../../../coordinator/protocol/status.ts";
+import type { RestoreRequest } from "#protocol/requests";
+import type { StatusEvent } from "#protocol/status";
 import type { Restored } from "../../../coordinator/shards/ports.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { Life } from "../kernel/process.ts";

@@ -1,4 +1,4 @@
-import type { SaleRecord } from "../../../coordinator/protocol/sale.ts";
+import type { SaleRecord } from "#protocol/sale";
 import { Admission } from "../../../gateway/admission/admission.ts";
 import { Checkout } from "../../../gateway/buy/checkout.ts";
 import { Lane, type Answer, type LaneOptions } from "../../../gateway/buy/lane.ts";
@@ -8,8 +8,8 @@ import { purchaseCargo, standingCargo, type PurchaseCargoOptions } from "../../.
 import { Waiting } from "../../../gateway/buy/waiting.ts";
 import { SaleBook } from "../../../gateway/sales/book.ts";
 import { POLL_MS, SoldOut, type SoldOutStore } from "../../../gateway/sales/sold-out.ts";
-import type { Reserved } from "../../../lua/reserve.ts";
-import type { Standings } from "../../../lua/standing.ts";
+import type { Reserved } from "#lua/stock/reserve";
+import type { Standings } from "#lua/stock/standing";
 import type { Life, Program } from "../kernel/process.ts";
 import { op, Unanswered, Wire } from "../kernel/wire.ts";
 import { BEGINNING_MS } from "../kernel/kernel.ts";

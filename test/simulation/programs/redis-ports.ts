@@ -1,4 +1,4 @@
-import type { OutboxEntry } from "../../../coordinator/relay/ports.ts";
+import type { OutboxEntry } from "../../../coordinator/shards/relay/ports.ts";
 import type { ShardStore } from "../../../coordinator/shards/ports.ts";
 import type { Life } from "../kernel/process.ts";
 import { op, Refused, Wire, type Exchange, type Op } from "../kernel/wire.ts";

@@ -1,5 +1,5 @@
-import { RequestError } from "../../../coordinator/protocol/requests.ts";
-import type { RestoreRequest } from "../../../coordinator/protocol/requests.ts";
+import { RequestError } from "#protocol/requests";
+import type { RestoreRequest } from "#protocol/requests";
 import type { Restored } from "../../../coordinator/shards/ports.ts";
 import { applyDelivery } from "../../../workers/apply/delivery.ts";
 import { KnownPositions } from "../../../workers/apply/known.ts";

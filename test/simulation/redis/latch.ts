@@ -1,4 +1,4 @@
-import type { Position } from "../../../lua/position.ts";
+import type { Position } from "#lua/core/position";
 import { NO_POSITION, type Shard } from "./data.ts";
 
 /** The latch (DESIGN 4.3): the epoch if this shard may change here and now, else 0. */

@@ -1,11 +1,11 @@
-import type { CloseShard, ShardClosed } from "../../../lua/close.ts";
-import { Status } from "../../../lua/codes.ts";
-import type { KeepAnswer, KeepShard } from "../../../lua/keep.ts";
-import type { LeaseAnswer } from "../../../lua/lease.ts";
-import type { OpenAnswer, OpenShard } from "../../../lua/open.ts";
-import { formatPosition } from "../../../lua/position.ts";
-import type { RenewAnswer, RenewShard } from "../../../lua/renew.ts";
-import type { ShardState } from "../../../lua/shard-state.ts";
+import type { CloseShard, ShardClosed } from "#lua/shard/close";
+import { Status } from "#lua/core/codes";
+import type { KeepAnswer, KeepShard } from "#lua/shard/keep";
+import type { LeaseAnswer } from "#lua/shard/lease";
+import type { OpenAnswer, OpenShard } from "#lua/shard/open";
+import { formatPosition } from "#lua/core/position";
+import type { RenewAnswer, RenewShard } from "#lua/shard/renew";
+import type { ShardState } from "#lua/shard/shard-state";
 import type { Shard } from "./data.ts";
 import { lastId, latch } from "./latch.ts";
 

@@ -1,8 +1,8 @@
-import { Decision, Status } from "../../../lua/codes.ts";
-import { EntryKind } from "../../../lua/entry.ts";
-import { packPurchase, purchaseField, unpackPurchase, type Purchase, type Reservation } from "../../../lua/fields.ts";
-import type { ReserveAnswer, ReserveBatch, Reserved } from "../../../lua/reserve.ts";
-import type { Standing, StandingQuery, Standings } from "../../../lua/standing.ts";
+import { Decision, Status } from "#lua/core/codes";
+import { EntryKind } from "#lua/shard/entry";
+import { packPurchase, purchaseField, unpackPurchase, type Purchase, type Reservation } from "#lua/stock/fields";
+import type { ReserveAnswer, ReserveBatch, Reserved } from "#lua/stock/reserve";
+import type { Standing, StandingQuery, Standings } from "#lua/stock/standing";
 import type { SaleData, Shard } from "./data.ts";
 import { isSettled, latch, nextId } from "./latch.ts";
 

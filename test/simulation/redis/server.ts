@@ -1,5 +1,5 @@
-import type { OutboxEntry } from "../../../coordinator/relay/ports.ts";
-import type { Position } from "../../../lua/position.ts";
+import type { OutboxEntry } from "../../../coordinator/shards/relay/ports.ts";
+import type { Position } from "#lua/core/position";
 import { BEGINNING_MS, type Kernel } from "../kernel/kernel.ts";
 import type { Process } from "../kernel/process.ts";
 import type { Exchange, Target } from "../kernel/wire.ts";

@@ -1,0 +1,27 @@
+import type { Reply } from "../machine.ts";
+import type { MessageRecord } from "../record.ts";
+
+/** dtm's result words. */
+export const DtmResult = { success: "SUCCESS", failure: "FAILURE", ongoing: "ONGOING" } as const;
+export type DtmResult = (typeof DtmResult)[keyof typeof DtmResult];
+
+export interface ApiAnswer {
+  readonly status: 200 | 400 | 401 | 404 | 409 | 413 | 425 | 500;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+export const success: ApiAnswer = { status: 200, body: { dtm_result: DtmResult.success } };
+export const failed = (status: ApiAnswer["status"], message: string, more: Readonly<Record<string, unknown>> = {}): ApiAnswer => ({
+  status,
+  body: { dtm_result: DtmResult.failure, message, ...more },
+});
+
+/**
+ * What a caller hears of an event. A conflict also says the state that stands: our client need not ask for it.
+ * dtm's clients look at the status and for the word FAILURE in the body.
+ */
+export const answerTo = (reply: Reply, record: MessageRecord | undefined): ApiAnswer => {
+  if (reply.code === "ok") return success;
+  if (reply.code === "unknown") return failed(404, "no such gid");
+  return failed(409, `${reply.message}. ${DtmResult.failure}`, record === undefined ? {} : { status: record.state });
+};

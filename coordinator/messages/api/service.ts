@@ -1,0 +1,146 @@
+import type { FastifyInstance } from "fastify";
+import type { Redis } from "ioredis";
+import type { Registry } from "prom-client";
+import { callableHosts } from "../callable.ts";
+import { HttpCaller } from "../http-caller.ts";
+import type { MessagePolicy } from "../machine.ts";
+import { Messages } from "../messages.ts";
+import { Placement } from "../placement.ts";
+import type { Leases } from "../ports.ts";
+import { RedisMessageStore } from "../redis-store.ts";
+import { MessageRunner } from "../runner.ts";
+import { Topics } from "../topics.ts";
+import type { Config } from "#program/config";
+import type { CrashPoints } from "#program/crash-points";
+import type { Log } from "#program/log";
+import { rarely } from "#program/rarely";
+import { systemClock, systemRandom } from "#program/system";
+import { messageMetrics, type MessageMetrics } from "./metrics.ts";
+import { messageRoutes } from "./routes.ts";
+
+/** The variables that the message service reads; for the program that runs it. */
+export const MESSAGE_SETTINGS = [
+  "DOORBUSTER_CALLABLE_HOSTS",
+  "DOORBUSTER_COORDINATOR_TOKEN",
+  "DOORBUSTER_MESSAGE_SHARDS",
+  "DOORBUSTER_MESSAGE_QUERY_AFTER_MS",
+  "DOORBUSTER_MESSAGE_RETRY_MS",
+  "DOORBUSTER_MESSAGE_BACKOFF_CAP_MS",
+  "DOORBUSTER_MESSAGE_ROUNDS",
+  "DOORBUSTER_MESSAGE_RETENTION_MS",
+  "DOORBUSTER_MESSAGE_REQUEST_TIMEOUT_MS",
+  "DOORBUSTER_MESSAGE_HOST_CALLS",
+  "DOORBUSTER_MESSAGE_POLL_MS",
+  "DOORBUSTER_MESSAGE_HOLD_MS",
+  "DOORBUSTER_MESSAGE_ALERT_URL",
+] as const;
+
+/** What `version` says. */
+const VERSION = "doorbuster 0.1.0";
+/** One look takes so many messages; so many wait for one host; so many are worked on at a time. */
+const BATCH = 500;
+const HOST_WAITING = 2_000;
+const IN_FLIGHT_MOST = 20_000;
+
+export interface MessageService {
+  /** adds the API to a server that does not listen yet */
+  mount(app: FastifyInstance): void;
+  /** shards that have not answered yet since the process started */
+  unheard(): readonly number[];
+  /** delivers and asks back until `stop`; then waits for the calls on the wire */
+  run(stop: AbortSignal): Promise<void>;
+}
+
+/**
+ * Everything of the two-phase messages that one coordinator runs.
+ * @param parts.redis the connection of shard N is the N-th
+ */
+export const messageService = (parts: {
+  readonly config: Config<(typeof MESSAGE_SETTINGS)[number]>;
+  readonly redis: readonly Redis[];
+  readonly leases: Leases;
+  readonly registry: Registry;
+  readonly log: Log;
+  readonly points: CrashPoints;
+}): MessageService => {
+  const { config, redis, leases, registry, log, points } = parts;
+  const store = points("messages", new RedisMessageStore(redis, systemClock));
+  const count = config.DOORBUSTER_MESSAGE_SHARDS || redis.length;
+  const placement = new Placement(store, { shards: redis.length, count: Math.min(count, redis.length), clock: systemClock });
+  const policy: MessagePolicy = {
+    queryAfterMs: config.DOORBUSTER_MESSAGE_QUERY_AFTER_MS,
+    retryMs: config.DOORBUSTER_MESSAGE_RETRY_MS,
+    backoffMostMs: config.DOORBUSTER_MESSAGE_BACKOFF_CAP_MS,
+    rounds: config.DOORBUSTER_MESSAGE_ROUNDS,
+    retentionMs: config.DOORBUSTER_MESSAGE_RETENTION_MS,
+  };
+  const hostCalls = config.DOORBUSTER_MESSAGE_HOST_CALLS;
+  const caller = points("caller", new HttpCaller({ connections: hostCalls }));
+  const callable = callableHosts(config.DOORBUSTER_CALLABLE_HOSTS);
+  const isNews = rarely(systemClock);
+  const metrics: MessageMetrics = messageMetrics(registry, {
+    counts: () => messages.counts(),
+    inFlight: () => runner.inFlight,
+  });
+  const runner: MessageRunner = new MessageRunner(
+    {
+      store,
+      caller,
+      leases,
+      clock: systemClock,
+      random: systemRandom,
+      callable,
+      watch: {
+        called: (kind, verdict) => metrics.calls.inc({ kind, verdict }),
+        dead: (shard, gid, record) => {
+          metrics.dead.inc();
+          log.error({ shard, gid, state: record.state, reason: record.reason, rounds: record.rounds }, "a message is a dead letter");
+        },
+        troubled: (shard, doing, error) => {
+          metrics.troubles.inc();
+          const text = (error as Error).message;
+          if (isNews(String(shard), text)) log.warn({ shard, doing, err: text }, "a message is delayed");
+        },
+      },
+    },
+    {
+      policy,
+      pollMs: config.DOORBUSTER_MESSAGE_POLL_MS,
+      batch: BATCH,
+      holdMs: config.DOORBUSTER_MESSAGE_HOLD_MS,
+      hostCalls,
+      hostWaiting: HOST_WAITING,
+      inFlightMost: IN_FLIGHT_MOST,
+      requestTimeoutMs: config.DOORBUSTER_MESSAGE_REQUEST_TIMEOUT_MS,
+      alertUrl: config.DOORBUSTER_MESSAGE_ALERT_URL ?? "",
+    },
+  );
+  const messages: Messages = new Messages({
+    store,
+    placement,
+    policy,
+    clock: systemClock,
+    kick: (shard, gid, applied) => runner.kick(shard, gid, applied),
+  });
+  const topics = new Topics(store);
+  return {
+    mount: (app) =>
+      messageRoutes(app, {
+        messages,
+        topics,
+        callable,
+        random: systemRandom,
+        metrics,
+        registry,
+        version: VERSION,
+        started: () => placement.started(),
+        token: config.DOORBUSTER_COORDINATOR_TOKEN,
+        fault: (error) => log.error({ err: error }, "a call of the message API failed"),
+      }),
+    unheard: () => placement.unheard(),
+    run: async (stop) => {
+      await Promise.all([placement.run(stop), runner.run(placement.shards, stop)]);
+      await caller.close();
+    },
+  };
+};

@@ -1,0 +1,196 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Entry } from "#lua/shard/entry";
+import { systemClock } from "#program/system";
+import { MESSAGE_ORDERS, type EntriesMessage } from "#protocol/message";
+import { until } from "../../../test/harness/index.ts";
+import { names, startShardRig, type ShardRig } from "../../../test/harness/shard-rig.ts";
+import { joinMessages } from "./message-join.ts";
+
+const order = (seq: number, count: number): Entry => ({
+  kind: "o",
+  seq,
+  saleId: "a",
+  atMs: 1,
+  count,
+  purchases: names("u", count).join(" "),
+});
+const shape = (messages: readonly EntriesMessage[]): number[][] => messages.map(({ entries }) => entries.map(({ seq }) => seq));
+
+describe("joinMessages", () => {
+  it("joins what is there up to the bound", () => {
+    expect(shape(joinMessages(0, 1, [order(1, 400), order(2, 400), order(3, 400)]))).toEqual([[1, 2], [3]]);
+    expect(shape(joinMessages(0, 1, [order(1, 500), order(2, MESSAGE_ORDERS - 500), order(3, 1)]))).toEqual([[1, 2], [3]]);
+  });
+
+  it("never splits an entry", () => {
+    expect(shape(joinMessages(0, 1, [order(1, MESSAGE_ORDERS + 1), order(2, 1)]))).toEqual([[1], [2]]);
+  });
+
+  it("begins another message where the outbox was trimmed in between", () => {
+    expect(shape(joinMessages(0, 1, [order(1, 1), order(2, 1), order(7, 1)]))).toEqual([[1, 2], [7]]);
+  });
+});
+
+describe("the relay", () => {
+  let rig: ShardRig;
+  beforeEach(async () => {
+    rig = await startShardRig();
+  });
+  afterEach(async () => {
+    await rig.stop();
+  });
+
+  /** seqs of the entries in the log, message by message */
+  const logged = async (): Promise<number[][]> =>
+    (await rig.logged()).flatMap(({ message }) => (message?.type === "entries" ? [message.entries.map(({ seq }) => seq)] : []));
+
+  it("carries a crowd's entries in order, each once, joined into few messages", async () => {
+    await rig.worker.stopLane();
+    rig.worker.startLane();
+    const coordinator = await rig.coordinator();
+    await rig.untilOpen();
+    await rig.openSale("a", 100_000);
+    const batches = Array.from({ length: 400 }, (_, batch) => names(`b${batch}-`, 20));
+    await Promise.all(batches.map((uids) => rig.buy("a", uids)));
+    await rig.untilApplied(batches.flat());
+    const messages = await logged();
+    expect(messages.flat()).toEqual(Array.from({ length: 401 }, (_, index) => index + 1));
+    expect(messages.length).toBeLessThan(100);
+    for (const seqs of messages) expect(seqs.length * 20).toBeLessThanOrEqual(MESSAGE_ORDERS);
+    expect(coordinator.causes).toEqual([]);
+  });
+
+  it("appends again, from there, what was not acknowledged, and what may have been stored does no harm", async () => {
+    let count = 0;
+    const coordinator = await rig.coordinator({
+      alter: (ports) => ({
+        ...ports,
+        log: {
+          ...ports.log,
+          append: async (message) => {
+            count += 1;
+            // every third one is lost on its way, every fifth one's answer on the way back
+            if (count % 3 === 0) throw new Error("lost");
+            const answer = await ports.log.append(message);
+            if (count % 5 === 0) throw new Error("no answer");
+            return answer;
+          },
+        },
+      }),
+    });
+    await rig.untilOpen();
+    await rig.openSale("a", 1_000);
+    const uids = names("u", 60);
+    for (const uid of uids) await rig.buy("a", [uid]);
+    await rig.untilApplied(uids);
+    expect(coordinator.causes).toContain("unanswered");
+    expect((await rig.orders()).map((line) => line.split(" ")[0])).toEqual(uids);
+  });
+
+  it("appends nothing again while the worker is away, however long", async () => {
+    const coordinator = await rig.coordinator();
+    await rig.untilOpen();
+    await rig.openSale("a", 1_000);
+    await rig.buy("a", ["u0"]);
+    await rig.untilApplied(["u0"]);
+    await rig.worker.stopLane();
+    await rig.buy("a", ["u1"]);
+    await coordinator.look(10);
+    expect((await logged()).filter((seqs) => seqs.includes(3))).toHaveLength(1);
+    rig.worker.startLane();
+    await rig.untilApplied(["u1"]);
+    expect(coordinator.causes).toEqual([]);
+  });
+
+  it("joins what comes while the worker has enough before it", async () => {
+    let hold = false;
+    let release = (): void => undefined;
+    const released = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await rig.coordinator({
+      clock: {
+        ...systemClock,
+        sleep: async (ms, signal) => {
+          if (!hold || ms > 25 || signal?.aborted === true) return await systemClock.sleep(ms, signal);
+          const woken = new Promise<void>((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
+          return await Promise.race([released, woken]);
+        },
+      },
+    });
+    await rig.untilOpen();
+    await rig.openSale("a", 1_000);
+    await rig.untilApplied([]);
+    await rig.worker.stopLane();
+    hold = true;
+    for (const [index, uid] of ["u0", "u1"].entries()) {
+      await rig.buy("a", [uid]);
+      await until(async () => (await logged()).flat().includes(index + 2), "a message ahead");
+    }
+    const uids = names("v", 50);
+    for (const uid of uids) await rig.buy("a", [uid]);
+    release();
+    await until(async () => (await logged()).flat().includes(53), "the last entry");
+    const seqs = (await logged()).filter((message) => (message[0] ?? 0) > 3);
+    expect(seqs.length).toBeLessThanOrEqual(2);
+    rig.worker.startLane();
+    await rig.untilApplied(uids);
+  });
+
+  it("appends nothing to a run of the broker that was not verified", async () => {
+    let isUnknown = false;
+    let looks = 0;
+    await rig.coordinator({
+      alter: (ports) => ({
+        ...ports,
+        log: {
+          ...ports.log,
+          brokerId: () => (isUnknown ? "another" : ports.log.brokerId()),
+          verify: async () => {
+            looks += 1;
+            return await ports.log.verify();
+          },
+        },
+      }),
+    });
+    await rig.untilOpen();
+    await rig.openSale("a", 1_000);
+    await rig.untilApplied([]);
+    await until(async () => (await rig.state()).outboxLength === 0, "the opening stock");
+    isUnknown = true;
+    const { length } = await logged();
+    await rig.buy("a", ["u0"]);
+    const before = looks;
+    await until(() => looks > before + 4, "four looks");
+    expect(await logged()).toHaveLength(length);
+    isUnknown = false;
+    await rig.untilApplied(["u0"]);
+  });
+
+  it("reads on after its own connection was cut", async () => {
+    await rig.coordinator();
+    await rig.untilOpen();
+    await rig.openSale("a", 1_000);
+    const cut = async (): Promise<void> => {
+      const clients = String(await rig.redis.client("LIST"));
+      for (const line of clients.split("\n").filter((client) => client.includes("name=outbox"))) {
+        const id = /^id=(\d+)/.exec(line)?.[1];
+        if (id !== undefined) await rig.redis.client("KILL", "ID", id);
+      }
+    };
+    const uids = names("u", 20);
+    for (const uid of uids) {
+      await cut();
+      await rig.buy("a", [uid]);
+    }
+    await rig.untilApplied(uids);
+  });
+
+  it("closes the shard rather than skip an entry that it cannot read", async () => {
+    const coordinator = await rig.coordinator();
+    await rig.untilOpen();
+    await rig.redis.xadd("{s0}:outbox", "1-*", "k", "nonsense");
+    await until(async () => coordinator.attempts.includes("fault") && !(await rig.isOpen()), "the shard to be closed");
+    expect(coordinator.faults.map(String).join()).toContain("not an entry");
+  });
+});

@@ -1,8 +1,0 @@
-import type { NatsConnection } from "nats";
-import type { DryHint } from "../../coordinator/protocol/hint.ts";
-import { drySubject } from "../../coordinator/protocol/subjects.ts";
-
-/** Tells the coordinators that units are wanted on a shard. Only our own shard's number goes into the subject. */
-export const hintDry = (nats: NatsConnection, shard: number, hint: DryHint): void => {
-  if (!nats.isClosed()) nats.publish(drySubject(shard), JSON.stringify(hint));
-};

@@ -1,0 +1,57 @@
+import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
+import type { Redis } from "ioredis";
+import { brokenIn } from "./broken.ts";
+
+/** The part of a connection that the scripts use. */
+export type ScriptRedis = Pick<Redis, "evalsha" | "eval">;
+
+export interface Script {
+  readonly name: string;
+  readonly source: string;
+  readonly sha: string;
+  run(redis: ScriptRedis, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
+}
+
+const asBroken =
+  (keys: readonly string[]) =>
+  (error: unknown): never => {
+    throw brokenIn(error, keys) ?? error;
+  };
+
+const isMissing = (error: unknown): boolean => error instanceof Error && error.message.startsWith("NOSCRIPT");
+
+/**
+ * Loads `<name>.lua` from beside the module that binds it. `run` sends EVALSHA and, only if the server says that it does not
+ * have the script (so it did nothing), sends the script itself, which also leaves it there: EVAL goes where the keys
+ * are, SCRIPT LOAD in a cluster does not. A lost answer is an error, never a second sending.
+ * @param binding `import.meta.url` of that module
+ */
+export const loadScript = (name: string, binding: string): Script => {
+  const source = readFileSync(new URL(`${name}.lua`, binding), "utf8");
+  const sha = createHash("sha1").update(source).digest("hex");
+  return {
+    name,
+    source,
+    sha,
+    run: async (redis, keys, args) => {
+      try {
+        return await redis.evalsha(sha, keys.length, ...keys, ...args);
+      } catch (error) {
+        if (!isMissing(error)) return asBroken(keys)(error);
+        return await redis.eval(source, keys.length, ...keys, ...args).catch(asBroken(keys));
+      }
+    },
+  };
+};
+
+/**
+ * For `.catch`: a replica refuses a script that writes before it begins, so nothing ran and `status` is the answer.
+ * Any other error stays one.
+ */
+export const onReplica =
+  <S>(status: S) =>
+  (error: unknown): S => {
+    if (error instanceof Error && error.message.startsWith("READONLY")) return status;
+    throw error;
+  };

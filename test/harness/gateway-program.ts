@@ -1,0 +1,102 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { fileURLToPath } from "node:url";
+import type { Shop } from "./shop.ts";
+
+/** Compiled: `npm run build` first. */
+const MAIN = fileURLToPath(new URL("../../dist/gateway/main.js", import.meta.url));
+
+export const ADMIN_TOKEN = "an-admin-token-for-tests";
+
+/** A port that was free a moment ago. */
+export const freePort = (): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const server = createServer().once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => (typeof address === "object" && address !== null ? resolve(address.port) : reject(new Error("no port"))));
+    });
+  });
+
+const started: GatewayProgram[] = [];
+
+/** Ends every gateway of this test file, also those of a test that failed. */
+export const endGateways = async (): Promise<void> => {
+  await Promise.all(started.splice(0).map((program) => program.end()));
+};
+
+/** The gateway as its own process. */
+export class GatewayProgram {
+  readonly child: ChildProcess;
+  readonly port: number;
+  readonly adminPort: number;
+  output = "";
+  exitCode: number | null | undefined;
+
+  constructor(child: ChildProcess, port: number, adminPort: number) {
+    this.child = child;
+    this.port = port;
+    this.adminPort = adminPort;
+    for (const stream of [child.stdout, child.stderr]) {
+      stream?.on("data", (text: Buffer) => {
+        this.output += text.toString();
+      });
+    }
+    child.on("exit", (code) => {
+      this.exitCode = code;
+    });
+  }
+
+  /** Runs it with these variables over what the shop's stores need. */
+  static async start(shop: Shop, variables: Readonly<Record<string, string>> = {}): Promise<GatewayProgram> {
+    const port = Number(variables["DOORBUSTER_GATEWAY_PORT"] ?? (await freePort()));
+    const adminPort = Number(variables["DOORBUSTER_ADMIN_PORT"] ?? (await freePort()));
+    const env = {
+      REDIS_SHARDS: shop.redis.map(({ url }) => url).join(","),
+      NATS_URL: shop.nats.url,
+      NATS_USER: shop.nats.user,
+      NATS_PASSWORD: shop.nats.pass,
+      DOORBUSTER_GATEWAY_HOST: "127.0.0.1",
+      DOORBUSTER_GATEWAY_PORT: String(port),
+      DOORBUSTER_GATEWAY_PROCESSES: "2",
+      DOORBUSTER_ADMIN_PORT: String(adminPort),
+      DOORBUSTER_ADMIN_TOKEN: ADMIN_TOKEN,
+      DOORBUSTER_TICKET_KEYS: "k1:a secret for tests only",
+      ...variables,
+    };
+    const program = new GatewayProgram(spawn(process.execPath, [MAIN], { env, stdio: ["ignore", "pipe", "pipe"] }), port, adminPort);
+    started.push(program);
+    return program;
+  }
+
+  get pid(): number {
+    return this.child.pid as number;
+  }
+
+  /** pids of its processes */
+  async processes(): Promise<readonly number[]> {
+    const text = await readFile(`/proc/${this.pid}/task/${this.pid}/children`, "utf8").catch(() => "");
+    return text.trim().split(" ").filter(Boolean).map(Number);
+  }
+
+  admin(path: string, options: { readonly method?: string; readonly body?: unknown; readonly token?: string } = {}): Promise<Response> {
+    const { method = "GET", body, token = ADMIN_TOKEN } = options;
+    return fetch(`http://127.0.0.1:${this.adminPort}${path}`, {
+      method,
+      headers: {
+        connection: "close",
+        ...(token === "" ? {} : { authorization: `Bearer ${token}` }),
+        ...(body === undefined ? {} : { "content-type": "application/json" }),
+      },
+      ...(body === undefined ? {} : { body: typeof body === "string" ? body : JSON.stringify(body) }),
+    });
+  }
+
+  async end(): Promise<void> {
+    if (this.exitCode !== undefined) return;
+    const ended = new Promise((resolve) => this.child.once("exit", resolve));
+    this.child.kill("SIGKILL");
+    await ended;
+  }
+}
