@@ -1,5 +1,5 @@
 import { decide, type Effect, type MessageEvent, type MessagePolicy, type Reply } from "./machine.ts";
-import type { MessageStore, Misplaced } from "./ports.ts";
+import type { MessageStore, Misplaced } from "./message-ports.ts";
 import type { MessageRecord } from "./record.ts";
 
 /** Each lost race means that somebody else got on: so many in a row is a fault, not contention. */

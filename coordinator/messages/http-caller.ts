@@ -1,6 +1,6 @@
 import { Agent, request, type Dispatcher } from "undici";
 import { Verdict } from "./machine.ts";
-import type { Answered, Call, Caller } from "./ports.ts";
+import type { Answered, Call, Caller } from "./message-ports.ts";
 
 /** Read of an answer's body; the verdict needs none of it. */
 const BODY_BYTES_MOST = 64 * 1024;

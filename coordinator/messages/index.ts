@@ -5,7 +5,7 @@ export * from "./http-caller.ts";
 export * from "./machine.ts";
 export * from "./messages.ts";
 export * from "./placement.ts";
-export * from "./ports.ts";
+export * from "./message-ports.ts";
 export * from "./record.ts";
 export * from "./redis-store.ts";
 export * from "./runner.ts";

@@ -4,7 +4,7 @@ import type { Clock } from "#protocol/ports";
 import { applyEvent, type Applied } from "./apply.ts";
 import type { MessageEvent, MessagePolicy } from "./machine.ts";
 import type { Place, Placement } from "./placement.ts";
-import type { MessageStore, Misplaced, StoredMessage } from "./ports.ts";
+import type { MessageStore, Misplaced, StoredMessage } from "./message-ports.ts";
 import { isFinished, MessageState, type MessageRecord } from "./record.ts";
 
 /** What the lists of the API need of the store. */

@@ -11,7 +11,7 @@ import type { Clock } from "#protocol/ports";
 import type { Change } from "./machine.ts";
 import type { ListedMessages, TopicStore } from "./messages.ts";
 import { YIELD_MS, type PlacementStore } from "./placement.ts";
-import type { Claimed, Existing, MessageStore, Misplaced, StoredMessage } from "./ports.ts";
+import type { Claimed, Existing, MessageStore, Misplaced, StoredMessage } from "./message-ports.ts";
 import { decodeRecord, encodeDefinition, encodeState, type MessageRecord } from "./record.ts";
 
 interface Writes {

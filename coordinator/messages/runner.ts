@@ -4,7 +4,7 @@ import { applyEvent, type Applied } from "./apply.ts";
 import type { Callable } from "./callable.ts";
 import { HostGate } from "./host-gate.ts";
 import { decide, Effect, Verdict, type MessageEvent, type MessagePolicy } from "./machine.ts";
-import type { Answered, Caller, Leases, MessageStore, MessageWatch } from "./ports.ts";
+import type { Answered, Caller, Leases, MessageStore, MessageWatch } from "./message-ports.ts";
 import { MessageState, type MessageRecord } from "./record.ts";
 
 const PURGE_EVERY_MS = 1_000;

@@ -8,8 +8,8 @@ import { SOLD_OUT_BELIEVED_MS } from "#protocol/sale";
 import { AttemptPhase } from "#protocol/shard-facts";
 import { AppendWindow, type StoredMessage } from "./relay/append-window.ts";
 import { joinMessages } from "./relay/message-join.ts";
-import type { ShardLog } from "./relay/ports.ts";
-import type { Rows, ShardStore } from "./ports.ts";
+import type { ShardLog } from "./relay/relay-ports.ts";
+import type { Rows, ShardStore } from "./shard-ports.ts";
 
 /** How an attempt ended. Everything but `opened` leaves the shard closed; a later attempt begins anew. */
 export const AttemptResult = {

@@ -2,9 +2,9 @@ import { beforeEach, describe, expect, it } from "vitest";
 import type { ShardState } from "#lua/shard/shard-state";
 import { until } from "../../test/harness/index.ts";
 import type { ShardRow } from "#protocol/row";
-import type { ShardLog } from "./relay/ports.ts";
+import type { ShardLog } from "./relay/relay-ports.ts";
 import { Keeper, type KeeperObserver } from "./keeper.ts";
-import type { Rows, ShardStore } from "./ports.ts";
+import type { Rows, ShardStore } from "./shard-ports.ts";
 
 const unexpected = (what: string) => (): never => {
   throw new Error(`${what} was not expected`);

@@ -3,16 +3,16 @@ import type { Clock, Random } from "#protocol/ports";
 import type { RestoreProgress } from "#protocol/requests";
 import type { ShardRow } from "#protocol/row";
 import type { AttemptPhase } from "#protocol/shard-facts";
-import type { ShardLog } from "./relay/ports.ts";
+import type { ShardLog } from "./relay/relay-ports.ts";
 import { Wakeup } from "./relay/wakeup.ts";
 import { AttemptResult, beginEpoch } from "./attempt.ts";
-import { Carriage, type CarriageObserver } from "./carriage.ts";
+import { RelaySupervisor, type RelaySupervisorObserver } from "./relay-supervisor.ts";
 import { findBroken, type Look } from "./invariants.ts";
 import { Lease } from "./lease.ts";
-import type { Rows, ShardStore } from "./ports.ts";
+import type { Rows, ShardStore } from "./shard-ports.ts";
 
 /** What happens to a shard, for logs and metrics. */
-export interface KeeperObserver extends CarriageObserver {
+export interface KeeperObserver extends RelaySupervisorObserver {
   lease(isHeld: boolean): void;
   /** an attempt to begin an epoch has come to this step; while it restores, with how far that is */
   attempting(phase: AttemptPhase, restored?: RestoreProgress): void;
@@ -57,7 +57,7 @@ export class Keeper {
   readonly shard: number;
   readonly #options: KeeperOptions;
   readonly #lease: Lease;
-  readonly #carriage: Carriage;
+  readonly #relay: RelaySupervisor;
   readonly #wakeup: Wakeup;
   #isOpen = false;
   #renewedAtMs = 0;
@@ -71,7 +71,7 @@ export class Keeper {
     this.#wakeup = new Wakeup(options.clock);
     const { store, random } = options;
     const close = (): Promise<unknown> => store.close({ token: this.#lease.token, attempt: random.nonce() });
-    this.#carriage = new Carriage({ ...options, close, ended: () => this.#wakeup.wake() });
+    this.#relay = new RelaySupervisor({ ...options, close, ended: () => this.#wakeup.wake() });
   }
 
   /** this process has the lease, and the shard was open when it looked last */
@@ -96,7 +96,7 @@ export class Keeper {
 
   /** A worker has applied everything of this epoch up to `seq`. */
   heardApplied(epoch: number, seq: number): void {
-    this.#carriage.heardApplied(epoch, seq);
+    this.#relay.heardApplied(epoch, seq);
   }
 
   /** Runs until stopped, then gives the lease up, so that another coordinator can take over at once. */
@@ -122,7 +122,7 @@ export class Keeper {
     const { observer } = this.#options;
     const tenure = new AbortController();
     const end = (): void => tenure.abort();
-    tenure.signal.addEventListener("abort", () => this.#carriage.stop(), { once: true });
+    tenure.signal.addEventListener("abort", () => this.#relay.stop(), { once: true });
     stop.addEventListener("abort", end, { once: true });
     if (stop.aborted) end();
     observer.lease(true);
@@ -187,16 +187,16 @@ export class Keeper {
     observer.lag(state.outboxLength);
     this.#refuseBroken(look);
     if (row.halted !== null && state.open === null) {
-      this.#carriage.stop();
+      this.#relay.stop();
       this.#setOpen(false, row.epoch);
       observer.halted(row.halted);
       return "steady";
     }
-    if (!isSound(look) || this.#carriage.isBroken) return await this.#recover(row, tenure);
+    if (!isSound(look) || this.#relay.isBroken) return await this.#recover(row, tenure);
     if (!(await this.#renew(look))) return "again";
     const health = await log.verify();
     if (tenure.aborted) return "again";
-    await this.#carriage.tend(row, state.replicationId, health, tenure);
+    await this.#relay.tend(row, state.replicationId, health, tenure);
     return "steady";
   }
 
@@ -205,7 +205,7 @@ export class Keeper {
     const broken = findBroken(look, this.#looked);
     this.#looked = look;
     if (broken === undefined) return;
-    this.#carriage.stop();
+    this.#relay.stop();
     this.#setOpen(false, look.row.epoch);
     throw broken;
   }
@@ -226,7 +226,7 @@ export class Keeper {
 
   async #recover(row: ShardRow, tenure: AbortSignal): Promise<Turn> {
     const { clock, observer } = this.#options;
-    this.#carriage.stop();
+    this.#relay.stop();
     this.#setOpen(false, row.epoch);
     let result: AttemptResult = AttemptResult.fault;
     let epoch = row.epoch;
@@ -244,7 +244,7 @@ export class Keeper {
         tenure,
       );
       result = attempted.result;
-      if (attempted.result === AttemptResult.logFull) await this.#carriage.makeRoom(row);
+      if (attempted.result === AttemptResult.logFull) await this.#relay.makeRoom(row);
       // a server that lost its data lost the lease with it, and gives it to whoever asks first
       if (attempted.result === AttemptResult.notHolder && !tenure.aborted && (await this.#lease.acquire())) return "again";
       if (attempted.result !== AttemptResult.opened) return "trouble";
@@ -252,7 +252,7 @@ export class Keeper {
       if (tenure.aborted) return "again";
       this.#renewedAtMs = clock.monotonicMs();
       this.#setOpen(true, epoch);
-      this.#carriage.begin(epoch, attempted.replicationId, attempted.marker);
+      this.#relay.begin(epoch, attempted.replicationId, attempted.marker);
       return "again";
     } finally {
       observer.attempted(result, epoch);

@@ -1,7 +1,7 @@
 import { Status } from "#lua/core/codes";
 import type { Clock, Random } from "#protocol/ports";
 import { holderToken } from "#protocol/shard-facts";
-import type { ShardStore } from "./ports.ts";
+import type { ShardStore } from "./shard-ports.ts";
 
 export interface LeaseOptions {
   readonly leaseMs: number;

@@ -6,8 +6,8 @@ import { openShard } from "#lua/shard/open";
 import { readOutbox } from "#lua/shard/outbox";
 import { renewShard } from "#lua/shard/renew";
 import { shardState } from "#lua/shard/shard-state";
-import type { Outbox } from "./relay/ports.ts";
-import type { ShardStore } from "./ports.ts";
+import type { Outbox } from "./relay/relay-ports.ts";
+import type { ShardStore } from "./shard-ports.ts";
 
 /**
  * The scripts on a shard's Redis.

@@ -1,9 +1,9 @@
 import { BrokenState } from "#lua/core/broken";
 import type { Entry } from "#lua/shard/entry";
-import type { ShardLog } from "../../coordinator/shards/relay/ports.ts";
-import type { Rows, ShardStore } from "../../coordinator/shards/ports.ts";
-import type { SoldOutPorts } from "../../coordinator/sales/sold-out/ports.ts";
-import type { TransferPorts } from "../../coordinator/sales/transfers/ports.ts";
+import type { ShardLog } from "../../coordinator/shards/relay/relay-ports.ts";
+import type { Rows, ShardStore } from "../../coordinator/shards/shard-ports.ts";
+import type { SoldOutPorts } from "../../coordinator/sales/sold-out/sold-out-ports.ts";
+import type { TransferPorts } from "../../coordinator/sales/transfers/transfer-ports.ts";
 import type { SoldOutStore } from "../../gateway/sales/sold-out.ts";
 import type { Delivery } from "../../workers/apply/delivery.ts";
 import type { ApplyStore } from "../../workers/apply/ports.ts";

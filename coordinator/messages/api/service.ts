@@ -6,7 +6,7 @@ import { HttpCaller } from "../http-caller.ts";
 import type { MessagePolicy } from "../machine.ts";
 import { Messages } from "../messages.ts";
 import { Placement } from "../placement.ts";
-import type { Leases } from "../ports.ts";
+import type { Leases } from "../message-ports.ts";
 import { RedisMessageStore } from "../redis-store.ts";
 import { MessageRunner } from "../runner.ts";
 import { Topics } from "../topics.ts";

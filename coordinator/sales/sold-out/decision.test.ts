@@ -4,7 +4,7 @@ import { createSaleFacts } from "../../shards/rows/requests.ts";
 import { until } from "../../../test/harness/index.ts";
 import { startShardRig, type ShardRig } from "../../../test/harness/shard-rig.ts";
 import { decideSoldOut } from "./decision.ts";
-import type { SoldOutPorts } from "./ports.ts";
+import type { SoldOutPorts } from "./sold-out-ports.ts";
 
 const SALE = { id: "a", shards: [0] };
 

@@ -1,5 +1,5 @@
 import { Status } from "#lua/core/codes";
-import type { SoldOutPorts } from "./ports.ts";
+import type { SoldOutPorts } from "./sold-out-ports.ts";
 
 /** How a look at a sale ended. */
 export const SoldOutLook = {

@@ -4,7 +4,7 @@ import { until } from "../../../test/harness/index.ts";
 import { startShardRig, type ShardRig } from "../../../test/harness/shard-rig.ts";
 import { SaleState, type SaleRecord } from "#protocol/sale";
 import { createSaleFacts } from "../../shards/rows/requests.ts";
-import type { SoldOutPorts } from "./ports.ts";
+import type { SoldOutPorts } from "./sold-out-ports.ts";
 import { watchSoldOut } from "./watch.ts";
 
 /** Looks when it is told to. */

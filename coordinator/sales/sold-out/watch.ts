@@ -2,7 +2,7 @@ import { Status } from "#lua/core/codes";
 import type { Clock } from "#protocol/ports";
 import { SaleState, type SaleRecord } from "#protocol/sale";
 import { decideSoldOut, SoldOutLook } from "./decision.ts";
-import type { SoldOutPorts } from "./ports.ts";
+import type { SoldOutPorts } from "./sold-out-ports.ts";
 
 /** A sale that has sold out is answered from Redis until it is flagged: that costs little for so long. */
 const LOOK_MS = 200;

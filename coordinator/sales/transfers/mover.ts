@@ -5,7 +5,7 @@ import type { TransferFacts } from "#protocol/requests";
 import { SaleState, type SaleRecord } from "#protocol/sale";
 import { Demand } from "./demand.ts";
 import { planMoves, type Move, type ShardView } from "./policy.ts";
-import type { TransferPorts } from "./ports.ts";
+import type { TransferPorts } from "./transfer-ports.ts";
 import { Stay } from "./stay.ts";
 
 /** Between two looks at a sale: a transfer takes 50 to 300 ms, so a second look sooner sees the same. */

@@ -1,6 +1,6 @@
 import { AckPolicy, DeliverPolicy, nanos, ReplayPolicy, type ConsumerConfig, type ConsumerInfo, type JetStreamManager } from "nats";
 import { LOG_STREAM, logSubject } from "#protocol/subjects";
-import type { LogHealth } from "../relay/ports.ts";
+import type { LogHealth } from "../relay/relay-ports.ts";
 import { jetStreamCode, JetStreamError } from "./errors.ts";
 
 /** A message that a worker holds longer than this is delivered again. */

@@ -2,7 +2,7 @@ import type { StoredMsg } from "nats";
 import { decodeMessage, encodeMessage, type LogMessage } from "#protocol/message";
 import type { Random } from "#protocol/ports";
 import { consumerHint, LOG_STREAM, logSubject } from "#protocol/subjects";
-import type { AppendAnswer, LastEntry, LogHealth, ShardLog } from "../relay/ports.ts";
+import type { AppendAnswer, LastEntry, LogHealth, ShardLog } from "../relay/relay-ports.ts";
 import type { Broker } from "./broker.ts";
 import { deleteConsumer, findConsumer, isSound, listConsumers, makeConsumer, progressOf } from "./consumer.ts";
 import { jetStreamCode, JetStreamError } from "./errors.ts";

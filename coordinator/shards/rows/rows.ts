@@ -1,7 +1,7 @@
 import { createInbox, type NatsConnection } from "nats";
 import { restoreProgressSchema, shardRowSchema } from "#protocol/requests";
 import { Request } from "#protocol/subjects";
-import type { Restored, Rows } from "../ports.ts";
+import type { Restored, Rows } from "../shard-ports.ts";
 import { readAnswer } from "./answer.ts";
 import { ask } from "./requests.ts";
 

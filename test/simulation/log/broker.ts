@@ -1,5 +1,5 @@
 import { encodeMessage, type LogMessage } from "#protocol/message";
-import type { AppendAnswer, LastEntry, LogHealth } from "../../../coordinator/shards/relay/ports.ts";
+import type { AppendAnswer, LastEntry, LogHealth } from "../../../coordinator/shards/relay/relay-ports.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { Refused, type Exchange, type Target } from "../kernel/wire.ts";
 

@@ -4,7 +4,7 @@ import type { Answer } from "../../../coordinator/messages/client/coordinator.ts
 import type { Verdict } from "../../../coordinator/messages/machine.ts";
 import { Messages, type ListedMessages } from "../../../coordinator/messages/messages.ts";
 import { Placement, YIELD_MS, type PlacementStore } from "../../../coordinator/messages/placement.ts";
-import type { Answered, Caller, MessageStore } from "../../../coordinator/messages/ports.ts";
+import type { Answered, Caller, MessageStore } from "../../../coordinator/messages/message-ports.ts";
 import { MessageRunner } from "../../../coordinator/messages/runner.ts";
 import { Lease } from "../../../coordinator/shards/lease.ts";
 import { Status } from "#lua/core/codes";

@@ -1,5 +1,5 @@
 import type { Change } from "../../../coordinator/messages/machine.ts";
-import type { Existing, Misplaced, StoredMessage } from "../../../coordinator/messages/ports.ts";
+import type { Existing, Misplaced, StoredMessage } from "../../../coordinator/messages/message-ports.ts";
 import { isFinished, type MessageRecord } from "../../../coordinator/messages/record.ts";
 import type { PlacementNotes } from "#lua/message/message-sweep";
 import type { Kernel } from "../kernel/kernel.ts";

@@ -1,6 +1,6 @@
 import type { MarkerMessage } from "#protocol/message";
-import type { ShardLog } from "../../../coordinator/shards/relay/ports.ts";
-import type { Rows, ShardStore } from "../../../coordinator/shards/ports.ts";
+import type { ShardLog } from "../../../coordinator/shards/relay/relay-ports.ts";
+import type { Rows, ShardStore } from "../../../coordinator/shards/shard-ports.ts";
 import type { ShardRow } from "#protocol/row";
 import { parsePosition } from "#lua/core/position";
 import type { KeeperPorts } from "../world.ts";

@@ -1,4 +1,4 @@
-import type { SoldOutPorts } from "../../../coordinator/sales/sold-out/ports.ts";
+import type { SoldOutPorts } from "../../../coordinator/sales/sold-out/sold-out-ports.ts";
 import type { Stock } from "#lua/stock/stock";
 import { DECIDED_LATE } from "./directed.ts";
 import type { Mutation } from "./mutation.ts";

@@ -1,6 +1,6 @@
 import type { RestoreRequest } from "#protocol/requests";
 import type { StatusEvent } from "#protocol/status";
-import type { Restored } from "../../../coordinator/shards/ports.ts";
+import type { Restored } from "../../../coordinator/shards/shard-ports.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { Life } from "../kernel/process.ts";
 import { Step } from "../kernel/queue.ts";

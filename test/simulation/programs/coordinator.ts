@@ -1,11 +1,11 @@
 import { RequestError } from "#protocol/requests";
 import type { SaleRecord } from "#protocol/sale";
 import { Keeper, type KeeperObserver } from "../../../coordinator/shards/keeper.ts";
-import type { Restored, Rows } from "../../../coordinator/shards/ports.ts";
-import type { SoldOutPorts } from "../../../coordinator/sales/sold-out/ports.ts";
+import type { Restored, Rows } from "../../../coordinator/shards/shard-ports.ts";
+import type { SoldOutPorts } from "../../../coordinator/sales/sold-out/sold-out-ports.ts";
 import { watchSoldOut } from "../../../coordinator/sales/sold-out/watch.ts";
 import { Mover } from "../../../coordinator/sales/transfers/mover.ts";
-import type { TransferPorts } from "../../../coordinator/sales/transfers/ports.ts";
+import type { TransferPorts } from "../../../coordinator/sales/transfers/transfer-ports.ts";
 import type { Life, Program } from "../kernel/process.ts";
 import { op, Unanswered, Wire, type Op } from "../kernel/wire.ts";
 import { stock, withdraw } from "../redis/index.ts";

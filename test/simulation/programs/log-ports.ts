@@ -1,4 +1,4 @@
-import type { ShardLog } from "../../../coordinator/shards/relay/ports.ts";
+import type { ShardLog } from "../../../coordinator/shards/relay/relay-ports.ts";
 import type { Delivery } from "../../../workers/apply/delivery.ts";
 import type { Life } from "../kernel/process.ts";
 import { op, Refused, Wire } from "../kernel/wire.ts";

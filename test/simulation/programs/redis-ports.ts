@@ -1,5 +1,5 @@
-import type { OutboxEntry } from "../../../coordinator/shards/relay/ports.ts";
-import type { ShardStore } from "../../../coordinator/shards/ports.ts";
+import type { OutboxEntry } from "../../../coordinator/shards/relay/relay-ports.ts";
+import type { ShardStore } from "../../../coordinator/shards/shard-ports.ts";
 import type { Life } from "../kernel/process.ts";
 import { op, Refused, Wire, type Exchange, type Op } from "../kernel/wire.ts";
 import { acquireLease, closeShard, keepShard, openShard, releaseLease, renew, shardState, type Shard } from "../redis/index.ts";

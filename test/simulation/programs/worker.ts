@@ -1,6 +1,6 @@
 import { RequestError } from "#protocol/requests";
 import type { RestoreRequest } from "#protocol/requests";
-import type { Restored } from "../../../coordinator/shards/ports.ts";
+import type { Restored } from "../../../coordinator/shards/shard-ports.ts";
 import { applyDelivery } from "../../../workers/apply/delivery.ts";
 import { KnownPositions } from "../../../workers/apply/known.ts";
 import type { RestoreTarget } from "../../../workers/restore/ports.ts";

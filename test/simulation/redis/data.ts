@@ -1,7 +1,7 @@
 import type { ClosedServer } from "#lua/shard/close";
 import type { Reservation } from "#lua/stock/fields";
 import type { Position } from "#lua/core/position";
-import type { OutboxEntry } from "../../../coordinator/shards/relay/ports.ts";
+import type { OutboxEntry } from "../../../coordinator/shards/relay/relay-ports.ts";
 import { Journal } from "./journal.ts";
 
 /** The server as a script sees it. */

@@ -1,4 +1,4 @@
-import type { OutboxEntry } from "../../../coordinator/shards/relay/ports.ts";
+import type { OutboxEntry } from "../../../coordinator/shards/relay/relay-ports.ts";
 import type { Position } from "#lua/core/position";
 import { BEGINNING_MS, type Kernel } from "../kernel/kernel.ts";
 import type { Process } from "../kernel/process.ts";

@@ -7,7 +7,7 @@ import type { RenewAnswer, RenewShard } from "#lua/shard/renew";
 import type { ShardState } from "#lua/shard/shard-state";
 import type { RequestError, RestoreProgress } from "#protocol/requests";
 import type { ShardRow } from "#protocol/row";
-import type { Outbox, OutboxEntry } from "./relay/ports.ts";
+import type { Outbox, OutboxEntry } from "./relay/relay-ports.ts";
 
 type Of<Request> = Omit<Request, "shard">;
 

@@ -1,21 +1,21 @@
 import type { Clock, Random } from "#protocol/ports";
 import type { ShardRow } from "#protocol/row";
 import type { StoredMessage } from "./relay/append-window.ts";
-import { Cause, type LogHealth, type ShardLog } from "./relay/ports.ts";
+import { Cause, type LogHealth, type ShardLog } from "./relay/relay-ports.ts";
 import { Relay, type RelayObserver } from "./relay/relay.ts";
-import type { ShardStore } from "./ports.ts";
+import type { ShardStore } from "./shard-ports.ts";
 
-export interface CarriageObserver extends RelayObserver {
+export interface RelaySupervisorObserver extends RelayObserver {
   purged(beforeStreamSeq: number): void;
 }
 
-export interface CarriageOptions {
+export interface RelaySupervisorOptions {
   readonly shard: number;
   readonly store: Pick<ShardStore, "openOutbox">;
   readonly log: ShardLog;
   readonly clock: Clock;
   readonly random: Random;
-  readonly observer: CarriageObserver;
+  readonly observer: RelaySupervisorObserver;
   /** takes the permission to sell away, whoever gave it */
   readonly close: () => Promise<unknown>;
   /** called when a relay has ended by itself */
@@ -29,8 +29,8 @@ interface Running {
 }
 
 /** The relay of a shard's epoch, and what the keeper finds out on its behalf: causes to append again, and what to purge. */
-export class Carriage {
-  readonly #options: CarriageOptions;
+export class RelaySupervisor {
+  readonly #options: RelaySupervisorOptions;
   #running: Running | undefined;
   #consumer = "";
   /** gaps up to this stream sequence were answered by appending again */
@@ -38,7 +38,7 @@ export class Carriage {
   /** up to this seq everything was handed out and no ack was awaited when the log was looked at last */
   #doneTo = 0;
 
-  constructor(options: CarriageOptions) {
+  constructor(options: RelaySupervisorOptions) {
     this.#options = options;
   }
 
