@@ -2,7 +2,7 @@ import type { Log } from "#program/log";
 import { formatOrderId } from "#protocol/order-id";
 import { REASON_QUOTA, type Applied } from "./apply/apply.ts";
 import type { ApplyObserver } from "./apply/delivery.ts";
-import type { LogDelivery } from "./apply/ports.ts";
+import type { LogDelivery } from "./apply/apply-store.ts";
 import type { Faults } from "./faults.ts";
 import { applySeconds, deadLettersTotal, messagesTotal, ordersTotal, rejectedTotal, wallsTotal } from "./metrics.ts";
 
@@ -64,7 +64,7 @@ const say = (log: Log, { shard, streamSeq }: LogDelivery, applied: Applied): voi
   }
 };
 
-/** Metrics and log of the lanes. */
+/** Metrics and log of the appliers. */
 export const applyObserver = (log: Log, faults: Faults): ApplyObserver => ({
   done: (delivery, applied, durationMs) => {
     const shard = String(delivery.shard);

@@ -1,5 +1,5 @@
 import { noCrashPoints, type CrashPoints } from "#program/crash-points";
-import type { ApplyStore } from "./apply/ports.ts";
+import type { ApplyStore } from "./apply/apply-store.ts";
 import type { ShardConsumer } from "./consume/consumer.ts";
 import type { Handler } from "./requests/server.ts";
 

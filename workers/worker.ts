@@ -6,12 +6,12 @@ import { applyObserver } from "./apply-observer.ts";
 import { KnownPositions } from "./apply/known.ts";
 import { postgresApplyStore } from "./apply/postgres.ts";
 import { ShardConsumer } from "./consume/consumer.ts";
-import { runLane, Settler } from "./consume/lane.ts";
+import { runApplier, Settler } from "./apply/applier.ts";
 import { pointsInApply, pointsInConsumer, pointsInHandlers } from "./crash-points.ts";
 import { connectDatabase, ensureShards, type Database } from "./db/database.ts";
 import { faultLog, type Faults } from "./faults.ts";
 import { orderChangesTotal, paymentsTotal, restoresTotal } from "./metrics.ts";
-import type { OrdersDesk, OrdersObserver } from "./orders/desk.ts";
+import type { OrdersPorts, OrdersObserver } from "./orders/commands.ts";
 import { expireOrders } from "./orders/expiry.ts";
 import { postgresOrdersStore } from "./orders/postgres.ts";
 import { requestHandlers } from "./requests/handlers.ts";
@@ -24,7 +24,7 @@ import { SalesBucket } from "./sales/bucket.ts";
 import { postgresSweepStore, redisSweepShards } from "./sales/sweep-stores.ts";
 import { Sweep } from "./sales/sweep.ts";
 import { hearAttempts } from "./shards/attempt-board.ts";
-import { shardDesk } from "./shards/desk.ts";
+import { shardAdmin } from "./shards/admin.ts";
 
 export const WORKER_SETTINGS = [
   "REDIS_SHARDS",
@@ -89,7 +89,7 @@ const watchConnection = async (connection: NatsConnection, log: Log, reconnected
 };
 
 /**
- * One worker process: a lane for every shard (the broker hands each message to one of the processes), the sweep, the
+ * One worker process: an applier for every shard (the broker hands each message to one of the processes), the sweep, the
  * bucket of sales and the requests. Any number of processes may run; whichever does a thing, it is done once.
  */
 export const runWorker = async ({ config, log, stop, points, onBroken, ready }: WorkerOptions): Promise<void> => {
@@ -114,10 +114,10 @@ export const runWorker = async ({ config, log, stop, points, onBroken, ready }: 
   };
   const shards = redisSweepShards((shard) => redises[shard]);
   const sweepAlarm = new Alarm(clock);
-  const lanes = redises.map((_, shard) => {
+  const appliers = redises.map((_, shard) => {
     const settler = new Settler({ shards: points("settler", shards), shard, fault: faults(`settle of shard ${shard}`) });
     const consumer = pointsInConsumer(points, consumers[shard] as ShardConsumer);
-    return runLane({ shard, connection, consumer, settler, delivery, onMoved: () => sweepAlarm.ring() }, stop);
+    return runApplier({ shard, connection, consumer, settler, delivery, onMoved: () => sweepAlarm.ring() }, stop);
   });
   const sweep = new Sweep({
     store: points("sweep", postgresSweepStore(database.sql)),
@@ -132,7 +132,7 @@ export const runWorker = async ({ config, log, stop, points, onBroken, ready }: 
     bucketAlarm.ring();
   });
 
-  const orders: OrdersDesk = { store: points("orders", postgresOrdersStore(database)), observer: ordersObserver };
+  const orders: OrdersPorts = { store: points("orders", postgresOrdersStore(database)), observer: ordersObserver };
   const source = points("restore", postgresRestoreSource(database));
   const restores = new RestoreQueue(clock);
   const server = new RequestServer({
@@ -143,7 +143,7 @@ export const runWorker = async ({ config, log, stop, points, onBroken, ready }: 
       requestHandlers({
         database,
         shards: redises.length,
-        shardDesk: shardDesk({
+        shardAdmin: shardAdmin({
           database,
           shards: redises.length,
           redisOf: (shard) => redises[shard] as Redis,
@@ -177,7 +177,7 @@ export const runWorker = async ({ config, log, stop, points, onBroken, ready }: 
   ready();
   log.info({ shards: redises.length }, "worker serves");
 
-  await Promise.all([...lanes, ...loops]);
+  await Promise.all([...appliers, ...loops]);
   await server.close();
   await connection.drain();
   for (const redis of redises) redis.disconnect();

@@ -5,7 +5,7 @@ import { systemClock } from "#program";
 import { KnownPositions } from "../../workers/apply/known.ts";
 import { postgresApplyStore } from "../../workers/apply/postgres.ts";
 import { ShardConsumer } from "../../workers/consume/consumer.ts";
-import { runLane, Settler } from "../../workers/consume/lane.ts";
+import { runApplier, Settler } from "../../workers/apply/applier.ts";
 import type { Database } from "../../workers/db/database.ts";
 import { postgresOrdersStore } from "../../workers/orders/postgres.ts";
 import { requestHandlers } from "../../workers/requests/handlers.ts";
@@ -15,7 +15,7 @@ import { redisRestoreTarget } from "../../workers/restore/redis.ts";
 import { restoreShard } from "../../workers/restore/restore.ts";
 import { redisSweepShards } from "../../workers/sales/sweep-stores.ts";
 import { hearAttempts } from "../../workers/shards/attempt-board.ts";
-import { shardDesk } from "../../workers/shards/desk.ts";
+import { shardAdmin } from "../../workers/shards/admin.ts";
 
 /** What a worker does for one shard: applies its messages, and answers requests. Each can be stopped alone. */
 export interface WorkerRig {
@@ -46,7 +46,7 @@ export const startWorkerRig = async (parts: {
         handlers: requestHandlers({
           database,
           shards: shard + 1,
-          shardDesk: shardDesk({ database, shards: shard + 1, redisOf: () => redis, attempts: hearAttempts(connection, systemClock) }),
+          shardAdmin: shardAdmin({ database, shards: shard + 1, redisOf: () => redis, attempts: hearAttempts(connection, systemClock) }),
           restore: (request, progress) => restoreShard(source, redisRestoreTarget(redis, request), systemClock, request, progress),
           orders: { store: postgresOrdersStore(database), observer: { changed: nothing, paid: nothing } },
           changed: nothing,
@@ -60,7 +60,7 @@ export const startWorkerRig = async (parts: {
     startLane: () => {
       if (lane !== undefined) return;
       const stop = new AbortController();
-      const ended = runLane(
+      const ended = runApplier(
         {
           shard,
           connection,

@@ -6,9 +6,9 @@ import type { SoldOutPorts } from "../../coordinator/sales/sold-out/sold-out-por
 import type { TransferPorts } from "../../coordinator/sales/transfers/transfer-ports.ts";
 import type { SoldOutStore } from "../../gateway/sales/sold-out.ts";
 import type { Delivery } from "../../workers/apply/delivery.ts";
-import type { ApplyStore } from "../../workers/apply/ports.ts";
-import type { RestoreSource } from "../../workers/restore/ports.ts";
-import type { SweepShards, SweepStore } from "../../workers/sales/ports.ts";
+import type { ApplyStore } from "../../workers/apply/apply-store.ts";
+import type { RestoreSource } from "../../workers/restore/restore-ports.ts";
+import type { SweepShards, SweepStore } from "../../workers/sales/sweep-ports.ts";
 import type { Random } from "#protocol/ports";
 import { Kernel, type Say } from "./kernel/kernel.ts";
 import { Process, type Program } from "./kernel/process.ts";

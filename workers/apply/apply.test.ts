@@ -10,7 +10,7 @@ import { changeDraining } from "../db/drain-lock.ts";
 import { readShard } from "../db/shard-row.ts";
 import { KnownPositions } from "./known.ts";
 import { applyMessage, type Applied } from "./apply.ts";
-import type { ApplyStore, ApplyTransaction } from "./ports.ts";
+import type { ApplyStore, ApplyTransaction } from "./apply-store.ts";
 import { postgresApplyStore } from "./postgres.ts";
 
 let empty: TestDatabase;

@@ -16,7 +16,7 @@ import {
   type PlannedOrder,
   type PlannedWithdrawal,
   type RejectedOrder,
-} from "./ports.ts";
+} from "./apply-store.ts";
 
 /** What a message did, once it is committed. */
 export type Applied =

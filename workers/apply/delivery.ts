@@ -4,7 +4,7 @@ import type { StatusEvent } from "#protocol/status";
 import { EntryKind } from "#lua/shard/entry";
 import { applyMessage, type Applied } from "./apply.ts";
 import type { KnownPositions } from "./known.ts";
-import type { ApplyStore, LogDelivery } from "./ports.ts";
+import type { ApplyStore, LogDelivery } from "./apply-store.ts";
 
 /** A message as the broker handed it out, with what can be answered. Answers may get lost. */
 export interface Delivery extends LogDelivery {

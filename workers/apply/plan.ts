@@ -3,7 +3,7 @@ import { RestoreMode, type ShardRow } from "#protocol/row";
 import { EntryKind, type Entry, type OrderEntry } from "#lua/shard/entry";
 import { unpackPurchase } from "#lua/stock/fields";
 import { parsePosition } from "#lua/core/position";
-import { Unappliable, type PlannedGrant, type PlannedOrder, type PlannedWithdrawal } from "./ports.ts";
+import { Unappliable, type PlannedGrant, type PlannedOrder, type PlannedWithdrawal } from "./apply-store.ts";
 
 /** Stock moves and sales in the order of their entries: a unit must not be sold before the grant that brought it. */
 export type PlannedStep =

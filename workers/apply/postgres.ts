@@ -11,7 +11,7 @@ import {
   type PlannedGrant,
   type PlannedOrder,
   type PlannedWithdrawal,
-} from "./ports.ts";
+} from "./apply-store.ts";
 import { transferGrantId } from "./transfer-grant.ts";
 
 /**
@@ -120,7 +120,7 @@ const takeGrants = async (sql: Sql, shard: number, grants: readonly PlannedGrant
 
 /**
  * To a receiver that drains nothing is sent: the units go back to the donor. The receiver's row is only referred to: a
- * foreign key's share lock does not wait for the updates of its lane.
+ * foreign key's share lock does not wait for the updates of its applier.
  */
 const WITHDRAW = `
   WITH lowered AS (

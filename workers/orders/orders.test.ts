@@ -6,7 +6,7 @@ import { freshDatabase, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import { setSoldOut } from "../sales/sold-out.ts";
 import { postgresSweepStore } from "../sales/sweep-stores.ts";
-import { changeOrder, payOrder, readOrder, type OrdersDesk } from "./desk.ts";
+import { changeOrder, payOrder, readOrder, type OrdersPorts } from "./commands.ts";
 import { expireOrders } from "./expiry.ts";
 import { postgresOrdersStore } from "./postgres.ts";
 
@@ -16,8 +16,8 @@ const WORKERS = 3;
 let empty: TestDatabase;
 let databases: Database[] = [];
 let database: Database;
-let desks: OrdersDesk[] = [];
-let desk: OrdersDesk;
+let portsOfAll: OrdersPorts[] = [];
+let ports: OrdersPorts;
 const seen: string[] = [];
 
 beforeAll(async () => {
@@ -29,8 +29,8 @@ beforeAll(async () => {
   databases = await Promise.all(
     Array.from({ length: WORKERS }, (_, n) => connectDatabase({ url: empty.url, pool: 6, name: `orders-test-${n}` })),
   );
-  desks = databases.map((of) => ({ store: postgresOrdersStore(of), observer }));
-  [database, desk] = [databases[0] as Database, desks[0] as OrdersDesk];
+  portsOfAll = databases.map((of) => ({ store: postgresOrdersStore(of), observer }));
+  [database, ports] = [databases[0] as Database, portsOfAll[0] as OrdersPorts];
   await ensureShards(database.sql, 2);
 });
 afterAll(async () => {
@@ -63,11 +63,11 @@ const insertOrders = async (count: number, isDue = false, state: OrderState = Or
   );
 };
 const address = (n = 0) => ({ saleId, uid: `b${n}`, orderId: formatOrderId({ shard: 1, epoch: 1, seq: sales, index: n }) });
-const pay = (n = 0, paymentId = `${saleId}-p${n}`, by = desk) => payOrder(by, { ...address(n), paymentId, amountMinor: 200 });
-const cancel = (n = 0, by = desk) => changeOrder(by, { ...address(n), change: "cancel" });
-const refund = (n = 0, by = desk) => changeOrder(by, { ...address(n), change: "refund" });
+const pay = (n = 0, paymentId = `${saleId}-p${n}`, by = ports) => payOrder(by, { ...address(n), paymentId, amountMinor: 200 });
+const cancel = (n = 0, by = ports) => changeOrder(by, { ...address(n), change: "cancel" });
+const refund = (n = 0, by = ports) => changeOrder(by, { ...address(n), change: "refund" });
 const stateOf = async (n = 0): Promise<string | undefined> => {
-  const answer = await readOrder(desk, address(n));
+  const answer = await readOrder(ports, address(n));
   return answer.ok ? answer.value.state : undefined;
 };
 const grants = async (): Promise<readonly { readonly id: string; readonly units: number; readonly flagged: boolean }[]> =>
@@ -93,7 +93,7 @@ describe("an order", () => {
     expect(decisionOf(await pay(0, `${saleId}-second`))).toBe("refund");
     expect(decisionOf(await pay())).toBe("kept");
     expect(decisionOf(await pay(0, `${saleId}-second`))).toBe("refund");
-    const record = await readOrder(desk, address());
+    const record = await readOrder(ports, address());
     expect(record).toMatchObject({
       value: {
         payments: [
@@ -109,16 +109,16 @@ describe("an order", () => {
 
   it("expires when it is due and not before, never where the window is 0, and gives its units back in the same step", async () => {
     await insertOrders(1);
-    expect(await expireOrders(desk)).toBe(0);
+    expect(await expireOrders(ports)).toBe(0);
     await database.sql("UPDATE orders SET reserved_at_ms = reserved_at_ms - ? WHERE sale_id = ?", [PAY_WITHIN_MS, saleId]);
     await database.sql("UPDATE sales SET pay_within_ms = 0 WHERE id = ?", [saleId]);
-    expect(await expireOrders(desk)).toBe(0);
+    expect(await expireOrders(ports)).toBe(0);
     await database.sql("UPDATE sales SET pay_within_ms = ? WHERE id = ?", [PAY_WITHIN_MS, saleId]);
-    expect(await expireOrders(desk)).toBe(1);
+    expect(await expireOrders(ports)).toBe(1);
     expect(await stateOf()).toBe("expired");
     expect(await grants()).toEqual([{ id: grantId(), units: 2, flagged: false }]);
     expect(await returnsSeq()).toBe(1);
-    expect(await expireOrders(desk)).toBe(0);
+    expect(await expireOrders(ports)).toBe(0);
   });
 
   it("is cancelled while it is not paid, and refunded when it is; said again it changes nothing", async () => {
@@ -137,7 +137,7 @@ describe("an order", () => {
   it("that is not in Postgres, or another buyer's, is not known, and nothing is recorded of its payment", async () => {
     expect(await pay()).toMatchObject({ ok: false, code: "not_found" });
     await insertOrders(2);
-    expect(await changeOrder(desk, { ...address(0), uid: "b1", change: "cancel" })).toMatchObject({ ok: false, code: "not_found" });
+    expect(await changeOrder(ports, { ...address(0), uid: "b1", change: "cancel" })).toMatchObject({ ok: false, code: "not_found" });
     expect(decisionOf(await pay())).toBe("kept");
     expect(await pay(1, `${saleId}-p0`)).toMatchObject({ ok: false, code: "conflict" });
     expect(await stateOf(1)).toBe("pending_payment");
@@ -147,7 +147,7 @@ describe("an order", () => {
     await insertOrders(1, true, OrderState.rejected);
     expect(decisionOf(await pay())).toBe("refund");
     expect(await cancel()).toMatchObject({ ok: false, code: "conflict" });
-    expect(await expireOrders(desk)).toBe(0);
+    expect(await expireOrders(ports)).toBe(0);
     expect(await grants()).toEqual([]);
   });
 });
@@ -155,7 +155,7 @@ describe("an order", () => {
 describe("late money", () => {
   it("has the order again while its units were not offered to Redis, and the return is as if it had not been", async () => {
     await insertOrders(1, true);
-    await expireOrders(desk);
+    await expireOrders(ports);
     expect(decisionOf(await pay())).toBe("reacquired");
     expect(await stateOf()).toBe("paid");
     expect(await grants()).toEqual([]);
@@ -168,7 +168,7 @@ describe("late money", () => {
 
   it("is to be refunded once they were, or are Redis's", async () => {
     await insertOrders(2, true);
-    await expireOrders(desk);
+    await expireOrders(ports);
     expect(await offer()).toEqual([grantId(0), grantId(1)]);
     expect(decisionOf(await pay(0))).toBe("refund");
     await database.sql("UPDATE grants SET state = 'done' WHERE sale_id = ?", [saleId]);
@@ -180,10 +180,10 @@ describe("late money", () => {
   it("and a sweep that offers at the same time: one of the two has the units", async () => {
     const orders = 40;
     await insertOrders(orders, true);
-    await expireOrders(desk);
+    await expireOrders(ports);
     const [offered, ...paid] = await Promise.all([
       offer(),
-      ...Array.from({ length: orders }, (_, n) => pay(n, undefined, desks[n % WORKERS])),
+      ...Array.from({ length: orders }, (_, n) => pay(n, undefined, portsOfAll[n % WORKERS])),
     ]);
     const reacquired = paid.flatMap((answer, n) => (decisionOf(answer) === "reacquired" ? [grantId(n)] : []));
     expect([...offered, ...reacquired].toSorted()).toEqual(Array.from({ length: orders }, (_, n) => grantId(n)).toSorted());
@@ -193,9 +193,9 @@ describe("late money", () => {
 describe("at the same time", () => {
   it("three workers, each told three times, expire a hundred orders: a hundred returns", async () => {
     await insertOrders(100, true);
-    const told = await Promise.all([...desks, ...desks, ...desks].map((by) => expireOrders(by, 7)));
+    const told = await Promise.all([...portsOfAll, ...portsOfAll, ...portsOfAll].map((by) => expireOrders(by, 7)));
     // what another worker had locked when this one looked is left to that one, so the last look may be needed
-    const rest = await expireOrders(desk);
+    const rest = await expireOrders(ports);
     expect(told.reduce((sum, count) => sum + count, rest)).toBe(100);
     expect((await grants()).map(({ units }) => units)).toEqual(Array.from({ length: 100 }, () => 2));
   });
@@ -204,16 +204,16 @@ describe("at the same time", () => {
     const orders = 60;
     await insertOrders(orders, true);
     const paying = Array.from({ length: orders }, (_, n) => async () => {
-      const twice = await Promise.all([pay(n, undefined, desks[0]), pay(n, undefined, desks[1])]);
+      const twice = await Promise.all([pay(n, undefined, portsOfAll[0]), pay(n, undefined, portsOfAll[1])]);
       expect(decisionOf(twice[0])).toBe(decisionOf(twice[1]));
       return decisionOf(twice[0]);
     });
     const [paid] = await Promise.all([
       Promise.all(paying.map((one) => one())),
-      Promise.all(Array.from({ length: orders / 2 }, (_, n) => cancel(2 * n, desks[2]))),
-      ...desks.map((by) => expireOrders(by, 5)),
+      Promise.all(Array.from({ length: orders / 2 }, (_, n) => cancel(2 * n, portsOfAll[2]))),
+      ...portsOfAll.map((by) => expireOrders(by, 5)),
     ]);
-    await expireOrders(desk);
+    await expireOrders(ports);
     const returned = new Set((await grants()).map(({ id }) => id));
     for (const [n, decision] of paid.entries()) {
       const state = await stateOf(n);
@@ -227,7 +227,7 @@ describe("at the same time", () => {
     await insertOrders(40, true);
     for (let n = 0; n < 20; n += 1) {
       const seq = await returnsSeq();
-      const [flag] = await Promise.all([setSoldOut(database.sql, saleId, seq), cancel(n, desks[1])]);
+      const [flag] = await Promise.all([setSoldOut(database.sql, saleId, seq), cancel(n, portsOfAll[1])]);
       const grant = (await grants()).find(({ id }) => id === grantId(n));
       const { rows } = await database.sql("SELECT sold_out_version, returns_seq, ever_sold_out FROM sales WHERE id = ?", [saleId]);
       expect(rows[0]).toMatchObject({ sold_out_version: null, returns_seq: String(seq + 1) });

@@ -3,7 +3,7 @@ import { OrderState, PaymentDecision, type OrderRecord } from "#protocol/order";
 import type { Database, Row, Sql } from "../db/database.ts";
 import { GrantKind, GrantState } from "../db/states.ts";
 import { changedBy, OrderEvent, revivedBy, targetOf } from "./machine.ts";
-import type { OrderKey, OrdersStore, OrdersTransaction } from "./ports.ts";
+import type { OrderKey, OrdersStore, OrdersTransaction } from "./orders-store.ts";
 import { returnGrantId } from "./return-grant.ts";
 
 const listOf = (states: readonly string[]): string => states.map((state) => `'${state}'`).join(", ");

@@ -18,13 +18,13 @@ import { changeShardSchema } from "#protocol/shard-facts";
 import { Request } from "#protocol/subjects";
 import type { Database } from "../db/database.ts";
 import { readShard } from "../db/shard-row.ts";
-import { changeOrder, payOrder, readOrder, type OrdersDesk } from "../orders/desk.ts";
+import { changeOrder, payOrder, readOrder, type OrdersPorts } from "../orders/commands.ts";
 import { RestoreEnd, type Progress } from "../restore/restore.ts";
-import { addUnits, changeSale, openSale } from "../sales/desk.ts";
+import { addUnits, changeSale, openSale } from "../sales/commands.ts";
 import { readSales } from "../sales/records.ts";
 import { setSoldOut, soldOutFacts, soldOutFlags } from "../sales/sold-out.ts";
 import { drainingShards, transferFacts } from "../sales/transfers.ts";
-import type { ShardDesk } from "../shards/desk.ts";
+import type { ShardAdmin } from "../shards/admin.ts";
 import { handler, type Handler } from "./server.ts";
 
 export interface HandlerOptions {
@@ -32,8 +32,8 @@ export interface HandlerOptions {
   /** how many shards are configured */
   readonly shards: number;
   readonly restore: (request: RestoreRequest, progress: Progress) => Promise<RestoreEnd>;
-  readonly shardDesk: ShardDesk;
-  readonly orders: OrdersDesk;
+  readonly shardAdmin: ShardAdmin;
+  readonly orders: OrdersPorts;
   /** a sale was opened or changed, or units were given back: bring it to Redis and to the gateways now, not at the next turn */
   readonly changed: () => void;
 }
@@ -86,9 +86,9 @@ export const requestHandlers = (options: HandlerOptions): Readonly<Record<Reques
     [Request.order]: handler(orderAddressSchema, (address) => readOrder(orders, address)),
     [Request.payOrder]: handler(payOrderSchema, (pay) => payOrder(orders, pay)),
     [Request.changeOrder]: handler(changeOrderSchema, (change) => changing(changeOrder(orders, change))),
-    [Request.shards]: handler(nothing, async () => ok(await options.shardDesk.facts())),
+    [Request.shards]: handler(nothing, async () => ok(await options.shardAdmin.facts())),
     [Request.changeShard]: handler(changeShardSchema, async (change) =>
-      change.shard < shards ? options.shardDesk.change(change) : noShard(change.shard),
+      change.shard < shards ? options.shardAdmin.change(change) : noShard(change.shard),
     ),
   };
 };

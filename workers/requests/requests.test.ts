@@ -7,7 +7,7 @@ import { connectDatabase, ensureShards, type Database } from "../db/database.ts"
 import { changeDraining } from "../db/drain-lock.ts";
 import { postgresOrdersStore } from "../orders/postgres.ts";
 import type { RestoreEnd } from "../restore/restore.ts";
-import { OPENING_LOCK } from "../sales/desk.ts";
+import { OPENING_LOCK } from "../sales/commands.ts";
 import { requestHandlers } from "./handlers.ts";
 import { RequestServer } from "./server.ts";
 
@@ -19,8 +19,8 @@ let server: RequestServer;
 const faults: string[] = [];
 let changes = 0;
 let restored: RestoreEnd = "done";
-const ordersDesk = (of: Database) => ({ store: postgresOrdersStore(of), observer: { changed: () => undefined, paid: () => undefined } });
-const shardDesk = { facts: () => Promise.resolve([]), change: () => Promise.reject(new Error("not asked")) };
+const ordersPorts = (of: Database) => ({ store: postgresOrdersStore(of), observer: { changed: () => undefined, paid: () => undefined } });
+const shardAdmin = { facts: () => Promise.resolve([]), change: () => Promise.reject(new Error("not asked")) };
 
 beforeAll(async () => {
   [empty, nats] = await Promise.all([freshDatabase(), startNats()]);
@@ -33,8 +33,8 @@ beforeAll(async () => {
     handlers: requestHandlers({
       database,
       shards: 2,
-      shardDesk,
-      orders: ordersDesk(database),
+      shardAdmin,
+      orders: ordersPorts(database),
       restore: (_request, progress) => {
         progress(2_000, 3_000);
         return Promise.resolve(restored);
@@ -309,8 +309,8 @@ it("answers unavailable when Postgres fails", async () => {
     handlers: requestHandlers({
       database: gone,
       shards: 2,
-      shardDesk,
-      orders: ordersDesk(gone),
+      shardAdmin,
+      orders: ordersPorts(gone),
       restore: () => Promise.reject(new Error("no")),
       changed: () => undefined,
     }),

@@ -1,7 +1,7 @@
 import type { Database, Row, Sql } from "../db/database.ts";
 import { readShard } from "../db/shard-row.ts";
 import { GrantState, OrderState } from "../db/states.ts";
-import type { RestoredOrder, RestoredSale, RestoreSource } from "./ports.ts";
+import type { RestoredOrder, RestoredSale, RestoreSource } from "./restore-ports.ts";
 
 /** A page is one HSET: 2,000 fields hold a Redis up for about a millisecond. */
 const PAGE = 2_000;

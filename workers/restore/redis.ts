@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
 import type { RestoreRequest } from "#protocol/requests";
 import { listSales, stagedKeys, swapShard } from "#lua";
-import type { RestoreTarget } from "./ports.ts";
+import type { RestoreTarget } from "./restore-ports.ts";
 
 /** Staged keys of an attempt that was given up disappear by themselves; each chunk prolongs its own key. */
 const STAGED_MS = 600_000;

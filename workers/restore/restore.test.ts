@@ -5,7 +5,7 @@ import type { RestoreRequest } from "#protocol";
 import { acquireLease, closeShard, defineSale, openShard, reserve, saleKeys, shardKeys, standing, stock } from "#lua";
 import { freshDatabase, startRedis, type RedisServer, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
-import type { RestoreTarget } from "./ports.ts";
+import type { RestoreTarget } from "./restore-ports.ts";
 import { postgresRestoreSource } from "./postgres.ts";
 import { redisRestoreTarget } from "./redis.ts";
 import { restoreShard, type RestoreEnd } from "./restore.ts";

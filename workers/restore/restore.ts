@@ -6,7 +6,7 @@ import { Status } from "#lua/core/codes";
 import { formatReservation, purchaseField } from "#lua/stock/fields";
 import { formatPosition } from "#lua/core/position";
 import type { StagedSale } from "#lua/shard/swap";
-import type { RestoredOrder, RestoredSale, RestoreSnapshot, RestoreSource, RestoreTarget } from "./ports.ts";
+import type { RestoredOrder, RestoredSale, RestoreSnapshot, RestoreSource, RestoreTarget } from "./restore-ports.ts";
 
 export const RestoreEnd = {
   /** the shard's keys are in place, or were put there before by this attempt */

@@ -6,7 +6,7 @@ import { openSaleSchema, SALES_BUCKET, saleRecordSchema } from "#protocol";
 import { freshDatabase, startNats, until, type NatsServer, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import { BUCKET_LOCK, SalesBucket } from "./bucket.ts";
-import { addUnits, changeSale, openSale } from "./desk.ts";
+import { addUnits, changeSale, openSale } from "./commands.ts";
 import { readSales } from "./records.ts";
 
 let empty: TestDatabase;

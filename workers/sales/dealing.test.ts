@@ -4,7 +4,7 @@ import { openSaleSchema, type OpenSale } from "#protocol";
 import { freshDatabase, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import { deal, usualShardCount } from "./dealing.ts";
-import { addUnits, openSale } from "./desk.ts";
+import { addUnits, openSale } from "./commands.ts";
 import { drainingShards, transferFacts } from "./transfers.ts";
 
 const SHARDS = 4;

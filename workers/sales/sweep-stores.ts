@@ -2,7 +2,7 @@ import type { SaleState } from "#protocol/sale";
 import { defineSale, grant, settle, type ScriptRedis } from "#lua";
 import type { Sql } from "../db/database.ts";
 import { GrantKind, GrantState } from "../db/states.ts";
-import type { SweepShards, SweepStore } from "./ports.ts";
+import type { SweepShards, SweepStore } from "./sweep-ports.ts";
 
 /** Grants that one round delivers to a shard at most; a round comes every 200 ms. A shard that is down holds up no other. */
 const GRANTS_A_ROUND = 500;

@@ -4,7 +4,7 @@ import { openSaleSchema, type OpenSale } from "#protocol";
 import { acquireLease, closeShard, openShard, readOutbox, saleKeys, shardKeys, stock, swapShard } from "#lua";
 import { freshDatabase, startRedis, type RedisServer, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
-import { addUnits, changeSale, openSale } from "./desk.ts";
+import { addUnits, changeSale, openSale } from "./commands.ts";
 import { postgresSweepStore, redisSweepShards } from "./sweep-stores.ts";
 import { Sweep } from "./sweep.ts";
 

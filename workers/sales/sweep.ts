@@ -1,7 +1,7 @@
 import type { Clock } from "#protocol/ports";
 import { SOLD_OUT_BELIEVED_MS } from "#protocol/sale";
 import { Status } from "#lua/core/codes";
-import type { AppliedPosition, SentGrant, SweepShards, SweepStore, UndeliveredSale } from "./ports.ts";
+import type { AppliedPosition, SentGrant, SweepShards, SweepStore, UndeliveredSale } from "./sweep-ports.ts";
 
 export interface SweepOptions {
   readonly store: SweepStore;

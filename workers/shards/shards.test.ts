@@ -5,13 +5,13 @@ import { systemClock } from "#program";
 import type { ShardFacts } from "#protocol/shard-facts";
 import { holdDraining } from "../db/drain-lock.ts";
 import { hearAttempts } from "./attempt-board.ts";
-import { shardDesk, type ShardDesk } from "./desk.ts";
+import { shardAdmin, type ShardAdmin } from "./admin.ts";
 
 let rig: ShardRig;
-let desk: ShardDesk;
+let admin: ShardAdmin;
 beforeEach(async () => {
   rig = await startShardRig();
-  desk = shardDesk({
+  admin = shardAdmin({
     database: rig.database,
     shards: 1,
     redisOf: () => rig.redis,
@@ -20,7 +20,7 @@ beforeEach(async () => {
   return () => rig.stop();
 });
 
-const facts = async (): Promise<ShardFacts> => (await desk.facts())[0] as ShardFacts;
+const facts = async (): Promise<ShardFacts> => (await admin.facts())[0] as ShardFacts;
 const refused = (code: string) => ({ ok: false, code, detail: expect.any(String) });
 
 describe("the facts about a shard", () => {
@@ -73,11 +73,11 @@ describe("a shard that an operator drains", () => {
     await rig.openSale("a", 1);
     await rig.buy("a", ["u"]);
     await rig.untilApplied(["u"]);
-    let draining: ReturnType<ShardDesk["change"]> | undefined;
+    let draining: ReturnType<ShardAdmin["change"]> | undefined;
     await rig.database.transaction(async (sql) => {
       await holdDraining(sql);
       await sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES ('a', 'late', 0, 2, 'added')");
-      draining = desk.change({ shard: 0, change: "drain" });
+      draining = admin.change({ shard: 0, change: "drain" });
       await until(async () => (await waitingForLocks(sql)) > 0, "the drain to wait");
       expect(await facts()).toMatchObject({ state: "open" });
     });
@@ -95,11 +95,11 @@ describe("a halt that an operator takes away", () => {
     await rig.untilApplied([]);
     await rig.database.sql("UPDATE shards SET halted = 'its message is lost'");
     await until(async () => !(await rig.isOpen()), "the shard to close");
-    expect(await desk.change({ shard: 0, change: "retry" })).toMatchObject({ ok: true, value: { halted: null } });
+    expect(await admin.change({ shard: 0, change: "retry" })).toMatchObject({ ok: true, value: { halted: null } });
     await rig.untilOpen(2);
     await rig.buy("a", ["u"]);
     await rig.untilApplied(["u"]);
-    expect(await desk.change({ shard: 0, change: "retry" })).toEqual(refused("conflict"));
+    expect(await admin.change({ shard: 0, change: "retry" })).toEqual(refused("conflict"));
   });
 
   it("comes back while its cause is there, and nothing is lost when that is repaired", async () => {
@@ -113,11 +113,11 @@ describe("a halt that an operator takes away", () => {
     await rig.buy("a", ["u"]);
     const halted = (): Promise<boolean> => facts().then(({ state }) => state === "halted");
     await until(halted, "the halt", 20_000);
-    await desk.change({ shard: 0, change: "retry" });
+    await admin.change({ shard: 0, change: "retry" });
     await until(halted, "the halt again", 30_000);
     await rig.database.sql("ALTER TABLE sale_shards DROP COLUMN sold");
     await rig.database.sql("ALTER TABLE sale_shards RENAME COLUMN sold_elsewhere TO sold");
-    await desk.change({ shard: 0, change: "retry" });
+    await admin.change({ shard: 0, change: "retry" });
     await rig.untilApplied(["u"]);
     // in a new epoch only if the halt lasted longer than the permission to sell
     await rig.untilOpen();
@@ -128,9 +128,9 @@ describe("what a closed shard's Redis holds beyond Postgres", () => {
   it("is not discarded while the shard sells, or while Redis does not answer", async () => {
     await rig.coordinator();
     await rig.untilOpen();
-    expect(await desk.change({ shard: 0, change: "discard" })).toEqual(refused("conflict"));
+    expect(await admin.change({ shard: 0, change: "discard" })).toEqual(refused("conflict"));
     await rig.server.kill();
-    expect(await desk.change({ shard: 0, change: "discard" })).toEqual(refused("unavailable"));
+    expect(await admin.change({ shard: 0, change: "discard" })).toEqual(refused("unavailable"));
     expect((await rig.database.sql("SELECT epoch FROM shards")).rows[0]).toEqual({ epoch: "1" });
   });
 
@@ -144,7 +144,7 @@ describe("what a closed shard's Redis holds beyond Postgres", () => {
     await rig.redis.xadd("{s0}:outbox", "1-*", "k", "o", "s", "nowhere", "t", "0", "n", "1", "b", "x");
     await rig.buy("a", ["lost"]);
     await until(async () => (await facts()).state === "halted", "the halt", 20_000);
-    expect(await desk.change({ shard: 0, change: "discard" })).toMatchObject({ ok: true, value: { halted: null, epoch: 2 } });
+    expect(await admin.change({ shard: 0, change: "discard" })).toMatchObject({ ok: true, value: { halted: null, epoch: 2 } });
     await rig.untilOpen(3);
     expect(await rig.buy("a", ["u0"])).toEqual(kept);
     expect(await rig.reserve("a", ["u1", "u2"])).toMatchObject({ status: "ok", left: 0 });
@@ -161,7 +161,7 @@ describe("what a closed shard's Redis holds beyond Postgres", () => {
     await rig.redis.multi().del("{s0}:open").set("{s0}:epoch", 40).exec();
     await until(() => coordinator.attempts.filter((result) => result === "overtaken").length > 1, "attempts that cannot succeed", 30_000);
     expect(await facts()).toMatchObject({ state: "recovering", redisEpoch: 40 });
-    expect(await desk.change({ shard: 0, change: "discard" })).toMatchObject({ ok: true });
+    expect(await admin.change({ shard: 0, change: "discard" })).toMatchObject({ ok: true });
     await rig.untilOpen(42);
     expect(await rig.reserve("a", ["u0", "u1"])).toMatchObject({
       status: "ok",

@@ -1,7 +1,7 @@
 import type { ShardRow } from "#protocol/row";
 import { decodeMessage, type LogMessage } from "#protocol/message";
 import type { Delivery } from "../../../workers/apply/delivery.ts";
-import type { ApplyStore } from "../../../workers/apply/ports.ts";
+import type { ApplyStore } from "../../../workers/apply/apply-store.ts";
 import type { SoldOutFlag } from "#protocol/sale";
 import type { Mutation } from "./mutation.ts";
 import { FLAGGED, FLUSH_LOST, SETTLED_TWICE, UNHEARD } from "./directed.ts";

@@ -7,7 +7,7 @@ import {
   type PlannedOrder,
   type PlannedWithdrawal,
   type RejectedOrder,
-} from "../../../workers/apply/ports.ts";
+} from "../../../workers/apply/apply-store.ts";
 import { transferGrantId } from "../../../workers/apply/transfer-grant.ts";
 import { op, type Wire } from "../kernel/wire.ts";
 import type { Postgres } from "./postgres.ts";

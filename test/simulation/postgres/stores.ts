@@ -1,5 +1,5 @@
-import type { RestoredOrder, RestoreSnapshot, RestoreSource } from "../../../workers/restore/ports.ts";
-import type { SweepStore } from "../../../workers/sales/ports.ts";
+import type { RestoredOrder, RestoreSnapshot, RestoreSource } from "../../../workers/restore/restore-ports.ts";
+import type { SweepStore } from "../../../workers/sales/sweep-ports.ts";
 import { op, type Wire } from "../kernel/wire.ts";
 import type { Postgres } from "./postgres.ts";
 import type { OrderRow } from "./tables.ts";

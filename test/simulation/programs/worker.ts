@@ -3,10 +3,10 @@ import type { RestoreRequest } from "#protocol/requests";
 import type { Restored } from "../../../coordinator/shards/shard-ports.ts";
 import { applyDelivery } from "../../../workers/apply/delivery.ts";
 import { KnownPositions } from "../../../workers/apply/known.ts";
-import type { RestoreTarget } from "../../../workers/restore/ports.ts";
+import type { RestoreTarget } from "../../../workers/restore/restore-ports.ts";
 import { RestoreQueue } from "../../../workers/restore/queue.ts";
 import { RestoreEnd, restoreShard } from "../../../workers/restore/restore.ts";
-import type { SweepShards } from "../../../workers/sales/ports.ts";
+import type { SweepShards } from "../../../workers/sales/sweep-ports.ts";
 import { Sweep } from "../../../workers/sales/sweep.ts";
 import type { Life, Program } from "../kernel/process.ts";
 import { op, Wire } from "../kernel/wire.ts";
@@ -26,7 +26,7 @@ const STAGE = op("redis stage");
 const LIST = op("redis list sales");
 const SWAP = op("redis swap");
 
-/** Applies one shard's messages, one after the other (workers/consume/lane.ts). */
+/** Applies one shard's messages, one after the other (workers/apply/applier.ts). */
 const lane = async (world: World, life: Life, shard: number, redis: RedisWire): Promise<void> => {
   const next = deliveriesOf(world, life, shard);
   const store = applyStoreOf(world.postgres, new Wire(life, world, () => world.postgres, STATEMENT_MS));

@@ -2,7 +2,7 @@ import { Status } from "#lua/core/codes";
 import { parseReservation } from "#lua/stock/fields";
 import { parsePosition } from "#lua/core/position";
 import type { StagedSale, SwapAnswer, SwapShard } from "#lua/shard/swap";
-import type { RestoredSale } from "../../../workers/restore/ports.ts";
+import type { RestoredSale } from "../../../workers/restore/restore-ports.ts";
 import type { SaleData, Shard, StagedData } from "./data.ts";
 import { beginEpoch, isFenced, readOnly } from "./life.ts";
 

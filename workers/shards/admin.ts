@@ -7,13 +7,13 @@ import { changeShard } from "./change.ts";
 import { readShardFacts } from "./facts.ts";
 
 /** What operators ask about shards. */
-export interface ShardDesk {
+export interface ShardAdmin {
   facts(): Promise<readonly ShardFacts[]>;
   /** @returns the shard's facts afterwards */
   change(change: ChangeShard): Promise<Answer<ShardFacts>>;
 }
 
-export interface ShardDeskOptions {
+export interface ShardAdminOptions {
   readonly database: Database;
   /** how many shards are configured */
   readonly shards: number;
@@ -21,7 +21,7 @@ export interface ShardDeskOptions {
   readonly attempts: AttemptBoard;
 }
 
-export const shardDesk = (options: ShardDeskOptions): ShardDesk => {
+export const shardAdmin = (options: ShardAdminOptions): ShardAdmin => {
   const facts = (): Promise<readonly ShardFacts[]> => readShardFacts({ ...options, sql: options.database.sql });
   return {
     facts,

@@ -2,16 +2,16 @@ import { formatOrderId, parseOrderId } from "#protocol/order-id";
 import { PaymentDecision, type ChangeOrder, type OrderAddress, type OrderRecord, type PaidOrder, type PayOrder } from "#protocol/order";
 import { RequestError, type Answer } from "#protocol/requests";
 import { OrderEvent, Standing, standingOf } from "./machine.ts";
-import type { OrderKey, OrdersStore, OrdersTransaction, Payment } from "./ports.ts";
+import type { OrderKey, OrdersStore, OrdersTransaction, Payment } from "./orders-store.ts";
 
-/** What the desk did, for metrics: told only once it is committed. */
+/** What a command did, for metrics: told only once it is committed. */
 export interface OrdersObserver {
   changed(change: OrderEvent | "reacquire", orders: number): void;
   /** `repeat`: it was told before */
   paid(decision: PaymentDecision | "repeat"): void;
 }
 
-export interface OrdersDesk {
+export interface OrdersPorts {
   readonly store: OrdersStore;
   readonly observer: OrdersObserver;
 }
@@ -34,7 +34,7 @@ const conflict = (detail: string): Answer<never> => ({ ok: false, code: RequestE
 /** Ends a transaction that must leave nothing behind. */
 class UnknownOrder extends Error {}
 
-export const readOrder = async ({ store }: OrdersDesk, address: OrderAddress): Promise<Answer<OrderRecord>> => {
+export const readOrder = async ({ store }: OrdersPorts, address: OrderAddress): Promise<Answer<OrderRecord>> => {
   const order = keyOf(address);
   const value = await store.transaction((transaction) => transaction.read(order));
   return value === undefined ? unknown(order) : { ok: true, value };
@@ -52,7 +52,7 @@ const decide = async (transaction: OrdersTransaction, order: OrderKey): Promise<
  * Money came in (DESIGN 9). The order keeps it, or it has to be paid back, and either is recorded in the transaction that
  * decides it; the same payment again hears the same.
  */
-export const payOrder = async ({ store, observer }: OrdersDesk, pay: PayOrder): Promise<Answer<PaidOrder>> => {
+export const payOrder = async ({ store, observer }: OrdersPorts, pay: PayOrder): Promise<Answer<PaidOrder>> => {
   const { paymentId, amountMinor, ...address } = pay;
   const payment: Payment = { id: paymentId, order: keyOf(address), amountMinor };
   const { order } = payment;
@@ -81,7 +81,7 @@ export const payOrder = async ({ store, observer }: OrdersDesk, pay: PayOrder): 
 };
 
 /** Cancels or refunds an order and gives its units back; said again it changes nothing. */
-export const changeOrder = async ({ store, observer }: OrdersDesk, request: ChangeOrder): Promise<Answer<OrderRecord>> => {
+export const changeOrder = async ({ store, observer }: OrdersPorts, request: ChangeOrder): Promise<Answer<OrderRecord>> => {
   const { change, ...address } = request;
   const order = keyOf(address);
   const { isChanged, record } = await store.transaction(async (transaction) => {

@@ -24,13 +24,13 @@ import {
   type RedisServer,
   type TestDatabase,
 } from "../../test/harness/index.ts";
-import type { Applied } from "../apply/apply.ts";
-import { KnownPositions } from "../apply/known.ts";
-import { postgresApplyStore } from "../apply/postgres.ts";
+import type { Applied } from "./apply.ts";
+import { KnownPositions } from "./known.ts";
+import { postgresApplyStore } from "./postgres.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import { readShard } from "../db/shard-row.ts";
-import { ShardConsumer } from "./consumer.ts";
-import { runLane, Settler } from "./lane.ts";
+import { ShardConsumer } from "../consume/consumer.ts";
+import { runApplier, Settler } from "./applier.ts";
 import { redisSweepShards } from "../sales/sweep-stores.ts";
 
 const SHARDS = 100;
@@ -55,9 +55,9 @@ const makeConsumer = (name: string) =>
 
 beforeAll(async () => {
   [empty, redisServer, nats] = await Promise.all([freshDatabase(), startRedis(), startNats()]);
-  database = await connectDatabase({ url: empty.url, pool: 4, name: "lane-test" });
+  database = await connectDatabase({ url: empty.url, pool: 4, name: "applier-test" });
   redis = new Redis(redisServer.url);
-  connection = await connectNats({ NATS_URL: nats.url, NATS_USER: nats.user, NATS_PASSWORD: nats.pass }, "lane-test");
+  connection = await connectNats({ NATS_URL: nats.url, NATS_USER: nats.user, NATS_PASSWORD: nats.pass }, "applier-test");
   manager = await connection.jetstreamManager();
   await makeStream();
   await ensureShards(database.sql, SHARDS);
@@ -94,14 +94,14 @@ const order = (seq: number, ...uids: string[]): Entry => ({
 const append = async (entries: readonly Entry[]): Promise<number> =>
   (await connection.jetstream().publish(logSubject(shard), encodeMessage({ type: "entries", shard, epoch: 1, entries }))).seq;
 
-interface TestLane {
+interface TestApplier {
   readonly seen: Applied["kind"][];
   readonly faults: unknown[];
   readonly consumer: ShardConsumer;
   stop(): Promise<void>;
 }
-const lanes: TestLane[] = [];
-const startLane = (on = database): TestLane => {
+const appliers: TestApplier[] = [];
+const startApplier = (on = database): TestApplier => {
   const stop = new AbortController();
   const seen: Applied["kind"][] = [];
   const faults: unknown[] = [];
@@ -111,7 +111,7 @@ const startLane = (on = database): TestLane => {
     done: (_: unknown, applied: Applied): void => void seen.push(applied.kind),
     fault: (_: unknown, error: unknown) => fault(error),
   };
-  const running = runLane(
+  const running = runApplier(
     {
       shard,
       connection,
@@ -121,7 +121,7 @@ const startLane = (on = database): TestLane => {
     },
     stop.signal,
   );
-  const lane = {
+  const applier = {
     seen,
     faults,
     consumer,
@@ -130,11 +130,11 @@ const startLane = (on = database): TestLane => {
       await running;
     },
   };
-  lanes.push(lane);
-  return lane;
+  appliers.push(applier);
+  return applier;
 };
-const stopLanes = async (): Promise<void> => {
-  await Promise.all(lanes.splice(0).map((lane) => lane.stop()));
+const stopAppliers = async (): Promise<void> => {
+  await Promise.all(appliers.splice(0).map((applier) => applier.stop()));
 };
 
 const listen = (): StatusEvent[] => {
@@ -149,11 +149,11 @@ const unacked = async (name: string) => {
   return info.num_ack_pending + info.num_pending;
 };
 
-describe("a lane", () => {
+describe("an applier", () => {
   it("applies messages in order, acks, settles and tells", async () => {
     const events = listen();
     await makeConsumer("one");
-    startLane();
+    startApplier();
     await append([order(1, "ann", "bob")]);
     await append([order(2, "cid")]);
     await untilApplied(2);
@@ -162,7 +162,7 @@ describe("a lane", () => {
     expect(await redis.xlen(shardKeys(shard).outbox)).toBe(7);
     await until(() => events.length === 2, "both events");
     expect(events[0]).toEqual({ shard, epoch: 1, applied: 1, orders: [[1, `s${shard}`, "ann bob"]], rejected: [] });
-    await stopLanes();
+    await stopAppliers();
   });
 
   it("tells again, without orders, when a message was applied before", async () => {
@@ -171,46 +171,46 @@ describe("a lane", () => {
     await append([order(1, "ann"), order(2, "bob")]);
     await append([order(1, "ann")]);
     const events = listen();
-    const lane = startLane();
+    const applier = startApplier();
     await until(() => events.length === 3, "an event for the repeat, too");
-    expect(lane.seen).toEqual(["applied", "applied", "repeated"]);
+    expect(applier.seen).toEqual(["applied", "applied", "repeated"]);
     expect(events[1]).toEqual({ shard, epoch: 1, applied: 2, orders: [[2, `s${shard}`, "bob"]], rejected: [] });
     expect(events[2]).toEqual({ shard, epoch: 1, applied: 2, orders: [], rejected: [] });
-    await stopLanes();
+    await stopAppliers();
   });
 
   it("does not settle after a wall, and names every refused order until the rebuild", async () => {
     await makeConsumer("one");
     const events = listen();
-    startLane();
+    startApplier();
     await append([order(1, "ann", "ann")]);
     await append([order(2, "bob")]);
     await until(() => events.length === 2, "both events");
     const refused = [formatOrderId({ shard, epoch: 1, seq: 1, index: 1 }), expect.any(String)];
     expect(events.map((event) => event.rejected)).toEqual([[refused], [refused]]);
-    await stopLanes();
+    await stopAppliers();
     expect(await redis.get(shardKeys(shard).applied)).toBe("1-0");
   });
 
   it("acks a gap and a poison message, and goes on when the entries come again", async () => {
     await makeConsumer("one");
-    const lane = startLane();
+    const applier = startApplier();
     await append([order(2, "bob")]);
     await connection.jetstream().publish(logSubject(shard), "poison");
     await append([order(1, "ann"), order(2, "bob")]);
     await untilApplied(2);
-    expect(lane.seen).toEqual(["gap", "unreadable", "applied"]);
+    expect(applier.seen).toEqual(["gap", "unreadable", "applied"]);
     await until(async () => (await unacked("one")) === 0, "all acks");
-    await stopLanes();
+    await stopAppliers();
   });
 
   it("neither acks nor skips what cannot be applied", async () => {
     await makeConsumer("one");
-    const lane = startLane();
+    const applier = startApplier();
     await append([{ ...order(1, "ann"), saleId: "nowhere" }]);
     await append([order(2, "bob")]);
-    await until(() => lane.seen.length === 1, "the halt");
-    expect(lane.seen).toEqual(["halted"]);
+    await until(() => applier.seen.length === 1, "the halt");
+    expect(applier.seen).toEqual(["halted"]);
     expect(await unacked("one")).toBe(2);
     await database.sql(
       "INSERT INTO sales SELECT 'nowhere', campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state FROM sales WHERE id = ?",
@@ -219,32 +219,32 @@ describe("a lane", () => {
     await database.sql("INSERT INTO sale_shards (sale_id, shard, quota) VALUES ('nowhere', ?, 1)", [shard]);
     await untilApplied(2);
     expect((await row()).halted).toBeNull();
-    await stopLanes();
+    await stopAppliers();
   });
 
-  it("shares its shard with another process's lane: each message is applied once", async () => {
+  it("shares its shard with another process's applier: each message is applied once", async () => {
     await makeConsumer("one");
-    const both = [startLane(), startLane()];
+    const both = [startApplier(), startApplier()];
     for (let seq = 1; seq <= 9; seq += 1) await append([order(seq, `u${seq}`)]);
     await untilApplied(9);
-    await stopLanes();
-    expect(both.flatMap((lane) => lane.seen)).toEqual(Array(9).fill("applied"));
+    await stopAppliers();
+    expect(both.flatMap((applier) => applier.seen)).toEqual(Array(9).fill("applied"));
   });
 });
 
 describe("a consumer", () => {
   it("that is not there yet is found when it is made", async () => {
-    startLane();
+    startApplier();
     await append([order(1, "ann")]);
     await makeConsumer("late");
     connection.publish(consumerHint(shard));
     await untilApplied(1);
-    await stopLanes();
+    await stopAppliers();
   });
 
   it("that is deleted is replaced by the newest, without a hint", async () => {
     await makeConsumer("one");
-    startLane();
+    startApplier();
     await append([order(1, "ann")]);
     await untilApplied(1);
     await makeConsumer("two");
@@ -252,12 +252,12 @@ describe("a consumer", () => {
     await append([order(2, "bob")]);
     await untilApplied(2);
     await until(async () => (await unacked("two")) === 0, "all acks at the new consumer");
-    await stopLanes();
+    await stopAppliers();
   });
 
   it("is used again after the broker was killed", async () => {
     await makeConsumer("one");
-    const lane = startLane();
+    const applier = startApplier();
     await append([order(1, "ann")]);
     await untilApplied(1);
     await nats.kill();
@@ -270,9 +270,9 @@ describe("a consumer", () => {
         ),
       "the broker",
     );
-    lane.consumer.reconnected();
+    applier.consumer.reconnected();
     await untilApplied(2);
-    await stopLanes();
+    await stopAppliers();
   });
 });
 
@@ -290,31 +290,31 @@ describe("Postgres away", () => {
 
   it("is waited for without an ack, and nothing is lost", async () => {
     await makeConsumer("one");
-    const lane = startLane();
+    const applier = startApplier();
     await append([order(1, "ann")]);
     await untilApplied(1);
     await setConnections(false);
     await append([order(2, "bob")]);
-    await until(() => lane.faults.length >= 3, "some tries");
+    await until(() => applier.faults.length >= 3, "some tries");
     expect(await unacked("one")).toBe(1);
     await setConnections(true);
     await untilApplied(2);
-    await stopLanes();
+    await stopAppliers();
   });
 
-  it("does not keep a lane from stopping; the message is another's at once", async () => {
+  it("does not keep an applier from stopping; the message is another's at once", async () => {
     await makeConsumer("one");
-    const lane = startLane();
+    const applier = startApplier();
     await append([order(1, "ann")]);
     await untilApplied(1);
     await setConnections(false);
     await append([order(2, "bob")]);
-    await until(() => lane.faults.length >= 1, "a try");
-    startLane();
+    await until(() => applier.faults.length >= 1, "a try");
+    startApplier();
     await until(async () => (await manager.consumers.info(LOG_STREAM, `shard-${shard}-one`)).num_waiting === 2, "the other's request");
-    await lane.stop();
+    await applier.stop();
     await setConnections(true);
     await untilApplied(2);
-    await stopLanes();
+    await stopAppliers();
   });
 });

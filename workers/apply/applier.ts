@@ -1,8 +1,8 @@
 import type { NatsConnection } from "nats";
 import { statusSubject } from "#protocol/subjects";
-import { applyDelivery, type DeliveryPorts } from "../apply/delivery.ts";
-import type { SweepShards } from "../sales/ports.ts";
-import type { ShardConsumer } from "./consumer.ts";
+import { applyDelivery, type DeliveryPorts } from "./delivery.ts";
+import type { SweepShards } from "../sales/sweep-ports.ts";
+import type { ShardConsumer } from "../consume/consumer.ts";
 
 export interface SettlerOptions {
   readonly shards: Pick<SweepShards, "settle">;
@@ -11,7 +11,7 @@ export interface SettlerOptions {
 }
 
 /**
- * Tells a shard's Redis how far Postgres is, beside the lane, so that a Redis that hangs does not stop the applying.
+ * Tells a shard's Redis how far Postgres is, beside the applier, so that a Redis that hangs does not stop the applying.
  * Only the newest position counts; one that is lost is made up for by the next or by the sweep.
  */
 export class Settler {
@@ -44,7 +44,7 @@ export class Settler {
   }
 }
 
-export interface LaneOptions {
+export interface ApplierOptions {
   readonly shard: number;
   readonly connection: NatsConnection;
   readonly consumer: Pick<ShardConsumer, "next" | "close">;
@@ -55,7 +55,7 @@ export interface LaneOptions {
 }
 
 /** Applies one shard's messages, one after the other, until stopped. */
-export const runLane = async (options: LaneOptions, stop: AbortSignal): Promise<void> => {
+export const runApplier = async (options: ApplierOptions, stop: AbortSignal): Promise<void> => {
   const { shard, connection, consumer, settler } = options;
   // First of all: a message that is given back must not come to our own request, where it would wait for its ack_wait.
   // nats-server 2.9.10 lets it wait all the same if nobody else's request is out; then it comes 10 s later.
