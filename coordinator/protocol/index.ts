@@ -1,4 +1,5 @@
 export * from "./hint.ts";
+export * from "./home-shard.ts";
 export * from "./ids.ts";
 export * from "./message.ts";
 export * from "./order-id.ts";

@@ -6,7 +6,8 @@ export interface Hash {
 
 /**
  * Hashes a short key (two multiplicative chains with a murmur-like finish, after cyrb53). Not cryptographic: `seed`
- * (hi, lo) must be drawn at random by the process, so that nobody outside can prepare keys that collide.
+ * (hi, lo) must be drawn at random by the process, so that nobody outside can prepare keys that collide. So nothing that
+ * leaves the process depends on it, and it may change; a buyer's home shard has a function of its own.
  */
 export const hashInto = (into: Hash, seedHi: number, seedLo: number, text: string, from = 0, to = text.length): void => {
   let a = 0xdeadbeef ^ seedHi;

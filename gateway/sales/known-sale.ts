@@ -1,9 +1,9 @@
 // oxlint-disable-next-line import/no-nodejs-modules -- a digest: the same of the same bytes
 import { createHash } from "node:crypto";
+import { homeShard } from "#protocol/home-shard";
 import type { SaleRecord } from "#protocol/sale";
 import { SOLD_OUT_LEASE_MS } from "#protocol/sale";
 import type { Ceiling } from "../admission/admission.ts";
-import { hashInto, type Hash } from "../admission/hash.ts";
 import type { Winners } from "./winners.ts";
 
 /** Bytes of GET /sales/:id, made once a change and not once a read. */
@@ -49,16 +49,9 @@ export class KnownSale {
     return this.#record;
   }
 
-  /**
-   * Where this buyer's purchases of the sale are decided: the same shard in every process and for ever, because only
-   * there a repeat gets its first answer (P3).
-   */
+  /** Where this buyer's purchases of the sale are decided. */
   shardOf(uid: string): number {
-    const { shards, id } = this.#record;
-    if (shards.length === 1) return shards[0] as number;
-    const hash: Hash = { hi: 0, lo: 0 };
-    hashInto(hash, 0, 0, `${id}/${uid}`);
-    return shards[(hash.lo >>> 0) % shards.length] as number;
+    return homeShard(this.#record.id, uid, this.#record.shards);
   }
 
   get winners(): Winners | undefined {
