@@ -1,7 +1,6 @@
 import type { Redis } from "ioredis";
 import { Events, type NatsConnection } from "nats";
-import { connectNats, connectShard, systemClock, type Config, type CrashPoints, type Log, type OnBroken } from "#program";
-import { Alarm } from "./alarm.ts";
+import { connectNats, connectShard, systemClock, Wakeup, type Config, type CrashPoints, type Log, type OnBroken } from "#program";
 import { applyObserver } from "./apply-observer.ts";
 import { KnownPositions } from "./apply/known.ts";
 import { postgresApplyStore } from "./apply/postgres.ts";
@@ -59,11 +58,17 @@ const ordersObserver: OrdersObserver = {
   paid: (decision) => paymentsTotal.inc({ decision }),
 };
 
-/** Runs `turn` again and again, at once when the alarm rings. */
-const repeat = async (turn: () => Promise<unknown>, everyMs: number, alarm: Alarm, fault: (error: unknown) => void, stop: AbortSignal) => {
+/** Runs `turn` again and again, at once when it is woken. */
+const repeat = async (
+  turn: () => Promise<unknown>,
+  everyMs: number,
+  wakeup: Wakeup,
+  fault: (error: unknown) => void,
+  stop: AbortSignal,
+) => {
   while (!stop.aborted) {
     await turn().catch(fault);
-    await alarm.pause(everyMs, stop);
+    await wakeup.wait(everyMs, stop);
   }
 };
 
@@ -113,11 +118,11 @@ export const runWorker = async ({ config, log, stop, points, onBroken, ready }: 
     known: new KnownPositions(clock),
   };
   const shards = redisSweepShards((shard) => redises[shard]);
-  const sweepAlarm = new Alarm(clock);
+  const sweepWakeup = new Wakeup(clock);
   const appliers = redises.map((_, shard) => {
     const settler = new Settler({ shards: points("settler", shards), shard, fault: faults(`settle of shard ${shard}`) });
     const consumer = pointsInConsumer(points, consumers[shard] as ShardConsumer);
-    return runApplier({ shard, connection, consumer, settler, delivery, onMoved: () => sweepAlarm.ring() }, stop);
+    return runApplier({ shard, connection, consumer, settler, delivery, onMoved: () => sweepWakeup.wake() }, stop);
   });
   const sweep = new Sweep({
     store: points("sweep", postgresSweepStore(database.sql)),
@@ -126,10 +131,10 @@ export const runWorker = async ({ config, log, stop, points, onBroken, ready }: 
     fault: faults("sweep of a shard"),
   });
   const bucket = new SalesBucket(database, connection);
-  const bucketAlarm = new Alarm(clock);
+  const bucketWakeup = new Wakeup(clock);
   void watchConnection(connection, log, () => {
     for (const consumer of consumers) consumer.reconnected();
-    bucketAlarm.ring();
+    bucketWakeup.wake();
   });
 
   const orders: OrdersPorts = { store: points("orders", postgresOrdersStore(database)), observer: ordersObserver };
@@ -158,19 +163,19 @@ export const runWorker = async ({ config, log, stop, points, onBroken, ready }: 
           return end;
         },
         changed: () => {
-          sweepAlarm.ring();
-          bucketAlarm.ring();
+          sweepWakeup.wake();
+          bucketWakeup.wake();
         },
       }),
     ),
   });
   const expire = async (): Promise<void> => {
-    if ((await expireOrders(orders)) > 0) sweepAlarm.ring();
+    if ((await expireOrders(orders)) > 0) sweepWakeup.wake();
   };
   const loops = [
-    repeat(() => sweep.round(), SWEEP_MS, sweepAlarm, faults("sweep"), stop),
-    repeat(expire, EXPIRY_MS, new Alarm(clock), faults("expiry of orders"), stop),
-    repeat(() => bucket.converge(), BUCKET_MS, bucketAlarm, faults("bucket of sales"), stop),
+    repeat(() => sweep.round(), SWEEP_MS, sweepWakeup, faults("sweep"), stop),
+    repeat(expire, EXPIRY_MS, new Wakeup(clock), faults("expiry of orders"), stop),
+    repeat(() => bucket.converge(), BUCKET_MS, bucketWakeup, faults("bucket of sales"), stop),
   ];
   // What is asked from now on is heard.
   await connection.flush();

@@ -9,3 +9,4 @@ export * from "./program.ts";
 export * from "./redis-address.ts";
 export * from "./settings.ts";
 export * from "./system.ts";
+export * from "./wakeup.ts";

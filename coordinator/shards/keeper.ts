@@ -1,10 +1,10 @@
 import { Status } from "#lua/core/codes";
+import { Wakeup } from "#program/wakeup";
 import type { Clock, Random } from "#protocol/ports";
 import type { RestoreProgress } from "#protocol/requests";
 import type { ShardRow } from "#protocol/row";
 import type { AttemptPhase } from "#protocol/shard-facts";
 import type { ShardLog } from "./relay/relay-ports.ts";
-import { Wakeup } from "./relay/wakeup.ts";
 import { AttemptResult, beginEpoch } from "./attempt.ts";
 import { RelaySupervisor, type RelaySupervisorObserver } from "./relay-supervisor.ts";
 import { findBroken, type Look } from "./invariants.ts";

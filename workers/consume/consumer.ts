@@ -1,7 +1,7 @@
 import { createInbox, type JetStreamManager, type Msg, type NatsConnection, type Subscription } from "nats";
+import { Wakeup } from "#program/wakeup";
 import type { Clock } from "#protocol/ports";
 import { consumerHint, LOG_STREAM, logSubject } from "#protocol/subjects";
-import { Alarm } from "../alarm.ts";
 import type { Delivery } from "../apply/delivery.ts";
 import { deliveryOf } from "./delivery.ts";
 
@@ -41,11 +41,11 @@ export class ShardConsumer {
   private discoveredAtMs = -Infinity;
   /** when the request that is out, if one is, has to be given up */
   private pullUntilMs = -Infinity;
-  private readonly alarm: Alarm;
+  private readonly wakeup: Wakeup;
 
   constructor(options: ShardConsumerOptions) {
     this.options = options;
-    this.alarm = new Alarm(options.clock);
+    this.wakeup = new Wakeup(options.clock);
     const { connection, shard } = options;
     const callback = (handle: (message: Msg) => void) => ({
       callback: (error: Error | null, message: Msg): void => (error === null ? handle(message) : options.fault(error)),
@@ -85,11 +85,11 @@ export class ShardConsumer {
   private async wait(stop: AbortSignal): Promise<void> {
     const { clock } = this.options;
     if (this.name === undefined && this.failures > 0)
-      await this.alarm.pause(Math.min(DISCOVER_FIRST_MS * 2 ** this.failures, DISCOVER_MOST_MS), stop);
+      await this.wakeup.wait(Math.min(DISCOVER_FIRST_MS * 2 ** this.failures, DISCOVER_MOST_MS), stop);
     if (this.name === undefined || clock.monotonicMs() - this.discoveredAtMs > REDISCOVER_MS) await this.discover();
     if (this.queue.length > 0 || stop.aborted) return;
     if (this.name === undefined) this.failures += 1;
-    else await this.alarm.pause(Math.max(this.pull() - clock.monotonicMs(), 1), stop);
+    else await this.wakeup.wait(Math.max(this.pull() - clock.monotonicMs(), 1), stop);
   }
 
   private arrived(message: Msg): void {
@@ -105,14 +105,14 @@ export class ShardConsumer {
       const delivery = deliveryOf(this.options.connection, this.options.shard, message);
       if (delivery !== undefined) this.queue.push(delivery);
     }
-    this.alarm.ring();
+    this.wakeup.wake();
   }
 
   private forget(): void {
     this.name = undefined;
     this.failures = 0;
     this.pullUntilMs = -Infinity;
-    this.alarm.ring();
+    this.wakeup.wake();
   }
 
   /** @returns when to look again */

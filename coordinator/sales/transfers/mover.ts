@@ -1,5 +1,6 @@
 import { Status } from "#lua/core/codes";
 import type { Stock } from "#lua/stock/stock";
+import { Wakeup } from "#program/wakeup";
 import type { Clock } from "#protocol/ports";
 import type { TransferFacts } from "#protocol/requests";
 import { SaleState, type SaleRecord } from "#protocol/sale";
@@ -65,11 +66,12 @@ export class Mover {
   readonly #memories = new Map<string, Memory>();
   #draining: ReadonlySet<number> = new Set();
   #nextDrainLookMs = 0;
-  #wake = new AbortController();
+  readonly #wakeup: Wakeup;
 
   constructor(options: MoverOptions) {
     this.#options = options;
     this.#demand = new Demand(options.clock);
+    this.#wakeup = new Wakeup(options.clock);
   }
 
   /** A buyer asked for units on this shard and there were too few. From outside: checked here. */
@@ -77,16 +79,13 @@ export class Mover {
     const sale = this.#options.sale(saleId);
     if (sale === undefined || sale.shards.length < 2 || !sale.shards.includes(shard) || !this.#options.isOurs(shard)) return;
     this.#demand.note(saleId, shard, units);
-    this.#wake.abort();
+    this.#wakeup.wake();
   }
 
   async run(stop: AbortSignal): Promise<void> {
     const { clock, fault } = this.#options;
-    const end = (): void => this.#wake.abort();
-    stop.addEventListener("abort", end);
     const running = new Set<Promise<void>>();
     while (!stop.aborted) {
-      this.#wake = new AbortController();
       if (clock.monotonicMs() >= this.#nextDrainLookMs) await this.#lookForDraining().catch(fault);
       for (const sale of this.#due()) {
         const looking = this.#look(sale)
@@ -94,10 +93,10 @@ export class Mover {
           .finally(() => running.delete(looking));
         running.add(looking);
       }
-      const isQuiet = this.#demand.isEmpty && this.#draining.size === 0;
-      await clock.sleep(isQuiet ? DRAIN_LOOK_MS : LOOK_MS, isQuiet && !stop.aborted ? this.#wake.signal : stop);
+      // With somebody who asks, looks come as often as one can see something new: what else is asked for waits for the next.
+      if (this.#demand.isEmpty && this.#draining.size === 0) await this.#wakeup.wait(DRAIN_LOOK_MS, stop);
+      else await clock.sleep(LOOK_MS, stop);
     }
-    stop.removeEventListener("abort", end);
     await Promise.all(running);
   }
 

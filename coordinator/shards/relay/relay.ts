@@ -1,12 +1,12 @@
 import type { Entry } from "#lua/shard/entry";
 import { CorruptEntry } from "#lua/shard/outbox";
+import { Wakeup } from "#program/wakeup";
 import { MESSAGE_ORDERS } from "#protocol/message";
 import type { Clock, Random } from "#protocol/ports";
 import { AppendWindow, type StoredMessage } from "./append-window.ts";
 import { AppliedLog } from "./applied-log.ts";
 import { entryOrders, messageLength } from "./message-join.ts";
 import type { Cause, Outbox, ShardLog } from "./relay-ports.ts";
-import { Wakeup } from "./wakeup.ts";
 
 /** Entries a read takes: 256 full ones (512 orders of a 64-character uid) are 8 MB, the usual single ones a few kB. */
 const READ_ENTRIES = 256;
