@@ -1,8 +1,8 @@
 import { Counter, Gauge, Registry } from "prom-client";
-import { BrokenState } from "#lua/core/broken";
+import type { BrokenState } from "#lua/core/broken";
+import { faultLog, logBroken } from "#program/fault-log";
 import { brokenCounter, type ProcessFindings } from "#program/findings";
 import type { Log } from "#program/log";
-import { rarely } from "#program/rarely";
 import type { Clock } from "#protocol/ports";
 import { AttemptPhase } from "#protocol/shard-facts";
 import type { KeeperObserver } from "./shards/keeper.ts";
@@ -78,16 +78,15 @@ export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) =>
     labelNames: ["shard", "reason"] as const,
     registers: [registry],
   });
-  const isNews = rarely(clock);
+  const sayBroken = findings?.onBroken ?? logBroken(log, clock);
+  const onBroken = (error: BrokenState): void => {
+    broken.inc({ invariant: error.invariant });
+    sayBroken(error);
+  };
+  const faultsAt = faultLog({ log, clock, counter: faults, onBroken });
 
   const fault = (where: string, error: unknown): void => {
-    faults.inc({ where });
-    const text = error instanceof Error ? error.message : String(error);
-    if (error instanceof BrokenState) {
-      broken.inc({ invariant: error.invariant });
-      if (findings !== undefined) findings.onBroken(error);
-      else if (isNews(where, text)) log.error({ alert: true, where, err: error }, "found what may not be, and refused to go on");
-    } else if (isNews(where, text)) log.warn({ where, err: error }, "failed, will be tried again");
+    faultsAt(where)(error);
     fatal(error);
   };
 

@@ -117,7 +117,8 @@ export const processFindings = ({ log, clock, inherited, end }: FindingsOptions)
   };
   const refuse = (found: Found, error: BrokenState): void => {
     const finding = nameOf(found);
-    if (isNews(finding, error.message)) log.error({ alert: true, err: error }, "found again what may not be, and refused to go on from it");
+    const news = isNews(finding, error.message);
+    if (news !== undefined) log.error({ alert: true, err: error, ...news }, "found again what may not be, and refused to go on from it");
     if (tally.size === 0) setTimeout(tellTally, TALLY_MS).unref();
     tally.set(finding, { ...found, times: (tally.get(finding)?.times ?? 0) + 1 });
   };

@@ -2,6 +2,7 @@ export * from "./cluster.ts";
 export * from "./config.ts";
 export * from "./connect.ts";
 export * from "./crash-points.ts";
+export * from "./fault-log.ts";
 export * from "./findings.ts";
 export * from "./guard.ts";
 export * from "./log.ts";

@@ -1,0 +1,38 @@
+import type { Counter } from "prom-client";
+import { BrokenState } from "#lua/core/broken";
+import type { Clock } from "#protocol/ports";
+import type { OnBroken } from "./findings.ts";
+import type { Log } from "./log.ts";
+import { rarely } from "./rarely.ts";
+
+/** What a part of a program calls with each of its faults. @param where one of few; a label of the counter */
+export type Faults = (where: string) => (error: unknown) => void;
+
+export interface FaultLogOptions {
+  readonly log: Log;
+  readonly clock: Pick<Clock, "monotonicMs">;
+  /** counts every fault */
+  readonly counter: Counter<"where">;
+  /** says what may not be; it is counted as a fault too, and not logged here */
+  readonly onBroken: OnBroken;
+}
+
+/** Counts every fault of a program that goes on, and logs each rarely (rarely.ts). */
+export const faultLog = ({ log, clock, counter, onBroken }: FaultLogOptions): Faults => {
+  const isNews = rarely(clock);
+  return (where) => (error) => {
+    counter.inc({ where });
+    if (error instanceof BrokenState) return onBroken(error);
+    const news = isNews(where, error instanceof Error ? error.message : String(error));
+    if (news !== undefined) log.warn({ where, err: error, ...news }, "failed, will be tried again");
+  };
+};
+
+/** Says rarely what may not be (every batch may meet it), for a process that goes on after it. */
+export const logBroken = (log: Log, clock: Pick<Clock, "monotonicMs">): OnBroken => {
+  const isNews = rarely(clock);
+  return (error) => {
+    const news = isNews(`${error.invariant} at ${error.place}`, error.message);
+    if (news !== undefined) log.error({ alert: true, err: error, ...news }, "found what may not be, and refused to go on from it");
+  };
+};
