@@ -1,7 +1,7 @@
-export type { BuyRequest, Cancel, Desk, SaleView } from "./buy/desk.ts";
+export type { BuyRequest, BuyService, Cancel, SaleView } from "./buy/service.ts";
 export * from "./buy/outcome.ts";
 export { createApp, listen, type Listener, type TemplatedApp } from "./http/app.ts";
 export * from "./identity/ticket.ts";
-export * from "./open-desk.ts";
+export * from "./open.ts";
 export { KnownSale } from "./sales/known-sale.ts";
 export * from "./plugin.ts";

@@ -69,7 +69,7 @@ describe("openapi.json", () => {
         mounted.add(`${method} ${pattern.replace(/:(\w+)/, "{$1}")}`);
     const ignore = (): undefined => undefined;
     const app = { get: record("get"), post: record("post"), ws: record("get"), head: ignore, any: ignore };
-    mountDoorbuster(app as unknown as TemplatedApp, { desk: new WrittenDesk(keys), tickets: keys });
+    mountDoorbuster(app as unknown as TemplatedApp, { service: new WrittenDesk(keys), tickets: keys });
     const written = Object.entries(document.paths).flatMap(([path, item]) =>
       (["get", "post"] as const).filter((method) => item[method] !== undefined).map((method) => `${method} ${path}`),
     );

@@ -1,4 +1,4 @@
-import type { Desk } from "./buy/desk.ts";
+import type { BuyService } from "./buy/service.ts";
 import type { TemplatedApp } from "./http/app.ts";
 import { BODY_DEADLINE_MS } from "./http/body.ts";
 import { buyRoute } from "./http/buy-route.ts";
@@ -13,7 +13,7 @@ import { liveRoute } from "./live/live-route.ts";
 import { Tally } from "./tally.ts";
 
 export interface PluginOptions {
-  readonly desk: Desk;
+  readonly service: BuyService;
   readonly tickets: TicketKeys;
   /** put before every route, for instance `/flash`; empty by default */
   readonly prefix?: string;
@@ -52,7 +52,7 @@ const PREFIX = /^(?:\/[A-Za-z0-9._~-]+)*$/;
  * @throws TypeError for a prefix that is not a plain path without a slash at its end
  */
 export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Mounted => {
-  const { desk, tickets, prefix = "", trustedProxies = 0, notFound = prefix !== "", nowMs = Date.now } = options;
+  const { service, tickets, prefix = "", trustedProxies = 0, notFound = prefix !== "", nowMs = Date.now } = options;
   if (!PREFIX.test(prefix)) throw new TypeError(`prefix ${JSON.stringify(prefix)} is not a path such as /flash`);
   let idle: (() => void)[] = [];
   const edge: Edge = {
@@ -67,11 +67,11 @@ export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Moun
     },
   };
   const told = { http: new Tally(), live: new Tally() };
-  const held = new HeldAnswers(desk);
-  const live = liveRoute(prefix, desk, tickets, told.live, nowMs);
-  mountRoute(app, edge, buyRoute(prefix, desk, held, told.http));
-  mountRoute(app, edge, saleRoute(prefix, desk, nowMs));
-  for (const route of healthRoutes(prefix, desk, edge)) mountRoute(app, edge, route);
+  const held = new HeldAnswers(service);
+  const live = liveRoute(prefix, service, tickets, told.live, nowMs);
+  mountRoute(app, edge, buyRoute(prefix, service, held, told.http));
+  mountRoute(app, edge, saleRoute(prefix, service, nowMs));
+  for (const route of healthRoutes(prefix, service, edge)) mountRoute(app, edge, route);
   mountSocketRoute(app, edge, live.route);
   if (notFound) mountNotFound(app, edge, `${prefix}/*`);
 
@@ -83,7 +83,7 @@ export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Moun
     drain: async () => {
       edge.draining = true;
       held.releaseAll();
-      await desk.drain();
+      await service.drain();
       live.closeAll();
       await untilIdle();
     },

@@ -2,10 +2,10 @@ import { setTimeout as delay } from "node:timers/promises";
 import { AggregatorRegistry, collectDefaultMetrics, Counter, Gauge, register } from "prom-client";
 import type { Config, CrashPoints, Log, OnBroken } from "#program";
 import { createApp, listen } from "./http/app.ts";
-import { DESK_SETTINGS, openDesk, type OpenDesk } from "./open-desk.ts";
+import { BUY_SETTINGS, openBuyService, type OpenBuyService } from "./open.ts";
 import { mountDoorbuster, type Mounted } from "./plugin.ts";
 
-export const PROCESS_SETTINGS = [...DESK_SETTINGS, "DOORBUSTER_GATEWAY_HOST", "DOORBUSTER_TRUSTED_PROXIES", "DOORBUSTER_DRAIN_MS"] as const;
+export const PROCESS_SETTINGS = [...BUY_SETTINGS, "DOORBUSTER_GATEWAY_HOST", "DOORBUSTER_TRUSTED_PROXIES", "DOORBUSTER_DRAIN_MS"] as const;
 export type ProcessConfig = Config<(typeof PROCESS_SETTINGS)[number]>;
 
 export interface ProcessOptions {
@@ -26,9 +26,9 @@ const LOOK_MS = 20;
 const aborted = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => (signal.aborted ? resolve() : signal.addEventListener("abort", () => resolve(), { once: true })));
 
-const untilReady = async (opened: OpenDesk, stop: AbortSignal): Promise<void> => {
+const untilReady = async (opened: OpenBuyService, stop: AbortSignal): Promise<void> => {
   const startedAt = performance.now();
-  while (!opened.desk.isReady() && !stop.aborted && performance.now() - startedAt < READY_WITHIN_MS) await delay(LOOK_MS);
+  while (!opened.service.isReady() && !stop.aborted && performance.now() - startedAt < READY_WITHIN_MS) await delay(LOOK_MS);
 };
 
 const measure = (mounted: Mounted): void => {
@@ -61,14 +61,14 @@ const measure = (mounted: Mounted): void => {
 
 /** One process of the gateway: serves until `stop`, then answers what it holds, for at most DOORBUSTER_DRAIN_MS. */
 export const serve = async ({ config, port, log, stop, points, onBroken, listening }: ProcessOptions): Promise<void> => {
-  const opening = openDesk({ config, log, points, onBroken });
+  const opening = openBuyService({ config, log, points, onBroken });
   const opened = await Promise.race([opening, aborted(stop)]);
   // NATS never answered: there is nothing to drain, and the attempt to connect ends with the process.
   if (opened === undefined) return;
-  const { desk, tickets } = opened;
+  const { service, tickets } = opened;
   const app = createApp();
   const mounted = mountDoorbuster(app, {
-    desk,
+    service,
     tickets,
     trustedProxies: config.DOORBUSTER_TRUSTED_PROXIES,
     notFound: true,

@@ -1,17 +1,15 @@
 import { isId } from "#protocol/ids";
 import type { Clock } from "#protocol/ports";
 import { packPurchase } from "#lua/stock/fields";
-import type { Reserved } from "#lua/stock/reserve";
-import type { Standings } from "#lua/stock/standing";
 import type { Admission } from "../admission/admission.ts";
 import type { SaleBook } from "../sales/book.ts";
 import type { KnownSale } from "../sales/known-sale.ts";
 import { Found, type SaleSearch } from "../sales/sale-search.ts";
-import type { Answer, Lane } from "./lane.ts";
-import { OutcomeCode, outcomeKinds, refusals, type Outcome } from "./outcome.ts";
+import { OutcomeCode, outcomeKinds, refusals, type OnOutcome, type Outcome } from "./outcome.ts";
 import type { ReadTicket } from "../identity/ticket.ts";
-import type { PurchaseKey, Tickets, WallClock } from "./ports.ts";
+import type { PurchaseKey, Tickets, WallClock } from "./service-ports.ts";
 import { notOpenUntil } from "./purchases.ts";
+import type { ShardQueues } from "./shard-queues.ts";
 
 /**
  * The gateway refuses what is earlier than this before the opening; the rest is Redis's to judge, so that a gateway whose
@@ -37,8 +35,7 @@ export interface CheckoutOptions {
   readonly search: Pick<SaleSearch, "find">;
   readonly admission: Admission;
   /** by shard */
-  readonly purchases: readonly Lane<string, Reserved>[];
-  readonly standings: readonly Lane<PurchaseKey, Standings>[];
+  readonly shards: readonly ShardQueues[];
   /** called before the answer for each `reserved` one */
   readonly onReserved: (saleId: string, purchase: PurchaseKey, outcome: Outcome) => void;
 }
@@ -58,7 +55,7 @@ export type Counts = Record<OutcomeCode, number>;
 export const zeroCounts = (): Counts => Object.fromEntries(Object.keys(outcomeKinds).map((code) => [code, 0])) as Counts;
 
 /**
- * The checks before Redis in their order, cheapest first (DESIGN 4.1), and the way into the shard's lane.
+ * The checks before Redis in their order, cheapest first (DESIGN 4.1), and the way into the shard's queues.
  * The buckets are looked at before the ticket's signature is computed and emptied only after it was found good: a
  * flood costs no signature, and forged tickets cannot drain the bucket of the buyer they name.
  */
@@ -70,7 +67,7 @@ export class Checkout {
     this.#options = options;
   }
 
-  buy(order: BuyRequest, answer: Answer): void {
+  buy(order: BuyRequest, answer: OnOutcome): void {
     const { clock, wallClock, book, tickets, admission } = this.#options;
     const read = tickets.read(order.ticket);
     if (read === undefined) return this.#say(refusals.ticketInvalid, answer);
@@ -91,7 +88,7 @@ export class Checkout {
   }
 
   /**
-   * What most of a crowd hears: the checks that need nothing but the ticket's text, told apart so that a channel can
+   * What most of a crowd hears: the checks that need nothing but the ticket's text, kept apart so that a channel can
    * ask before it makes anything for the request.
    * @returns what `buy` would answer in this tick, counted; undefined if it takes more to know
    */
@@ -120,7 +117,7 @@ export class Checkout {
     return waitMs > 0 ? rateLimited(waitMs) : undefined;
   }
 
-  standing(ticket: string, key: string, answer: Answer): void {
+  standing(ticket: string, key: string, answer: OnOutcome): void {
     const { clock, book, tickets, wallClock } = this.#options;
     const read = tickets.read(ticket);
     if (read === undefined) return answer(refusals.ticketInvalid);
@@ -128,15 +125,17 @@ export class Checkout {
     if (verdict !== "ok") return answer(verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid);
     const sale = book.get(read.saleId);
     if (sale === undefined) return this.#searched(read.saleId, answer, () => this.standing(ticket, key, answer));
-    const refusal = this.ask(sale.shardOf(read.uid), read.saleId, { uid: read.uid, key }, answer, clock.monotonicMs());
+    const queue = this.#options.shards[sale.shardOf(read.uid)]?.standings;
+    const purchase = { uid: read.uid, key };
+    const refusal = queue === undefined ? refusals.recovering : queue.join(read.saleId, purchase, answer, clock.monotonicMs());
     if (refusal !== undefined) answer(refusal);
   }
 
   /** A genuine ticket is worth a search; a forged one costs its address, as ever. */
-  #buyUnknown(read: ReadTicket, order: BuyRequest, answer: Answer): void {
+  #buyUnknown(read: ReadTicket, order: BuyRequest, answer: OnOutcome): void {
     const { clock, wallClock, tickets, admission } = this.#options;
     const nowMs = clock.monotonicMs();
-    const say: Answer = (outcome) => this.#say(outcome, answer);
+    const say: OnOutcome = (outcome) => this.#say(outcome, answer);
     const waitMs = admission.peek(read.saleId, { fullMs: 0 }, nowMs, read.uid) || admission.peekAddress(order.address, nowMs);
     if (waitMs > 0) return say(rateLimited(waitMs));
     const verdict = tickets.verify(order.ticket, wallClock.nowMs());
@@ -146,35 +145,29 @@ export class Checkout {
   }
 
   /** Goes on if the sale is found; only the truth may say that there is none. */
-  #searched(saleId: string, answer: Answer, goOn: () => void): void {
+  #searched(saleId: string, answer: OnOutcome, goOn: () => void): void {
     this.#options.search.find(saleId, (found) => {
       if (found === Found.found) goOn();
       else answer(found === Found.none ? refusals.saleUnknown : refusals.recovering);
     });
   }
 
-  /** @returns the refusal, if it was not taken; then `answer` is never called */
-  ask(shard: number, saleId: string, purchase: PurchaseKey, answer: Answer, nowMs: number): Outcome | undefined {
-    const lane = this.#options.standings[shard];
-    return lane === undefined ? refusals.recovering : lane.join(saleId, purchase, answer, nowMs);
-  }
-
-  #reserve(sale: KnownSale, read: ReadTicket, order: BuyRequest, answer: Answer, nowMs: number): void {
+  #reserve(sale: KnownSale, read: ReadTicket, order: BuyRequest, answer: OnOutcome, nowMs: number): void {
     const { units, key } = order;
     const { uid, saleId } = read;
     if (!Number.isInteger(units) || units < 1 || units > MOST_UNITS || (key !== "" && !isId(key)))
       return this.#say(refusals.badRequest, answer);
-    const lane = this.#options.purchases[sale.shardOf(uid)];
+    const queue = this.#options.shards[sale.shardOf(uid)]?.purchases;
     const packed = key === "" && units === 1 ? uid : packPurchase({ uid, key, units });
-    const counted: Answer = (outcome) => {
+    const counted: OnOutcome = (outcome) => {
       if (outcome.code === OutcomeCode.reserved) this.#options.onReserved(saleId, { uid, key }, outcome);
       this.#say(outcome, answer);
     };
-    const refusal = lane === undefined ? refusals.recovering : lane.join(saleId, packed, counted, nowMs);
+    const refusal = queue === undefined ? refusals.recovering : queue.join(saleId, packed, counted, nowMs);
     if (refusal !== undefined) this.#say(refusal, answer);
   }
 
-  #say(outcome: Outcome, answer: Answer): void {
+  #say(outcome: Outcome, answer: OnOutcome): void {
     this.counts[outcome.code] += 1;
     answer(outcome);
   }

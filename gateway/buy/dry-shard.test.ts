@@ -1,13 +1,13 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { DryShard, DRY_WAIT_MS, MOST_DRY_WAITERS } from "./dry-shard.ts";
-import type { Answer } from "./lane.ts";
-import { OutcomeCode, refusals, type Outcome } from "./outcome.ts";
+
+import { OutcomeCode, refusals, type OnOutcome, type Outcome } from "./outcome.ts";
 
 const TICK_MS = 25;
 
 let nowMs = 0;
 let isSoldOut = false;
-let asked: { readonly packed: string; readonly answer: Answer }[] = [];
+let asked: { readonly packed: string; readonly answer: OnOutcome }[] = [];
 let hints: number[] = [];
 let refusal: Outcome | undefined;
 let dry: DryShard;
@@ -86,7 +86,7 @@ describe("a buyer at a dry shard", () => {
     expect(codeOf("ann")).toBe("try_again");
   });
 
-  it("hears what the lane says if it takes nobody", () => {
+  it("hears what the batcher says if it takes nobody", () => {
     arrive("ann");
     refusal = refusals.busy;
     pass(100);

@@ -1,7 +1,7 @@
 import type { Clock } from "#protocol/ports";
 import { unpackPurchase } from "#lua/stock/fields";
-import type { Answer } from "./lane.ts";
-import { refusals, type Outcome } from "./outcome.ts";
+
+import { refusals, type OnOutcome, type Outcome } from "./outcome.ts";
 
 /** A transfer takes 50 to 300 ms: who came for a unit that is on its way meets it, and nobody waits longer than a page needs to load. */
 export const DRY_WAIT_MS = 300;
@@ -17,7 +17,7 @@ const FORGET_MS = 2_000;
 export interface DryShardOptions {
   readonly clock: Clock;
   /** asks Redis once more; @returns the refusal, if it was not taken: then `answer` is never called */
-  readonly ask: (saleId: string, packed: string, answer: Answer) => Outcome | undefined;
+  readonly ask: (saleId: string, packed: string, answer: OnOutcome) => Outcome | undefined;
   /** the sold-out flag of the sale stands and may be believed (DESIGN 7.4) */
   readonly isSoldOut: (saleId: string) => boolean;
   /** tells the coordinators that units are wanted here; may get lost */
@@ -26,10 +26,10 @@ export interface DryShardOptions {
 
 interface Waiter {
   readonly packed: string;
-  readonly answer: Answer;
+  readonly answer: OnOutcome;
   readonly untilMs: number;
-  /** what the lane is given when this one asks again */
-  readonly retry: Answer;
+  /** what the batcher is given when this one asks again */
+  readonly retry: OnOutcome;
 }
 
 /** The buyers of one sale who wait at this shard. */
@@ -44,13 +44,13 @@ interface Line {
  * Where purchases wait whose shard has too few units while the sale is not sold out: another shard may have some, and
  * they can be brought here (DESIGN 7.3). A moment, bounded in time and number; then `try_again`, never `sold_out`, unless
  * the flag comes in. However many wait, Redis hears one question every KNOCK_MS from a process; only when that one is
- * sold a unit do all others ask too, in the lane's batches.
+ * sold a unit do all others ask too, in the batcher's batches.
  */
 export class DryShard {
   readonly #options: DryShardOptions;
   readonly #lines = new Map<string, Line>();
-  /** those that ask again at this moment, by the answer that the lane was given */
-  readonly #asking = new Map<Answer, Waiter>();
+  /** those that ask again at this moment, by the answer that the batcher was given */
+  readonly #asking = new Map<OnOutcome, Waiter>();
   #waiting = 0;
 
   constructor(options: DryShardOptions) {
@@ -63,7 +63,7 @@ export class DryShard {
   }
 
   /** Redis found too few units. @param left units that this shard has left: fewer than were asked for */
-  hold(saleId: string, packed: string, answer: Answer, left: number): void {
+  hold(saleId: string, packed: string, answer: OnOutcome, left: number): void {
     const nowMs = this.#options.clock.monotonicMs();
     const again = this.#asking.get(answer);
     if (again !== undefined) this.#asking.delete(answer);
@@ -105,7 +105,7 @@ export class DryShard {
     return line;
   }
 
-  #waiter(saleId: string, packed: string, answer: Answer, nowMs: number): Waiter {
+  #waiter(saleId: string, packed: string, answer: OnOutcome, nowMs: number): Waiter {
     const waiter: Waiter = {
       packed,
       answer,

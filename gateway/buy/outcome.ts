@@ -92,6 +92,9 @@ const refusal = (code: OutcomeCode, detail?: string): Outcome =>
     ...(detail === undefined ? {} : { detail }),
   });
 
+/** Given an outcome, once unless it says otherwise. */
+export type OnOutcome = (outcome: Outcome) => void;
+
 /** Answers that never differ: made once, so that refusing the flood allocates nothing. */
 export const refusals = Object.freeze({
   none: refusal("none"),

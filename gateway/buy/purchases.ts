@@ -3,9 +3,9 @@ import { Decision } from "#lua/core/codes";
 import type { Reservation } from "#lua/stock/fields";
 import type { ReserveAnswer, Reserved } from "#lua/stock/reserve";
 import type { Standings } from "#lua/stock/standing";
-import type { Answer, Cargo } from "./lane.ts";
-import { OutcomeCode, RETRY_AFTER_MS, refusals, type Outcome } from "./outcome.ts";
-import type { PurchaseKey, ShardStore } from "./ports.ts";
+import type { BatchOperation } from "./batcher.ts";
+import { OutcomeCode, RETRY_AFTER_MS, refusals, type OnOutcome, type Outcome } from "./outcome.ts";
+import type { PurchaseKey, ShardStore } from "./service-ports.ts";
 
 /** Writes order ids; the part that the winners of one entry share is made once. */
 class OrderIds {
@@ -45,19 +45,19 @@ const plain: Readonly<Record<Exclude<Decision, Held | typeof Decision.dry | type
   [Decision.badRequest]: refusals.badRequest,
 };
 
-export interface PurchaseCargoOptions {
+export interface ReserveOptions {
   readonly shard: number;
   readonly store: ShardStore;
   /** number of shards that the sale's units are dealt to */
   readonly shardsOf: (saleId: string) => number;
   /** takes over whom a shard of several had too few units for: calls `answer` later */
-  readonly hold: (saleId: string, purchase: string, answer: Answer, left: number) => void;
+  readonly hold: (saleId: string, purchase: string, answer: OnOutcome, left: number) => void;
   /** wall clock, for the Retry-After of `not_open` */
   readonly wallNowMs: () => number;
 }
 
 /** Purchases to `reserve`; an item is a packed purchase (lua/stock/fields.ts). */
-export const purchaseCargo = ({ shard, store, shardsOf, hold, wallNowMs }: PurchaseCargoOptions): Cargo<string, Reserved> => {
+export const reserveOperation = ({ shard, store, shardsOf, hold, wallNowMs }: ReserveOptions): BatchOperation<string, Reserved> => {
   const orderIds = new OrderIds(shard);
 
   const outcomeOf = ({ decision, reservation }: ReserveAnswer, dry: Outcome, notOpen: Outcome): Outcome => {
@@ -69,7 +69,7 @@ export const purchaseCargo = ({ shard, store, shardsOf, hold, wallNowMs }: Purch
     return decision === Decision.notOpen ? notOpen : plain[decision];
   };
 
-  const deliver = (saleId: string, result: Reserved, items: readonly string[], answers: readonly Answer[]): void => {
+  const deliver = (saleId: string, result: Reserved, items: readonly string[], answers: readonly OnOutcome[]): void => {
     if (result.status !== "ok") {
       // A shard without the sale's hash has not heard of it yet: never sold out, never unlimited (DESIGN 4.3).
       for (const answer of answers) answer(refusals.recovering);
@@ -83,7 +83,7 @@ export const purchaseCargo = ({ shard, store, shardsOf, hold, wallNowMs }: Purch
     const notOpen = result.opensAtMs === undefined ? refusals.tryAgain : notOpenUntil(result.opensAtMs, wallNowMs());
     for (let i = 0; i < answers.length; i++) {
       const reserved = result.decisions[i] as ReserveAnswer;
-      const answer = answers[i] as Answer;
+      const answer = answers[i] as OnOutcome;
       if (isOneOfSeveral && (reserved.decision === Decision.dry || reserved.decision === Decision.unstocked))
         hold(saleId, items[i] as string, answer, result.left);
       else answer(outcomeOf(reserved, dry, notOpen));
@@ -107,7 +107,7 @@ export const notOpenUntil = (opensAtMs: number, wallNowMs: number): Outcome => (
 });
 
 /** Look-ups of standings; the answers are `none`, `reserved`, `confirmed`, `rejected` or `recovering`. */
-export const standingCargo = (shard: number, store: ShardStore): Cargo<PurchaseKey, Standings> => {
+export const standingOperation = (shard: number, store: ShardStore): BatchOperation<PurchaseKey, Standings> => {
   const orderIds = new OrderIds(shard);
   return {
     isReady: () => store.isReady(),
@@ -115,7 +115,7 @@ export const standingCargo = (shard: number, store: ShardStore): Cargo<PurchaseK
     deliver: (_saleId, result, _items, answers) => {
       for (let i = 0; i < answers.length; i++) {
         const standing = result.status === "ok" ? result.standings[i] : undefined;
-        const answer = answers[i] as Answer;
+        const answer = answers[i] as OnOutcome;
         if (standing === undefined) answer(refusals.recovering);
         else if (standing.state === "none") answer(refusals.none);
         else answer(held(standing.state, orderIds, standing.reservation, true));

@@ -1,5 +1,5 @@
 import type { Clock } from "#protocol/ports";
-import type { Turn } from "./ports.ts";
+import type { Turn } from "./service-ports.ts";
 
 /** Requests for which one reading is good: together well below a millisecond. */
 const MOST_USES = 32;

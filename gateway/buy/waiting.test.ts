@@ -1,14 +1,19 @@
 import { describe, expect, it } from "vitest";
 import type { StatusEvent } from "#protocol/status";
-import type { Answer } from "./lane.ts";
-import type { Outcome } from "./outcome.ts";
+
+import type { OnOutcome, Outcome } from "./outcome.ts";
 import { ASK_AGAIN_MS, Waiting } from "./waiting.ts";
 
 /** Waiters over a Redis that is asked by hand: what is asked stays in `asked` until the test answers it. */
 const waitingRoom = (
   limit = 100,
-): { waiting: Waiting; asked: { uid: string; answer: Answer }[]; told: string[]; wait: (uid: string, orderId: string) => () => void } => {
-  const asked: { uid: string; answer: Answer }[] = [];
+): {
+  waiting: Waiting;
+  asked: { uid: string; answer: OnOutcome }[];
+  told: string[];
+  wait: (uid: string, orderId: string) => () => void;
+} => {
+  const asked: { uid: string; answer: OnOutcome }[] = [];
   const told: string[] = [];
   const waiting = new Waiting((_shard, { uid }, answer) => asked.push({ uid, answer }), limit);
   return {

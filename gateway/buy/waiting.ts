@@ -1,9 +1,9 @@
 import { parseOrderId, type OrderId } from "#protocol/order-id";
 import type { StatusEvent } from "#protocol/status";
 import { unpackPurchase } from "#lua/stock/fields";
-import type { Answer } from "./lane.ts";
-import { OutcomeCode, refusals, type Outcome } from "./outcome.ts";
-import type { PurchaseKey } from "./ports.ts";
+
+import { OutcomeCode, refusals, type OnOutcome, type Outcome } from "./outcome.ts";
+import type { PurchaseKey } from "./service-ports.ts";
 
 /** A status event may be lost: who waits is looked up in Redis about this often. */
 export const ASK_AGAIN_MS = 1_000;
@@ -13,14 +13,14 @@ export interface Purchase extends PurchaseKey {
 }
 
 /** Looks a purchase up in its shard's Redis; refusals such as `recovering` mean "not now". */
-export type AskStanding = (shard: number, purchase: Purchase, answer: Answer) => void;
+export type AskStanding = (shard: number, purchase: Purchase, answer: OnOutcome) => void;
 
 interface Waiter {
   readonly purchase: Purchase;
   order: OrderId;
   orderId: string;
   /** undefined when it was told or cancelled */
-  done: Answer | undefined;
+  done: OnOutcome | undefined;
   isAsked: boolean;
   askAtMs: number;
 }
@@ -56,7 +56,7 @@ export class Waiting {
   }
 
   /** @returns cancels; may be called late and twice */
-  add(purchase: Purchase, orderId: string, done: Answer, nowMs: number): () => void {
+  add(purchase: Purchase, orderId: string, done: OnOutcome, nowMs: number): () => void {
     const order = parseOrderId(orderId);
     if (order === undefined || this.#asking.length + this.#nextAsking.length >= this.#limit) {
       done({ code: OutcomeCode.reserved, orderId });

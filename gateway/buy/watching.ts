@@ -1,11 +1,11 @@
 import { formatOrderId } from "#protocol/order-id";
 import type { StatusEvent } from "#protocol/status";
 import { unpackPurchase } from "#lua/stock/fields";
-import type { Answer } from "./lane.ts";
-import { OutcomeCode, type Outcome } from "./outcome.ts";
+
+import { OutcomeCode, type OnOutcome, type Outcome } from "./outcome.ts";
 
 interface Watched {
-  readonly pushes: Set<Answer>;
+  readonly pushes: Set<OnOutcome>;
   /** what was pushed last: an event that is sent again, or made up for, is not pushed twice */
   last: string;
 }
@@ -15,13 +15,13 @@ export class Watching {
   readonly #sales = new Map<string, Map<string, Watched>>();
 
   /** @returns ends the watch; may be called twice */
-  add(saleId: string, uid: string, push: Answer): () => void {
+  add(saleId: string, uid: string, push: OnOutcome): () => void {
     let buyers = this.#sales.get(saleId);
     if (buyers === undefined) this.#sales.set(saleId, (buyers = new Map()));
     let watched = buyers.get(uid);
     if (watched === undefined) buyers.set(uid, (watched = { pushes: new Set(), last: "" }));
     // A function of its own, so that one push given twice is two watches.
-    const own: Answer = (outcome) => push(outcome);
+    const own: OnOutcome = (outcome) => push(outcome);
     watched.pushes.add(own);
     return () => this.#remove(saleId, uid, own);
   }
@@ -65,7 +65,7 @@ export class Watching {
     }
   }
 
-  #remove(saleId: string, uid: string, push: Answer): void {
+  #remove(saleId: string, uid: string, push: OnOutcome): void {
     const buyers = this.#sales.get(saleId);
     const watched = buyers?.get(uid);
     if (buyers === undefined || watched === undefined || !watched.pushes.delete(push) || watched.pushes.size > 0) return;

@@ -1,5 +1,5 @@
 import { parseOrderId } from "#protocol/order-id";
-import type { Desk } from "../buy/desk.ts";
+import type { BuyService } from "../buy/service.ts";
 import { OutcomeCode, outcomeStatus, refusals, type Outcome } from "../buy/outcome.ts";
 import type { Answer } from "./answer.ts";
 import type { Exchange } from "./exchange.ts";
@@ -16,15 +16,15 @@ const badKey = problem({ code: OutcomeCode.badRequest, detail: "Idempotency-Key:
 /** A standing that can be told is a good answer to the question, whatever it says: 200. */
 const STANDINGS: ReadonlySet<OutcomeCode> = new Set([OutcomeCode.none, OutcomeCode.reserved, OutcomeCode.confirmed, OutcomeCode.rejected]);
 
-/** `POST /buy/:ticket` and `GET /buy/:ticket`: HTTP's side of the desk. */
-export const buyRoute = (prefix: string, desk: Desk, held: HeldAnswers, tally: Tally): Route => {
+/** `POST /buy/:ticket` and `GET /buy/:ticket`: HTTP's side of the service. */
+export const buyRoute = (prefix: string, service: BuyService, held: HeldAnswers, tally: Tally): Route => {
   const buyUrl = `${prefix}/buy/`;
   const heads = purchaseHeads(buyUrl);
 
   const sendOutcome = (exchange: Exchange, outcome: Outcome): void => {
     tally.count(outcome.code);
     const status = outcomeStatus(outcome);
-    // The desk has read the ticket by now, so it is URL-safe: it cannot split the Location header.
+    // The service has read the ticket by now, so it is URL-safe: it cannot split the Location header.
     if (status === 200 || status === 201 || status === 202)
       exchange.send(`${heads[status]}${exchange.parameter}?${ORDER}=${outcome.orderId}`, purchaseBody(outcome));
     else exchange.answer(problemOf(outcome));
@@ -41,7 +41,7 @@ export const buyRoute = (prefix: string, desk: Desk, held: HeldAnswers, tally: T
       exchange.answer(problem({ code: OutcomeCode.badRequest, detail: units }));
       return;
     }
-    desk.buy(new HttpPurchase(exchange, units, key), (outcome) => {
+    service.buy(new HttpPurchase(exchange, units, key), (outcome) => {
       const seconds = outcome.code === OutcomeCode.reserved ? preferredWait(exchange.head.prefer) : 0;
       if (seconds === 0 || exchange.over) sendOutcome(exchange, outcome);
       else held.hold(exchange, key, outcome, seconds, (final) => sendOutcome(exchange, final));
@@ -59,7 +59,7 @@ export const buyRoute = (prefix: string, desk: Desk, held: HeldAnswers, tally: T
       exchange.answer(badOrder);
       return;
     }
-    desk.standing(exchange.parameter, key, (standing) => {
+    service.standing(exchange.parameter, key, (standing) => {
       // Who was told of an order and has none now has lost it with its server: `none` would not say why (DESIGN 7.1).
       const outcome = standing.code === OutcomeCode.none && orderId !== "" ? refusals.notSurvived : standing;
       tally.count(outcome.code);
@@ -69,7 +69,7 @@ export const buyRoute = (prefix: string, desk: Desk, held: HeldAnswers, tally: T
   };
 
   const refuse = (ticket: string): Answer | undefined => {
-    const outcome = desk.refusal(ticket);
+    const outcome = service.refusal(ticket);
     if (outcome === undefined) return undefined;
     tally.count(outcome.code);
     return problemOf(outcome);

@@ -1,4 +1,4 @@
-import type { Desk } from "../buy/desk.ts";
+import type { BuyService } from "../buy/service.ts";
 import { refusals } from "../buy/outcome.ts";
 import { makeAnswer } from "./answer.ts";
 import type { Edge } from "./exchange.ts";
@@ -8,12 +8,12 @@ import type { Route } from "./route.ts";
 const plain = { "Content-Type": "application/json", "Cache-Control": "no-store" } as const;
 
 /** `/healthz`: this process answers. `/readyz`: it can sell; a balancer should send buyers elsewhere while it says 503. */
-export const healthRoutes = (prefix: string, desk: Desk, edge: Edge): readonly Route[] => {
+export const healthRoutes = (prefix: string, service: BuyService, edge: Edge): readonly Route[] => {
   const alive = makeAnswer(200, plain, '{"status":"alive"}');
   const ready = makeAnswer(200, plain, '{"status":"ready"}');
   const unready = problem({ ...refusals.recovering, detail: "This gateway process is starting or stopping." });
   return [
     { pattern: `${prefix}/healthz`, get: (exchange) => exchange.answer(alive) },
-    { pattern: `${prefix}/readyz`, get: (exchange) => exchange.answer(desk.isReady() && !edge.draining ? ready : unready) },
+    { pattern: `${prefix}/readyz`, get: (exchange) => exchange.answer(service.isReady() && !edge.draining ? ready : unready) },
   ];
 };

@@ -1,5 +1,5 @@
 import { OutcomeCode, type Outcome } from "../buy/outcome.ts";
-import type { Desk } from "../buy/desk.ts";
+import type { BuyService } from "../buy/service.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** The longest wait that `Prefer: wait=N` gets; proxies in front give up at 60 s. */
@@ -16,12 +16,12 @@ export const preferredWait = (prefer: string): number => {
 
 /** Purchases that are reserved and whose answer waits until they are final. */
 export class HeldAnswers {
-  readonly #desk: Desk;
+  readonly #service: BuyService;
   readonly #release = new Set<() => void>();
   #closed = false;
 
-  constructor(desk: Desk) {
-    this.#desk = desk;
+  constructor(service: BuyService) {
+    this.#service = service;
   }
 
   /**
@@ -45,7 +45,7 @@ export class HeldAnswers {
       this.#release.delete(giveUp);
     });
     this.#release.add(giveUp);
-    cancel = this.#desk.waitFinal(exchange.parameter, key, orderId, (outcome) => {
+    cancel = this.#service.waitFinal(exchange.parameter, key, orderId, (outcome) => {
       answer(outcome.code === OutcomeCode.confirmed && reserved.repeat === true ? { ...outcome, repeat: true } : outcome);
     });
     if (ended) cancel();

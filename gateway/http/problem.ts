@@ -1,7 +1,7 @@
 import { OutcomeCode, outcomeKinds, outcomeStatus, refusals, type Outcome } from "../buy/outcome.ts";
 import { bytesOf, headText, makeAnswer, type Answer } from "./answer.ts";
 
-/** What each refusal says to a person when the desk says nothing better. Never matched on. */
+/** What each refusal says to a person when the service says nothing better. Never matched on. */
 const DETAILS: Readonly<Record<OutcomeCode, string>> = {
   reserved: "The units are yours; the order is being stored.",
   confirmed: "The order is stored.",

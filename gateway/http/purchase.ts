@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { isId } from "#protocol/ids";
-import type { BuyRequest } from "../buy/desk.ts";
+import type { BuyRequest } from "../buy/service.ts";
 import type { Exchange } from "./exchange.ts";
 import type { RequestHead } from "./request-head.ts";
 
@@ -27,7 +27,7 @@ export const readKey = (head: RequestHead): string | undefined => {
   return head.idempotencyKeys === 1 && isId(head.idempotencyKey) ? head.idempotencyKey : undefined;
 };
 
-/** A purchase as the desk takes it; the address is looked up only if the desk comes to the address bucket. */
+/** A purchase as the service takes it; the address is looked up only if the service comes to the address bucket. */
 export class HttpPurchase implements BuyRequest {
   readonly ticket: string;
   readonly units: number;

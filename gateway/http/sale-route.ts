@@ -1,5 +1,5 @@
 import { isId } from "#protocol/ids";
-import type { Desk, SaleView } from "../buy/desk.ts";
+import type { BuyService, SaleView } from "../buy/service.ts";
 import { refusals } from "../buy/outcome.ts";
 import { Found } from "../sales/sale-search.ts";
 import { bytesOf, makeAnswer, type Answer } from "./answer.ts";
@@ -23,8 +23,8 @@ const TIME = "Doorbuster-Time";
  * `GET /sales/:id`: the sale's cached bytes. The server's time, for count-downs, is the header `Doorbuster-Time` (ms
  * since 1970), so that bytes and validator stay the same until the sale changes.
  */
-export const saleRoute = (prefix: string, desk: Desk, nowMs: () => number): Route => {
-  // One entry a known sale; the desk makes a new view when a sale changes, and then the answers are made anew.
+export const saleRoute = (prefix: string, service: BuyService, nowMs: () => number): Route => {
+  // One entry a known sale; the service makes a new view when a sale changes, and then the answers are made anew.
   const made = new WeakMap<SaleView, SaleAnswers>();
   const answersOf = (view: SaleView): SaleAnswers => {
     let answers = made.get(view);
@@ -45,7 +45,7 @@ export const saleRoute = (prefix: string, desk: Desk, nowMs: () => number): Rout
 
   const get = (exchange: Exchange): void => {
     const saleId = exchange.parameter;
-    const view = desk.saleView(saleId);
+    const view = service.saleView(saleId);
     if (view !== undefined) {
       show(exchange, view);
       return;
@@ -55,8 +55,8 @@ export const saleRoute = (prefix: string, desk: Desk, nowMs: () => number): Rout
       return;
     }
     // a sale that was opened a moment ago may not have come to this process
-    desk.findSale(saleId, (found) => {
-      const now = desk.saleView(saleId);
+    service.findSale(saleId, (found) => {
+      const now = service.saleView(saleId);
       if (now !== undefined) show(exchange, now);
       else exchange.answer(problemOf(found === Found.none ? refusals.saleUnknown : refusals.recovering));
     });

@@ -185,7 +185,7 @@ export const verifyTicket = (keys: TicketKeys, text: string, nowMs: number): Tic
   return nowMs < expiresAtMs ? "ok" : "ticket_expired";
 };
 
-/** The readers of tickets as one object, as the desk takes them. */
+/** The readers of tickets as one object, as the service takes them. */
 export const ticketReader = (
   keys: TicketKeys,
 ): {

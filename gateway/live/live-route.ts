@@ -1,4 +1,4 @@
-import type { Cancel, Desk } from "../buy/desk.ts";
+import type { Cancel, BuyService } from "../buy/service.ts";
 import { OutcomeCode, refusals, type Outcome } from "../buy/outcome.ts";
 import type { Exchange } from "../http/exchange.ts";
 import { problemOf } from "../http/problem.ts";
@@ -46,7 +46,7 @@ export interface Live {
 }
 
 /** `GET /live?ticket=`: a WebSocket that buys, and hears of every change of its buyer's orders in the ticket's sale. */
-export const liveRoute = (prefix: string, desk: Desk, keys: TicketKeys, tally: Tally, nowMs: () => number): Live => {
+export const liveRoute = (prefix: string, service: BuyService, keys: TicketKeys, tally: Tally, nowMs: () => number): Live => {
   const sockets = new Set<Socket<Visitor>>();
   const perBuyer = new Map<string, number>();
   let closing = false;
@@ -80,7 +80,7 @@ export const liveRoute = (prefix: string, desk: Desk, keys: TicketKeys, tally: T
     const visitor = socket.data;
     sockets.add(socket);
     perBuyer.set(buyerOf(visitor), (perBuyer.get(buyerOf(visitor)) ?? 0) + 1);
-    visitor.cancelWatch = desk.watchBuyer(visitor.saleId, visitor.uid, (outcome) => socket.send(statusFrame(outcome)));
+    visitor.cancelWatch = service.watchBuyer(visitor.saleId, visitor.uid, (outcome) => socket.send(statusFrame(outcome)));
   };
 
   const closed = (socket: Socket<Visitor>): void => {
@@ -119,7 +119,7 @@ export const liveRoute = (prefix: string, desk: Desk, keys: TicketKeys, tally: T
       return;
     }
     visitor.undecided += 1;
-    desk.buy({ ticket: visitor.ticket, address: visitor.address, units, key }, (outcome) => {
+    service.buy({ ticket: visitor.ticket, address: visitor.address, units, key }, (outcome) => {
       visitor.undecided -= 1;
       tell(outcome);
     });

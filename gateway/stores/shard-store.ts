@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
 import { reserve } from "#lua/stock/reserve";
 import { standing } from "#lua/stock/standing";
-import type { ShardStore } from "../buy/ports.ts";
+import type { ShardStore } from "../buy/service-ports.ts";
 
 /** A shard on a real Redis. `outboxLimit` is the bound above which first purchases are `busy`. */
 export const redisShardStore = (redis: Redis, shard: number, outboxLimit: number): ShardStore => ({

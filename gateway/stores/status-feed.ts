@@ -1,25 +1,18 @@
-import type { NatsConnection, Subscription } from "nats";
+import type { NatsConnection } from "nats";
 import type { Log } from "#program/log";
-import { statusEventSchema, type StatusEvent } from "#protocol/status";
+import { statusEventSchema } from "#protocol/status";
 import { ALL_STATUS_SUBJECTS } from "#protocol/subjects";
+import type { StatusListener } from "../buy/service-ports.ts";
 
-export interface StatusFeedOptions {
-  readonly nats: NatsConnection;
-  readonly log: Log;
-  /** nobody waits: the event need not even be read */
-  readonly isNeeded: () => boolean;
-  readonly onEvent: (event: StatusEvent) => void;
-}
-
-/** What workers say when they have applied entries. Unsubscribe to end it. */
-export const subscribeStatus = ({ nats, log, isNeeded, onEvent }: StatusFeedOptions): Subscription =>
-  nats.subscribe(ALL_STATUS_SUBJECTS, {
+/** What workers say when they have applied entries. @returns ends it */
+export const subscribeStatus = (nats: NatsConnection, log: Log, listener: StatusListener): (() => void) => {
+  const subscription = nats.subscribe(ALL_STATUS_SUBJECTS, {
     callback: (error, message) => {
       if (error !== null) {
         log.warn({ err: error }, "status events");
         return;
       }
-      if (!isNeeded()) return;
+      if (!listener.isNeeded()) return;
       let body: unknown;
       try {
         body = message.json();
@@ -27,7 +20,9 @@ export const subscribeStatus = ({ nats, log, isNeeded, onEvent }: StatusFeedOpti
         body = undefined;
       }
       const event = statusEventSchema.safeParse(body);
-      if (event.success) onEvent(event.data);
+      if (event.success) listener.onEvent(event.data);
       else log.warn({ subject: message.subject }, "not a status event");
     },
   });
+  return () => subscription.unsubscribe();
+};

@@ -1,4 +1,4 @@
-import type { Turn, WallClock } from "../buy/ports.ts";
+import type { Turn, WallClock } from "../buy/service-ports.ts";
 
 export const systemWallClock: WallClock = {
   // oxlint-disable-next-line no-restricted-globals -- the real clock behind the port

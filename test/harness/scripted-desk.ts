@@ -1,4 +1,4 @@
-import type { BuyRequest, Cancel, Desk, SaleView } from "../../gateway/buy/desk.ts";
+import type { BuyRequest, BuyService, Cancel, SaleView } from "../../gateway/buy/service.ts";
 import { Found } from "../../gateway/sales/sale-search.ts";
 import { refusals, type Outcome } from "../../gateway/buy/outcome.ts";
 import { readTicket, verifyTicket, type TicketKeys } from "../../gateway/identity/ticket.ts";
@@ -9,10 +9,10 @@ export const OPENS_AT_MS = 4_000_000_000_000;
 const reserved = (uid: string, units: number): Outcome => ({ code: "reserved", orderId: `0-1-${uid.length}-0`, units });
 
 /**
- * A desk by hand, for the channels alone: what it says depends on the buyer's name. `win` is reserved a turn later,
+ * A buy service by hand, for the channels alone: what it says depends on the buyer's name. `win` is reserved a turn later,
  * `hang` only when the test says so, `throw` breaks; any other name is looked up among the constant refusals.
  */
-export class WrittenDesk implements Desk {
+export class WrittenDesk implements BuyService {
   readonly bought: { uid: string; units: number; key: string; address: string }[] = [];
   readonly hanging: (() => void)[] = [];
   readonly waiting = new Map<string, (outcome: Outcome) => void>();

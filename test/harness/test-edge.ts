@@ -24,7 +24,13 @@ export const startEdge = async (options: Partial<PluginOptions> = {}, prepare?: 
   const desk = new WrittenDesk(keys);
   const faults: unknown[] = [];
   prepare?.(app);
-  const mounted = mountDoorbuster(app, { desk, tickets: keys, notFound: true, onFault: (error) => faults.push(error), ...options });
+  const mounted = mountDoorbuster(app, {
+    service: desk,
+    tickets: keys,
+    notFound: true,
+    onFault: (error) => faults.push(error),
+    ...options,
+  });
   const listener = await listen(app, "127.0.0.1", 0);
   return { port: listener.port, desk, mounted, faults, stopListening: () => listener.close(), close: () => void app.close() };
 };

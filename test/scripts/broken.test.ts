@@ -4,7 +4,7 @@ import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createMetrics } from "../../coordinator/metrics.ts";
 import { systemClock } from "#program";
-import { countBroken } from "../../gateway/buy/broken.ts";
+import { countBroken } from "../../gateway/broken.ts";
 import { BrokenState, defineSale, grant, Invariant, reserve, saleKeys, settle, shardKeys, standing, stock, withdraw } from "#lua";
 import { faultLog } from "../../workers/faults.ts";
 import { startRedis, type RedisServer } from "../harness/index.ts";

@@ -7,7 +7,7 @@ import type { Options, SalePlan } from "./options.ts";
 import type { Result, Running } from "./result.ts";
 import { Buyers } from "./programs/buyers.ts";
 import { coordinatorProgram } from "./programs/coordinator.ts";
-import { gatewayProgram } from "./programs/gateway.ts";
+import { gatewayProgram, type Counter } from "./programs/gateway.ts";
 import { workerProgram } from "./programs/worker.ts";
 import { latch } from "./redis/index.ts";
 import { World, type Twins } from "./world.ts";
@@ -119,12 +119,13 @@ export class Schedule implements Running {
       }
       this.#askAll();
     }
-    if (this.#phase === "asking" && this.#asking === 0 && this.#quiet > 0) {
+    if (this.#phase === "asking" && this.#asking === 0 && this.#quiet > 0 && !world.news.isOwed) {
       auditAtRest(world);
       this.#phase = "over";
       return;
     }
-    if (kernel.nowMs > this.#healedAtMs + HEAL_MS) ledger.violate(`STUCK_${why === "" ? "ASKING" : why}`, "not at rest in time");
+    const stuck = why === "" ? (this.#asking > 0 ? "ASKING" : "NEWS") : why;
+    if (kernel.nowMs > this.#healedAtMs + HEAL_MS) ledger.violate(`STUCK_${stuck}`, "not at rest in time");
     kernel.after(LOOK_MS, () => this.#look());
   }
 
@@ -155,6 +156,18 @@ export class Schedule implements Running {
       });
     }
     for (const sale of this.world.options.sales) this.#buyLast(sale);
+    for (const counter of this.world.counters.values()) {
+      this.#asking += 1;
+      this.#untilSelling(counter);
+    }
+  }
+
+  /** A gateway knows the sales, and refuses strangers of those that are flagged as sold out without asking Redis (DESIGN 8). */
+  #untilSelling(counter: Counter): void {
+    const { options, postgres, kernel } = this.world;
+    const flagged = options.soldOut ? postgres.flags() : [];
+    if (counter.isReady() && flagged.every(({ saleId }) => counter.refuses(saleId))) this.#asking -= 1;
+    else kernel.after(LOOK_MS, () => this.#untilSelling(counter));
   }
 
   /** A unit that is left on any shard is sold to a buyer of whichever shard (DESIGN 7.3). */

@@ -4,6 +4,7 @@ import type { ShardLog } from "../../coordinator/shards/relay/relay-ports.ts";
 import type { Rows, ShardStore } from "../../coordinator/shards/shard-ports.ts";
 import type { SoldOutPorts } from "../../coordinator/sales/sold-out/sold-out-ports.ts";
 import type { TransferPorts } from "../../coordinator/sales/transfers/transfer-ports.ts";
+import type { composeBuyService } from "../../gateway/buy/compose.ts";
 import type { SoldOutStore } from "../../gateway/sales/sold-out.ts";
 import type { Delivery } from "../../workers/apply/delivery.ts";
 import type { ApplyStore } from "../../workers/apply/apply-store.ts";
@@ -21,6 +22,7 @@ import { REDIS_RULES, type RedisRules } from "./redis/data.ts";
 import { RedisNode, RedisServer } from "./redis/server.ts";
 import type { MessageRules } from "./messages/rules.ts";
 import { Ledger } from "./audit/ledger.ts";
+import { News } from "./audit/news.ts";
 import { FaultKind, type Options } from "./options.ts";
 import { Bus } from "./programs/bus.ts";
 import type { Counter } from "./programs/gateway.ts";
@@ -50,8 +52,8 @@ export interface Twins {
   readonly soldOutPorts?: (ports: SoldOutPorts) => SoldOutPorts;
   readonly transferPorts?: (ports: TransferPorts) => TransferPorts;
   readonly soldOutStore?: (store: SoldOutStore) => SoldOutStore;
-  /** on how many shards a gateway believes a sale to be */
-  readonly shardsOf?: (count: number) => number;
+  /** a gateway that is put together without one of its parts */
+  readonly composeBuyService?: typeof composeBuyService;
   readonly applyStore?: (store: ApplyStore, delivery: Delivery) => ApplyStore;
   readonly delivery?: (delivery: Delivery) => Delivery;
   readonly sweepStore?: (store: SweepStore) => SweepStore;
@@ -74,6 +76,7 @@ export class World implements Network {
   readonly traps: (Trap[] | undefined)[] = [];
   readonly faults = new Map<string, number>();
   readonly bus = new Bus(this);
+  readonly news = new News(this);
   /** by gateway */
   readonly counters = new Map<Process, Counter>();
   weather: Weather = CALM;
@@ -111,6 +114,7 @@ export class World implements Network {
     const process = new Process(this.kernel, program);
     process.onCrash = (life) => {
       this.bus.forget(life);
+      this.news.forget(life);
       this.kernel.after(this.kernel.draw.fraction() * 50, () => this.postgres.disconnect(life));
     };
     this.processes.push(process);

@@ -96,6 +96,8 @@ export class Ledger {
   hear(told: Told, outcome: Outcome, heldBefore: string | undefined): void {
     const { code, orderId } = outcome;
     if (code === "sold_out") this.toldSoldOut.add(told.saleId);
+    // every sale is in Postgres from the beginning
+    if (code === "sale_unknown") this.violate("P3_SALE_UNKNOWN", `${told.uid} of ${told.saleId}`);
     if ((code === "reserved" || code === "confirmed") && orderId !== undefined) this.#hearOrder(told, orderId, code);
     else if (code === "rejected" && orderId !== undefined && told.confirmed.has(orderId))
       this.violate("P1_CONFIRMED_THEN_REJECTED", `${told.uid} ${orderId}`);

@@ -6,6 +6,8 @@ export interface Mutation {
   readonly name: string;
   /** what the rule says, as the design has it */
   readonly rule: string;
+  /** awaited once before the first schedule */
+  readonly prepare?: () => Promise<void>;
   /** made anew for each schedule: a twin may remember */
   readonly twins: () => Twins;
   /** the two-phase messages, or else the shards */

@@ -1,4 +1,5 @@
 import type { Profile } from "../options.ts";
+import { COMPOSITION_MUTATIONS } from "./composition.ts";
 import { COORDINATOR_MUTATIONS } from "./coordinator.ts";
 import { HOLE, LATE_ENTRY, LATE_KEEP, LATE_SWAP, LEASE_LOST, OPEN_AGAIN, REFUSED_GRANT, STAGED_LOST } from "./directed.ts";
 import { join } from "./join.ts";
@@ -18,6 +19,7 @@ const SINGLE: readonly Mutation[] = [
   ...WORKER_MUTATIONS,
   ...SOLD_OUT_MUTATIONS,
   ...TRANSFER_MUTATIONS,
+  ...COMPOSITION_MUTATIONS,
 ];
 
 const ruleOf = (name: string): Mutation => {

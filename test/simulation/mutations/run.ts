@@ -29,6 +29,7 @@ const takesAll = async (members: readonly Mutation[], options: Plan): Promise<bo
 export const hunt = async (mutation: Mutation, most: number, from = 1): Promise<Caught> => {
   const { members = [], profile = MIXED } = mutation;
   const plan = mutation.scene === "messages" ? expandMessages : (seed: number) => expand(seed, profile);
+  await mutation.prepare?.();
   let given = 0;
   let steps = 0;
   const run = async (): Promise<Result | undefined> => {

@@ -143,9 +143,4 @@ export const WORKER_MUTATIONS: readonly Mutation[] = [
     }),
     profile: UNHEARD,
   },
-  {
-    name: "dry shard of several",
-    rule: "a shard of several does not know that the sale is sold out",
-    twins: () => ({ shardsOf: () => 1 }),
-  },
 ];

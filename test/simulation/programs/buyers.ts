@@ -72,15 +72,33 @@ export class Buyers {
     const units = sale.limit > 1 && draw.chance(0.3) ? 2 : 1;
     const before = told.orderId;
     const waits = draw.chance(0.25);
+    if (draw.chance(0.25)) counter.watch(saleId, uid, (final) => this.#hearPush(told, final));
     let isNow = true;
     counter.buy({ saleId, uid, key, units }, (outcome) => {
       // said without asking Redis: believed of the whole sale
       if (isNow && outcome.code === "sold_out") this.#world.ledger.believedSoldOut(saleId);
       this.#hear(told, outcome, before);
-      if (waits && outcome.code === "reserved" && outcome.orderId !== undefined)
-        counter.wait(saleId, told, outcome.orderId, (final) => this.#hear(told, final, undefined));
+      if (waits && outcome.code === "reserved" && outcome.orderId !== undefined) this.#wait(counter, told, outcome.orderId);
     });
     isNow = false;
+  }
+
+  #wait(counter: Counter, told: Told, orderId: string): void {
+    counter.wait(told.saleId, told, orderId, (final) => {
+      // it did not survive: the same as to hear that there is none
+      if (final.code === "try_again") this.#hear(told, { code: "none" }, orderId);
+      else this.#hear(told, final, undefined);
+    });
+  }
+
+  /** A push names the order; which of the buyer's purchases it was is known by that. */
+  #hearPush({ saleId, uid, key }: Told, outcome: Outcome): void {
+    this.#world.count("pushed");
+    const told =
+      key === ""
+        ? this.#world.ledger.of(saleId, uid, "")
+        : KEYS.map((one) => this.#world.ledger.of(saleId, uid, one)).find(({ orderId }) => orderId === outcome.orderId);
+    if (told !== undefined) this.#hear(told, outcome, undefined);
   }
 
   #hear(told: Told, outcome: Outcome, before: string | undefined): void {

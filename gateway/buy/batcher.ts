@@ -1,9 +1,7 @@
 import type { Clock } from "#protocol/ports";
 import { MOST_PURCHASES } from "#lua/stock/reserve";
-import { refusals, type Outcome } from "./outcome.ts";
-import type { Turn } from "./ports.ts";
-
-export type Answer = (outcome: Outcome) => void;
+import { refusals, type OnOutcome, type Outcome } from "./outcome.ts";
+import type { Turn } from "./service-ports.ts";
 
 /** Two calls keep Redis busy while an answer travels; more would only make the batches smaller. */
 export const MOST_CALLS = 2;
@@ -23,18 +21,18 @@ const BATCH_AGE_SHARE = 1 / 8;
 /** A connection silent for this many time-outs is given up; until then it keeps the order of what was sent on it. */
 const RESET_AFTER_TIMEOUTS = 3;
 
-/** What a lane carries: how a batch is sent and how its answers are told. */
-export interface Cargo<Item, Result> {
+/** What is done in batches: how one is sent, and how its result answers each item. */
+export interface BatchOperation<Item, Result> {
   isReady(): boolean;
   send(saleId: string, items: readonly Item[]): Promise<Result>;
   /** calls each answer once; `answers` has the order of the items */
-  deliver(saleId: string, result: Result, items: readonly Item[], answers: readonly Answer[]): void;
+  deliver(saleId: string, result: Result, items: readonly Item[], answers: readonly OnOutcome[]): void;
   /** what those hear whose batch was sent and not answered in time, or whose connection broke */
   readonly unanswered: Outcome;
   reset(): void;
 }
 
-export interface LaneOptions {
+export interface BatcherOptions {
   readonly clock: Clock;
   readonly turn: Turn;
   /** requests that may wait to be sent */
@@ -50,8 +48,8 @@ export interface LaneOptions {
 interface Batch<Item> {
   readonly saleId: string;
   readonly items: Item[];
-  /** emptied when they have been told */
-  answers: Answer[];
+  /** emptied when they have been answered */
+  answers: OnOutcome[];
   readonly begunAtMs: number;
 }
 
@@ -70,9 +68,9 @@ interface Call<Item> {
  * answered keeps its place until its connection ends, so a Redis that hangs holds two batches and not a pile; while one
  * is overdue nothing new is taken. Its late answer finds nobody and is dropped.
  */
-export class Lane<Item, Result> {
-  readonly #cargo: Cargo<Item, Result>;
-  readonly #options: LaneOptions;
+export class Batcher<Item, Result> {
+  readonly #operation: BatchOperation<Item, Result>;
+  readonly #options: BatcherOptions;
   /** batches that wait, by sale; the sale whose turn it is comes first */
   readonly #waiting = new Map<string, Batch<Item>[]>();
   readonly #calls = new Set<Call<Item>>();
@@ -80,8 +78,8 @@ export class Lane<Item, Result> {
   #isScheduled = false;
   #isOverdue = false;
 
-  constructor(cargo: Cargo<Item, Result>, options: LaneOptions) {
-    this.#cargo = cargo;
+  constructor(operation: BatchOperation<Item, Result>, options: BatcherOptions) {
+    this.#operation = operation;
     this.#options = options;
   }
 
@@ -99,8 +97,8 @@ export class Lane<Item, Result> {
    * Takes a request.
    * @returns the refusal, if it was not taken; then `answer` is never called
    */
-  join(saleId: string, item: Item, answer: Answer, nowMs: number): Outcome | undefined {
-    if (!this.#cargo.isReady()) return refusals.recovering;
+  join(saleId: string, item: Item, answer: OnOutcome, nowMs: number): Outcome | undefined {
+    if (!this.#operation.isReady()) return refusals.recovering;
     if (this.#isOverdue) return refusals.stalled;
     if (this.#queued >= this.#options.queueLimit) return refusals.busy;
     this.#queued += 1;
@@ -116,11 +114,11 @@ export class Lane<Item, Result> {
     const { timeoutMs } = this.#options;
     this.#isOverdue = false;
     for (const call of this.#calls) {
-      if (call.batch.begunAtMs + timeoutMs <= nowMs) this.#tell(call.batch, this.#cargo.unanswered);
+      if (call.batch.begunAtMs + timeoutMs <= nowMs) this.#tell(call.batch, this.#operation.unanswered);
       if (call.sentAtMs + timeoutMs <= nowMs) this.#isOverdue = true;
       if (!call.isReset && call.sentAtMs + timeoutMs * RESET_AFTER_TIMEOUTS <= nowMs) {
         call.isReset = true;
-        this.#cargo.reset();
+        this.#operation.reset();
       }
     }
     for (const [saleId, batches] of this.#waiting) {
@@ -157,7 +155,7 @@ export class Lane<Item, Result> {
     this.#isScheduled = false;
     while (this.#maySend()) {
       const [saleId, batches] = this.#waiting.entries().next().value as [string, Batch<Item>[]];
-      if (this.#cargo.isReady()) this.#send(batches.shift() as Batch<Item>);
+      if (this.#operation.isReady()) this.#send(batches.shift() as Batch<Item>);
       else this.#drop(batches, refusals.recovering);
       // To the end of the row: the other sales are first now.
       this.#waiting.delete(saleId);
@@ -170,16 +168,16 @@ export class Lane<Item, Result> {
     const call: Call<Item> = { batch, sentAtMs: this.#options.clock.monotonicMs(), isReset: false };
     this.#calls.add(call);
     // Two arguments, so that a fault in an answer is a fault and not one more answer.
-    void this.#cargo.send(batch.saleId, batch.items).then(
+    void this.#operation.send(batch.saleId, batch.items).then(
       (result) => {
         this.#end(call);
         const { answers } = batch;
         batch.answers = [];
-        if (answers.length > 0) this.#cargo.deliver(batch.saleId, result, batch.items, answers);
+        if (answers.length > 0) this.#operation.deliver(batch.saleId, result, batch.items, answers);
       },
       (error: unknown) => {
         this.#end(call);
-        this.#tell(batch, this.#cargo.unanswered);
+        this.#tell(batch, this.#operation.unanswered);
         this.#options.onFault?.(error);
       },
     );

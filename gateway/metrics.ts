@@ -1,25 +1,11 @@
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
-import type { Counts } from "./checkout.ts";
-
-export interface DeskMetrics {
-  readonly onPurchases: (size: number, ms: number) => void;
-  readonly onStandings: (size: number, ms: number) => void;
-}
-
-export interface MetricSources {
-  readonly counts: () => Counts;
-  /** requests that wait to be sent, by shard */
-  readonly queued: () => readonly number[];
-  readonly waiting: () => number;
-  /** purchases that wait for units to come to their shard, by shard */
-  readonly dry: () => readonly number[];
-}
+import type { BuyReadings } from "./buy/compose.ts";
+import type { BuyPorts } from "./buy/service-ports.ts";
 
 const MS = 1_000;
 
-/** Registers the desk's metrics. The hot path only raises plain numbers, which are read when somebody scrapes. */
-export const registerMetrics = (registry: Registry, sources: MetricSources): DeskMetrics => {
-  const registers = [registry];
+/** Registers the service's own numbers. The hot path only raises plain numbers, which are read when somebody scrapes. */
+export const registerReadings = (registry: Registry, readings: BuyReadings): void => {
   registry.registerMetric(
     new Counter({
       name: "doorbuster_gateway_outcomes_total",
@@ -28,7 +14,7 @@ export const registerMetrics = (registry: Registry, sources: MetricSources): Des
       registers: [],
       collect() {
         this.reset();
-        for (const [code, count] of Object.entries(sources.counts())) this.inc({ code }, count);
+        for (const [code, count] of Object.entries(readings.counts())) this.inc({ code }, count);
       },
     }),
   );
@@ -39,7 +25,7 @@ export const registerMetrics = (registry: Registry, sources: MetricSources): Des
       labelNames: ["shard"],
       registers: [],
       collect() {
-        for (const [shard, queued] of sources.queued().entries()) this.set({ shard }, queued);
+        for (const [shard, queued] of readings.queued().entries()) this.set({ shard }, queued);
       },
     }),
   );
@@ -49,7 +35,7 @@ export const registerMetrics = (registry: Registry, sources: MetricSources): Des
       help: "Answers held until the order is final",
       registers: [],
       collect() {
-        this.set(sources.waiting());
+        this.set(readings.waiting());
       },
     }),
   );
@@ -60,10 +46,15 @@ export const registerMetrics = (registry: Registry, sources: MetricSources): Des
       labelNames: ["shard"],
       registers: [],
       collect() {
-        for (const [shard, count] of sources.dry().entries()) this.set({ shard }, count);
+        for (const [shard, count] of readings.dryWaiting().entries()) this.set({ shard }, count);
       },
     }),
   );
+};
+
+/** Registers the histograms of calls of Redis. @returns what fills them */
+export const callMetrics = (registry: Registry): Pick<BuyPorts, "onPurchases" | "onStandings"> => {
+  const registers = [registry];
   const size = new Histogram({
     name: "doorbuster_gateway_batch_size",
     help: "Requests in one call of Redis",

@@ -7,9 +7,9 @@ import { systemClock } from "#program/system";
 import { until } from "../../test/harness/index.ts";
 import { startShop, type Shop } from "../../test/harness/shop.ts";
 import { Connections } from "../stores/connections.ts";
-import { Lane, SECOND_CALL_LEAST, type Cargo } from "./lane.ts";
+import { Batcher, SECOND_CALL_LEAST, type BatchOperation } from "./batcher.ts";
 import type { Outcome } from "./outcome.ts";
-import { purchaseCargo } from "./purchases.ts";
+import { reserveOperation } from "./purchases.ts";
 import { redisShardStore } from "../stores/shard-store.ts";
 import { systemTurn } from "../stores/system.ts";
 import type { Reserved } from "#lua/stock/reserve";
@@ -22,8 +22,10 @@ interface Seen {
   resets: number;
 }
 
-/** A lane to the real shard that notes what it sends. */
-const laneOf = async (options: { queueLimit?: number; timeoutMs?: number } = {}): Promise<{ lane: Lane<string, Reserved>; seen: Seen }> => {
+/** A batcher to the real shard that notes what it sends. */
+const batcherOf = async (
+  options: { queueLimit?: number; timeoutMs?: number } = {},
+): Promise<{ batcher: Batcher<string, Reserved>; seen: Seen }> => {
   const redis = connectShard((shop.redis[0] as { url: string }).url, 0, {
     name: "test",
     log: pino({ level: "silent" }),
@@ -33,9 +35,9 @@ const laneOf = async (options: { queueLimit?: number; timeoutMs?: number } = {})
   await until(() => redis.status === "ready", "connected");
   const seen: Seen = { calls: [], resets: 0 };
   const store = redisShardStore(redis, 0, 100_000);
-  const real = purchaseCargo({ shard: 0, store, shardsOf: () => 1, hold: () => undefined, wallNowMs: () => Date.now() });
+  const real = reserveOperation({ shard: 0, store, shardsOf: () => 1, hold: () => undefined, wallNowMs: () => Date.now() });
   let together = 0;
-  const cargo: Cargo<string, Reserved> = {
+  const operation: BatchOperation<string, Reserved> = {
     ...real,
     send: async (saleId, items) => {
       together += 1;
@@ -51,12 +53,15 @@ const laneOf = async (options: { queueLimit?: number; timeoutMs?: number } = {})
       real.reset();
     },
   };
-  return { lane: new Lane(cargo, { clock: systemClock, turn: systemTurn, queueLimit: 10_000, timeoutMs: 2_000, ...options }), seen };
+  return {
+    batcher: new Batcher(operation, { clock: systemClock, turn: systemTurn, queueLimit: 10_000, timeoutMs: 2_000, ...options }),
+    seen,
+  };
 };
 
 const now = (): number => systemClock.monotonicMs();
 let answeredTwice = 0;
-const join = (lane: Lane<string, Reserved>, saleId: string, uid: string): Promise<Outcome> =>
+const join = (batcher: Batcher<string, Reserved>, saleId: string, uid: string): Promise<Outcome> =>
   new Promise((resolve) => {
     let answers = 0;
     const answer = (outcome: Outcome): void => {
@@ -64,7 +69,7 @@ const join = (lane: Lane<string, Reserved>, saleId: string, uid: string): Promis
       if (answers > 1) answeredTwice += 1;
       resolve(outcome);
     };
-    const refusal = lane.join(saleId, uid, answer, now());
+    const refusal = batcher.join(saleId, uid, answer, now());
     if (refusal !== undefined) answer(refusal);
   });
 const uidsOf = (count: number): string[] => Array.from({ length: count }, (_, i) => `u${i}`);
@@ -105,65 +110,65 @@ describe("a connection", () => {
   });
 });
 
-describe("a lane", () => {
+describe("a batcher", () => {
   it("sends what came in one turn together: at most 512 a call, two calls at once", async () => {
     // so long that no batch is too old to grow, however slow the machine
-    const { lane, seen } = await laneOf({ timeoutMs: 60_000 });
-    const outcomes = await Promise.all(uidsOf(2_000).map((uid) => join(lane, "a", uid)));
+    const { batcher, seen } = await batcherOf({ timeoutMs: 60_000 });
+    const outcomes = await Promise.all(uidsOf(2_000).map((uid) => join(batcher, "a", uid)));
     expect(codesOf(outcomes)).toEqual(["reserved"]);
     expect(seen.calls.map(({ size }) => size)).toEqual([512, 512, 512, 464]);
     expect(Math.max(...seen.calls.map(({ together }) => together))).toBe(2);
-    expect(lane.isIdle).toBe(true);
+    expect(batcher.isIdle).toBe(true);
   });
 
   it("sends a lone request at once, alone", async () => {
-    const { lane, seen } = await laneOf();
-    expect(await join(lane, "a", "lone")).toMatchObject({ code: "reserved" });
+    const { batcher, seen } = await batcherOf();
+    expect(await join(batcher, "a", "lone")).toMatchObject({ code: "reserved" });
     expect(seen.calls).toEqual([{ saleId: "a", size: 1, together: 1 }]);
   });
 
   it("lets sales take turns: a crowd for one does not keep another waiting until it is through", async () => {
-    const { lane, seen } = await laneOf();
-    const crowd = uidsOf(3_000).map((uid) => join(lane, "a", uid));
-    const few = uidsOf(5).map((uid) => join(lane, "b", uid));
+    const { batcher, seen } = await batcherOf();
+    const crowd = uidsOf(3_000).map((uid) => join(batcher, "a", uid));
+    const few = uidsOf(5).map((uid) => join(batcher, "b", uid));
     await Promise.all([...crowd, ...few]);
     expect(seen.calls.map(({ saleId }) => saleId).indexOf("b")).toBe(1);
     expect(seen.calls.every(({ saleId, size }) => saleId === "a" || size === 5)).toBe(true);
   });
 
   it("is busy at its bound and nobody beyond it costs Redis anything", async () => {
-    const { lane, seen } = await laneOf({ queueLimit: 1_000 });
-    const outcomes = await Promise.all(uidsOf(1_500).map((uid) => join(lane, "a", `bound-${uid}`)));
+    const { batcher, seen } = await batcherOf({ queueLimit: 1_000 });
+    const outcomes = await Promise.all(uidsOf(1_500).map((uid) => join(batcher, "a", `bound-${uid}`)));
     expect(outcomes.filter(({ code }) => code === "busy")).toHaveLength(500);
     expect(seen.calls.reduce((sum, { size }) => sum + size, 0)).toBe(1_000);
   });
 
   it("a shard that is not open, or has not heard of the sale, is recovering: never sold out", async () => {
-    const { lane } = await laneOf();
-    expect(await join(lane, "not-here-yet", "u")).toMatchObject({ code: "recovering", retryAfterMs: 1_000 });
+    const { batcher } = await batcherOf();
+    expect(await join(batcher, "not-here-yet", "u")).toMatchObject({ code: "recovering", retryAfterMs: 1_000 });
     await shop.client(0).del("{s0}:open");
-    expect(await join(lane, "a", "u")).toMatchObject({ code: "recovering", retryAfterMs: 1_000 });
+    expect(await join(batcher, "a", "u")).toMatchObject({ code: "recovering", retryAfterMs: 1_000 });
     await shop.openShard(0);
-    expect(await join(lane, "a", "not-open-then")).toMatchObject({ code: "reserved" });
+    expect(await join(batcher, "a", "not-open-then")).toMatchObject({ code: "reserved" });
   });
 
   it("sends a second call beside another only when many wait; the others go with the answer", async () => {
-    const { lane, seen } = await laneOf();
+    const { batcher, seen } = await batcherOf();
     const { pid } = shop.redis[0] as { pid: number };
-    await join(lane, "a", "warm-second");
+    await join(batcher, "a", "warm-second");
     const sizes = (): number[] => seen.calls.slice(1).map(({ size }) => size);
     process.kill(pid, "SIGSTOP");
     let told: Promise<Outcome>[] = [];
     try {
-      told = [join(lane, "a", "second-first")];
+      told = [join(batcher, "a", "second-first")];
       await until(() => seen.calls.length === 2, "the first call is out");
-      told.push(...uidsOf(SECOND_CALL_LEAST - 1).map((uid) => join(lane, "a", `second-${uid}`)));
+      told.push(...uidsOf(SECOND_CALL_LEAST - 1).map((uid) => join(batcher, "a", `second-${uid}`)));
       await delay(0);
       await delay(0);
-      expect([sizes(), lane.queued]).toEqual([[1], SECOND_CALL_LEAST - 1]);
-      told.push(join(lane, "a", "second-last"));
+      expect([sizes(), batcher.queued]).toEqual([[1], SECOND_CALL_LEAST - 1]);
+      told.push(join(batcher, "a", "second-last"));
       await until(() => seen.calls.length === 3, "the second call is out");
-      told.push(join(lane, "a", "second-after"));
+      told.push(join(batcher, "a", "second-after"));
     } finally {
       process.kill(pid, "SIGCONT");
     }
@@ -173,33 +178,33 @@ describe("a lane", () => {
 
   it("a Redis that hangs: everybody is answered in time, two batches are held and no more, and repeats tell the truth", async () => {
     const timeoutMs = 300;
-    const { lane, seen } = await laneOf({ timeoutMs });
+    const { batcher, seen } = await batcherOf({ timeoutMs });
     const { pid } = shop.redis[0] as { pid: number };
-    await join(lane, "a", "warm");
+    await join(batcher, "a", "warm");
     const callsBefore = seen.calls.length;
     process.kill(pid, "SIGSTOP");
-    const ticking = setInterval(() => lane.tick(now()), 20);
+    const ticking = setInterval(() => batcher.tick(now()), 20);
     try {
-      const first = uidsOf(600).map((uid) => join(lane, "a", `slow-${uid}`));
+      const first = uidsOf(600).map((uid) => join(batcher, "a", `slow-${uid}`));
       await delay(0);
-      const second = uidsOf(600).map((uid) => join(lane, "a", `later-${uid}`));
+      const second = uidsOf(600).map((uid) => join(batcher, "a", `later-${uid}`));
       const outcomes = await Promise.all([...first, ...second]);
       expect(codesOf(outcomes)).toEqual(["recovering", "try_again"]);
       expect(outcomes.every(({ retryAfterMs }) => retryAfterMs === 1_000)).toBe(true);
       expect(outcomes.filter(({ code }) => code === "try_again").every(({ detail }) => detail?.includes("unknown"))).toBe(true);
       // While the calls are overdue nothing is taken at all.
-      expect(await join(lane, "a", "afterwards")).toMatchObject({ code: "recovering" });
+      expect(await join(batcher, "a", "afterwards")).toMatchObject({ code: "recovering" });
       expect(seen.calls.length - callsBefore).toBe(2);
     } finally {
       process.kill(pid, "SIGCONT");
     }
     await until(() => {
-      lane.tick(now());
-      return lane.isIdle;
+      batcher.tick(now());
+      return batcher.isIdle;
     }, "the late answers came");
-    lane.tick(now());
+    batcher.tick(now());
     clearInterval(ticking);
-    const after = await Promise.all(uidsOf(600).map((uid) => join(lane, "a", `slow-${uid}`)));
+    const after = await Promise.all(uidsOf(600).map((uid) => join(batcher, "a", `slow-${uid}`)));
     expect(codesOf(after)).toEqual(["reserved"]);
     expect(after.filter(({ repeat }) => repeat === true).length).toBeGreaterThanOrEqual(512);
     const held = await shop.client(0).hkeys("{s0}:buyers:a");
@@ -208,39 +213,39 @@ describe("a lane", () => {
   });
 
   it("gives a connection up that stays silent, and sells on the next", async () => {
-    const { lane, seen } = await laneOf({ timeoutMs: 100 });
+    const { batcher, seen } = await batcherOf({ timeoutMs: 100 });
     const { pid } = shop.redis[0] as { pid: number };
     process.kill(pid, "SIGSTOP");
-    const ticking = setInterval(() => lane.tick(now()), 10);
+    const ticking = setInterval(() => batcher.tick(now()), 10);
     try {
-      expect(await join(lane, "a", "silent")).toMatchObject({ code: "try_again" });
-      await until(() => seen.resets === 1 && lane.isIdle, "the connection is given up");
-      expect(await join(lane, "a", "between")).toMatchObject({ code: "recovering" });
+      expect(await join(batcher, "a", "silent")).toMatchObject({ code: "try_again" });
+      await until(() => seen.resets === 1 && batcher.isIdle, "the connection is given up");
+      expect(await join(batcher, "a", "between")).toMatchObject({ code: "recovering" });
     } finally {
       process.kill(pid, "SIGCONT");
     }
-    await until(async () => (await join(lane, "a", "again")).code === "reserved", "it sells again");
+    await until(async () => (await join(batcher, "a", "again")).code === "reserved", "it sells again");
     clearInterval(ticking);
     expect(seen.resets).toBe(1);
   });
 
   it("a Redis that dies: what was sent is unknown, what comes is recovering until an epoch has begun, then the truth", async () => {
-    const { lane } = await laneOf();
-    const won = await join(lane, "b", "before");
+    const { batcher } = await batcherOf();
+    const won = await join(batcher, "b", "before");
     const [server] = shop.redis as [(typeof shop.redis)[0]];
-    const inFlight = uidsOf(100).map((uid) => join(lane, "b", `flight-${uid}`));
+    const inFlight = uidsOf(100).map((uid) => join(batcher, "b", `flight-${uid}`));
     await delay(0);
     await server.kill();
     const during = await Promise.all(inFlight);
     expect(codesOf(during).every((code) => code === "try_again" || code === "reserved")).toBe(true);
-    expect(await join(lane, "b", "while-away")).toMatchObject({ code: "recovering", retryAfterMs: 1_000 });
+    expect(await join(batcher, "b", "while-away")).toMatchObject({ code: "recovering", retryAfterMs: 1_000 });
     await server.start();
-    await until(async () => (await join(lane, "b", "before")).code === "recovering", "connected, not open");
+    await until(async () => (await join(batcher, "b", "before")).code === "recovering", "connected, not open");
     await until(() => shop.client(0).status === "ready", "connected");
     await shop.openShard(0);
-    await until(async () => (await join(lane, "b", "probe")).code === "reserved", "open again");
-    expect(await join(lane, "b", "before")).toMatchObject({ code: "confirmed", orderId: won.orderId });
-    const after = await Promise.all(uidsOf(100).map((uid) => join(lane, "b", `flight-${uid}`)));
+    await until(async () => (await join(batcher, "b", "probe")).code === "reserved", "open again");
+    expect(await join(batcher, "b", "before")).toMatchObject({ code: "confirmed", orderId: won.orderId });
+    const after = await Promise.all(uidsOf(100).map((uid) => join(batcher, "b", `flight-${uid}`)));
     after.forEach((outcome, i) => {
       if (during[i]?.code === "reserved") expect(outcome).toMatchObject({ code: "confirmed", orderId: during[i].orderId });
       else expect(["reserved", "confirmed"]).toContain(outcome.code);

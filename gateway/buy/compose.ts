@@ -1,0 +1,162 @@
+import { Admission } from "../admission/admission.ts";
+import { SaleBook } from "../sales/book.ts";
+import { SaleSearch } from "../sales/sale-search.ts";
+import { SoldOut } from "../sales/sold-out.ts";
+import { Checkout, type Counts } from "./checkout.ts";
+import { OutcomeCode, refusals, type Outcome } from "./outcome.ts";
+import type { BuyPolicy } from "./policy.ts";
+import type { BuyPorts, Loop } from "./service-ports.ts";
+import type { BuyService } from "./service.ts";
+import { ShardQueues } from "./shard-queues.ts";
+import { TurnClock } from "./turn-clock.ts";
+import { Waiting } from "./waiting.ts";
+import { Watching } from "./watching.ts";
+
+/** Between two looks of a drain whether everybody has been answered. */
+const DRAIN_LOOK_MS = 5;
+
+/** Plain numbers of a running service, for whoever measures it. */
+export interface BuyReadings {
+  /** purchases answered, by code */
+  counts(): Counts;
+  /** requests that wait to be sent, by shard */
+  queued(): readonly number[];
+  /** answers held until the order is final */
+  waiting(): number;
+  /** purchases that wait for units to come to their shard, by shard */
+  dryWaiting(): readonly number[];
+}
+
+export interface ComposedBuyService extends BuyService {
+  readonly readings: BuyReadings;
+}
+
+interface Parts {
+  readonly book: SaleBook;
+  /** by shard */
+  readonly shards: readonly ShardQueues[];
+  readonly waiting: Waiting;
+  readonly watching: Watching;
+  readonly checkout: Checkout;
+  /** for those who only look: who asks for sales that there are not must not stand in the way of buyers */
+  readonly readSearch: SaleSearch;
+  readonly soldOut: SoldOut;
+}
+
+const partsOf = (ports: BuyPorts, policy: BuyPolicy, stop: AbortSignal): Parts => {
+  const { clock, wallClock, turn, random, tickets } = ports;
+  const book = new SaleBook();
+  const shards = ports.shards.map((store, shard) => new ShardQueues({ shard, store, book, ports, policy }));
+  const watching = new Watching();
+  const waiting = new Waiting((shard, purchase, onOutcome) => {
+    const queue = shards[shard]?.standings;
+    const refusal = queue === undefined ? refusals.recovering : queue.join(purchase.saleId, purchase, onOutcome, clock.monotonicMs());
+    if (refusal !== undefined) onOutcome(refusal);
+  }, policy.mostWaiting);
+  const searching = { book, clock, list: ports.listSales, stop };
+  const checkout = new Checkout({
+    clock: new TurnClock(clock, turn),
+    wallClock,
+    tickets,
+    book,
+    search: new SaleSearch(searching),
+    admission: new Admission(policy.limits, random),
+    shards,
+    onReserved: (saleId, { uid, key }, { orderId }) => {
+      // A lost event would leave a socket waiting for ever: who watches is waited for like a held answer.
+      if (orderId === undefined || !watching.isWatched(saleId, uid)) return;
+      const push = (final: Outcome): void => {
+        if (final.code !== OutcomeCode.reserved) watching.push(saleId, uid, final);
+      };
+      waiting.add({ saleId, uid, key }, orderId, push, clock.monotonicMs());
+    },
+  });
+  return {
+    book,
+    shards,
+    waiting,
+    watching,
+    checkout,
+    readSearch: new SaleSearch(searching),
+    soldOut: new SoldOut(book, ports.soldOut, clock, random, policy.winnerSlots),
+  };
+};
+
+/** Starts the loops; @returns resolves when all have ended, after `stop` */
+const runLoops = ({ shards, waiting, soldOut }: Parts, ports: BuyPorts, policy: BuyPolicy, stop: AbortSignal): Promise<unknown> => {
+  const every = async (loop: Loop, step: () => void | Promise<void>): Promise<void> => {
+    while (!stop.aborted) {
+      await ports.untilDue(loop, stop);
+      await step();
+    }
+  };
+  const tick = (): void => {
+    const nowMs = ports.clock.monotonicMs();
+    ports.connections.tick(nowMs);
+    for (const shard of shards) shard.tick(nowMs);
+    waiting.tick(nowMs);
+  };
+  const isHolding = (): boolean => waiting.count > 0 || shards.some((shard) => !shard.isIdle);
+  const always = (): boolean => true;
+  // Silence of a store is expected: what was known runs out by itself, and Redis is asked.
+  const poll = (): Promise<void> => soldOut.poll().catch((error) => ports.onFault(error, "the sold-out flags cannot be asked for"));
+  const load = (): Promise<void> => soldOut.load().catch((error) => ports.onFault(error, "the winners cannot be read"));
+  return Promise.all([
+    every({ name: "tick", everyMs: policy.tickMs, isNeeded: isHolding }, tick),
+    every({ name: "sold-out poll", everyMs: policy.soldOutPollMs, isNeeded: always }, poll),
+    every({ name: "winners load", everyMs: policy.winnersLoadMs, isNeeded: always }, load),
+  ]);
+};
+
+/** Puts the service together and keeps it running until `drain`. Everybody does it with this: gateways and simulation. */
+export const composeBuyService = (ports: BuyPorts, policy: BuyPolicy): ComposedBuyService => {
+  const { clock, tickets } = ports;
+  const ended = new AbortController();
+  const parts = partsOf(ports, policy, ended.signal);
+  const { book, shards, waiting, watching, checkout, readSearch } = parts;
+  let isLoaded = false;
+  let isStopping = false;
+  const onLoaded = (): void => {
+    isLoaded = true;
+  };
+  const unfollowStatus = ports.followStatus({
+    isNeeded: () => waiting.count > 0 || !watching.isEmpty,
+    onEvent: (event) => {
+      watching.onStatus(event);
+      waiting.onStatus(event);
+    },
+  });
+  const running = Promise.all([runLoops(parts, ports, policy, ended.signal), ports.followSales(book, onLoaded, ended.signal)]);
+  return {
+    buy: (request, onOutcome) => (isStopping ? onOutcome(refusals.stopping) : checkout.buy(request, onOutcome)),
+    refusal: (ticket) => (isStopping ? refusals.stopping : checkout.refusal(ticket)),
+    standing: (ticket, key, onOutcome) => (isStopping ? onOutcome(refusals.stopping) : checkout.standing(ticket, key, onOutcome)),
+    waitFinal: (ticket, key, orderId, onFinal) => {
+      const read = tickets.read(ticket);
+      if (read !== undefined) return waiting.add({ saleId: read.saleId, uid: read.uid, key }, orderId, onFinal, clock.monotonicMs());
+      onFinal(refusals.ticketInvalid);
+      return () => undefined;
+    },
+    watchBuyer: (saleId, uid, onPush) => watching.add(saleId, uid, onPush),
+    findSale: (saleId, done) => readSearch.find(saleId, done),
+    saleView: (saleId) => book.get(saleId)?.view(clock.monotonicMs()),
+    isReady: () => isLoaded && !isStopping && ports.shards.some((store) => store.isReady()),
+    drain: async () => {
+      isStopping = true;
+      for (const shard of shards) shard.release();
+      const untilMs = clock.monotonicMs() + policy.decisionTimeoutMs + policy.tickMs * 2;
+      while (!shards.every((shard) => shard.isIdle) && clock.monotonicMs() < untilMs) await clock.sleep(DRAIN_LOOK_MS);
+      waiting.release();
+      ended.abort();
+      unfollowStatus();
+      ports.connections.close();
+      await running;
+    },
+    readings: {
+      counts: () => checkout.counts,
+      queued: () => shards.map((shard) => shard.queued),
+      waiting: () => waiting.count,
+      dryWaiting: () => shards.map((shard) => shard.dryWaiting),
+    },
+  };
+};

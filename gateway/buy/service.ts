@@ -1,0 +1,48 @@
+import type { SaleView } from "../sales/known-sale.ts";
+import type { Found } from "../sales/sale-search.ts";
+import type { BuyRequest } from "./checkout.ts";
+import type { OnOutcome, Outcome } from "./outcome.ts";
+
+export type { BuyRequest } from "./checkout.ts";
+export type { SaleView } from "../sales/known-sale.ts";
+
+/** Ends a wait or a watch; may be called more than once, and after the end. */
+export type Cancel = () => void;
+
+/**
+ * Where purchases are decided. Knows neither HTTP nor WebSocket. Callbacks, not promises: the refusal of a flood must
+ * not cost an allocation each.
+ */
+export interface BuyService {
+  /** Calls `onOutcome` exactly once: in the same tick for what needs no Redis, later otherwise. */
+  buy(request: BuyRequest, onOutcome: OnOutcome): void;
+  /**
+   * Asked before `buy` by a channel that would have to make something for it: `sold_out`, `rate_limited`, `not_open`,
+   * `ticket_invalid`, `busy`, if that is what `buy` would answer in this tick and the ticket alone tells.
+   */
+  refusal(ticket: string): Outcome | undefined;
+  /**
+   * This buyer's order, the truth behind every push: `none`, `reserved`, `confirmed`, `rejected`; or `ticket_invalid`,
+   * `ticket_expired`, `sale_unknown`, `recovering`, `busy`, `try_again`.
+   */
+  standing(ticket: string, key: string, onOutcome: OnOutcome): void;
+  /**
+   * Calls `onFinal` once, when the order is final: `confirmed` or `rejected`. Two more answers are possible: `reserved`,
+   * when too many wait already or this process stops, and `try_again` if the reservation did not survive a fail-over.
+   * `ticket` and `key` are those of the purchase (its ticket was verified when it was bought; here it names the buyer);
+   * without them a lost event could not be made up for by asking Redis.
+   */
+  waitFinal(ticket: string, key: string, orderId: string, onFinal: OnOutcome): Cancel;
+  /**
+   * Pushes each order of this buyer in this sale that becomes final (`confirmed`, `rejected`) as far as it becomes known
+   * here, and `try_again` if a reservation made here did not survive a fail-over. A convenience: `standing` is the truth.
+   */
+  watchBuyer(saleId: string, uid: string, onPush: OnOutcome): Cancel;
+  saleView(saleId: string): SaleView | undefined;
+  /** Looks for a sale that `saleView` does not know. @param done called once */
+  findSale(saleId: string, done: (found: Found) => void): void;
+  /** the sales are known, a shard is connected, and `drain` was not called */
+  isReady(): boolean;
+  /** Refuses what is new as `busy`, answers what it holds (each within the decision time-out), then closes its connections. */
+  drain(): Promise<void>;
+}

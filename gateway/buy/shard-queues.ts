@@ -1,0 +1,76 @@
+import type { Reserved } from "#lua/stock/reserve";
+import type { Standings } from "#lua/stock/standing";
+import type { SaleBook } from "../sales/book.ts";
+import { Batcher } from "./batcher.ts";
+import { DryShard } from "./dry-shard.ts";
+import type { BuyPolicy } from "./policy.ts";
+import { reserveOperation, standingOperation } from "./purchases.ts";
+import type { BuyPorts, PurchaseKey, ShardStore } from "./service-ports.ts";
+
+export interface ShardQueuesOptions {
+  readonly shard: number;
+  readonly store: ShardStore;
+  readonly book: SaleBook;
+  readonly ports: Pick<BuyPorts, "clock" | "wallClock" | "turn" | "hintDry" | "onPurchases" | "onStandings" | "onFault">;
+  readonly policy: Pick<BuyPolicy, "queueLimit" | "decisionTimeoutMs">;
+}
+
+/** All that waits for one shard: purchases and standings to be asked in batches, and purchases that it is too dry for. */
+export class ShardQueues {
+  readonly purchases: Batcher<string, Reserved>;
+  readonly standings: Batcher<PurchaseKey, Standings>;
+  readonly #dry: DryShard;
+
+  constructor({ shard, store, book, ports, policy }: ShardQueuesOptions) {
+    const { clock, wallClock, turn } = ports;
+    const batcher = {
+      clock,
+      turn,
+      queueLimit: policy.queueLimit,
+      timeoutMs: policy.decisionTimeoutMs,
+      onFault: (error: unknown) => ports.onFault(error, "a shard could not be asked"),
+    };
+    this.#dry = new DryShard({
+      clock,
+      ask: (saleId, packed, onOutcome) => this.purchases.join(saleId, packed, onOutcome, clock.monotonicMs()),
+      isSoldOut: (saleId) => book.get(saleId)?.isFlagged(clock.monotonicMs()) === true,
+      hint: (saleId, units) => ports.hintDry(shard, { saleId, units }),
+    });
+    const reserving = reserveOperation({
+      shard,
+      store,
+      shardsOf: (saleId) => book.get(saleId)?.record.shards.length ?? 1,
+      hold: (saleId, packed, onOutcome, left) => this.#dry.hold(saleId, packed, onOutcome, left),
+      wallNowMs: () => wallClock.nowMs(),
+    });
+    this.purchases = new Batcher(reserving, { ...batcher, onCall: ports.onPurchases });
+    this.standings = new Batcher(standingOperation(shard, store), { ...batcher, onCall: ports.onStandings });
+  }
+
+  /** requests that wait to be sent */
+  get queued(): number {
+    return this.purchases.queued + this.standings.queued;
+  }
+
+  /** purchases that wait for units to be brought here */
+  get dryWaiting(): number {
+    return this.#dry.count;
+  }
+
+  /** nothing waits and nothing is on its way */
+  get isIdle(): boolean {
+    return this.#dry.count === 0 && this.purchases.isIdle && this.standings.isIdle;
+  }
+
+  /** To be called many times a second. */
+  tick(nowMs: number): void {
+    this.purchases.tick(nowMs);
+    this.standings.tick(nowMs);
+    this.#dry.tick(nowMs);
+  }
+
+  /** This process ends: answers those for whom nothing was taken. What is on its way answers by itself. */
+  release(): void {
+    this.#dry.release();
+  }
+}
