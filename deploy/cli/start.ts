@@ -6,6 +6,8 @@ import { startStack, type Environment, type Stack } from "../local/index.ts";
 import { wholeNumber } from "./option.ts";
 import { writeReadyFile, type ReadyFile } from "./ready-file.ts";
 import { openSale } from "./sale.ts";
+import { signTicket } from "../../gateway/index.ts";
+import { signingKeys } from "./tickets.ts";
 import { stopSignal } from "./stop-signal.ts";
 
 interface StartOptions {
@@ -46,6 +48,12 @@ const openExample = async (stack: Stack, stock: number, stop: AbortSignal): Prom
   return structuredClone({ ...info, sale }) as ReadyFile;
 };
 
+/** A purchase by hand that works as it stands: the ticket is good for a day. */
+const curlOf = ({ gateway, sale, ticketKeys }: ReadyFile): string => {
+  const ticket = signTicket(signingKeys(ticketKeys), { saleId: sale, uid: "alice", expiresAtMs: Date.now() + DAY_MS });
+  return `curl -i -X POST -H 'Prefer: wait=2' ${gateway}/buy/${ticket}`;
+};
+
 const announce = (ready: ReadyFile, file: string | undefined): void => {
   say("");
   say(`gateway      ${ready.gateway}    (GET /sales/${ready.sale})`);
@@ -57,6 +65,10 @@ const announce = (ready: ReadyFile, file: string | undefined): void => {
     say(`ticket       npm run -s tickets -- --ready-file ${file} --sale ${ready.sale} --uid alice`);
     say(`audit        npm run -s audit -- --ready-file ${file}`);
   }
+  say("");
+  say("Buy a unit as alice (201 confirmed; the same again: 200 with the same order id):");
+  say(`  ${curlOf(ready)}`);
+  say("");
   say("Ctrl-C ends everything.");
 };
 

@@ -30,16 +30,28 @@ const exists = (path: string): Promise<boolean> =>
     () => false,
   );
 
-const start = async (): Promise<{ readonly launcher: ChildProcess; readonly file: string; readonly ready: ReadyFile }> => {
+interface Started {
+  readonly launcher: ChildProcess;
+  readonly file: string;
+  readonly ready: ReadyFile;
+  /** what it has printed so far */
+  readonly printed: () => string;
+}
+
+const start = async (): Promise<Started> => {
   const file = join(work, "ready.json");
   const launcher = spawn(process.execPath, [MAIN, "start", "--stock", "5", "--shards", "1", "--ready-file", file], {
     env: { ...environment, ...SMALL, TMPDIR: work },
-    stdio: ["ignore", "ignore", "inherit"],
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  let printed = "";
+  launcher.stdout.on("data", (text: Buffer) => {
+    printed += text.toString();
   });
   started = launcher;
   await until(async () => launcher.exitCode !== null || (await exists(file)), "the ready file", 120_000);
   expect(launcher.exitCode).toBeNull();
-  return { launcher, file, ready: await readReadyFile(file) };
+  return { launcher, file, ready: await readReadyFile(file), printed: () => printed };
 };
 
 const exitCode = (launcher: ChildProcess): Promise<number | NodeJS.Signals | null> =>
@@ -58,7 +70,7 @@ const ticketFor = async (file: string, sale: string, uid: string): Promise<strin
 
 describe("npm start", { timeout: 180_000 }, () => {
   it("sells its example sale, says where everything is, and leaves nothing after a SIGTERM", async () => {
-    const { launcher, file, ready } = await start();
+    const { launcher, file, ready, printed } = await start();
 
     // Secrets: nobody else may read it.
     expect((await stat(file)).mode & 0o077).toBe(0);
@@ -79,6 +91,12 @@ describe("npm start", { timeout: 180_000 }, () => {
     const standing = async (): Promise<unknown> => (await fetch(buy)).json();
     await until(async () => ((await standing()) as { code: string }).code === "confirmed", "the order to be confirmed");
     expect(await standing()).toMatchObject({ code: "confirmed", orderId });
+
+    await until(() => /^ {2}curl .*$/m.test(printed()), "the curl that buys");
+    const curl = /^ {2}(curl .*)$/m.exec(printed())?.[1] ?? "";
+    const { stdout: answer } = await promisify(execFile)("sh", ["-c", curl]);
+    expect(answer).toMatch(/^HTTP\/1\.1 (?:201 Created|200 OK)\r\n/);
+    expect(answer).toContain(`"orderId":"${orderId}"`);
 
     launcher.kill("SIGTERM");
     expect(await exitCode(launcher)).toBe(0);
