@@ -40,14 +40,18 @@ const versionsOf = (versions: Results["versions"]): string =>
     .map(([name, version]) => `${name} ${/v?\d+\.\d+[\w.]*/.exec(version)?.[0] ?? version}`)
     .join(", ");
 
-/** What was run, where and when. */
-const headline = (results: Results): string => {
+/** What was run, where and when; a line for the command, for the machine, for the versions. */
+const headline = (results: Results): readonly string[] => {
   const { machine } = results;
   const busy =
     machine.loadAtStart > machine.cores / 4
       ? ` — **other work was on the machine**: load average ${machine.loadAtStart.toFixed(1)} when it began`
       : "";
-  return `\`${results.command}\`, ${results.at.slice(0, 10)}, ${machine.cores} cores (${machine.cpu}), ${versionsOf(results.versions)}${busy}.`;
+  return [
+    `\`${results.command}\`,`,
+    `${results.at.slice(0, 10)}, ${machine.cores} cores (${machine.cpu}), shared by generator, engine and stores${busy};`,
+    `${versionsOf(results.versions)}.`,
+  ];
 };
 
 const targetLines = (results: Results): string[] =>
@@ -55,26 +59,36 @@ const targetLines = (results: Results): string[] =>
     row.measures.map((measure) => `- ${measure.isReached ? "reached" : "**missed**"} ${targetText(row, measure)}`),
   );
 
-/** `name value` of each, one name for what has one only; what is the same everywhere is said once. */
-const joined = (measures: JudgedRow["measures"], of: "measured" | "target"): string => {
-  const values = measures.map((measure) => measure[of]);
-  if (of === "target" && new Set(values).size === 1) return values[0] ?? "";
-  return measures.map(({ name, [of]: value }) => (name === "" ? value : `${name} ${value}`)).join("; ");
+/** Different values once each; of many that differ, the least and the most. */
+const shortly = (values: readonly string[]): string => {
+  const different = [...new Set(values)];
+  if (different.length <= 3) return different.join("; ");
+  const sorted = different.toSorted((a, b) => Number.parseFloat(a.replaceAll(",", "")) - Number.parseFloat(b.replaceAll(",", "")));
+  return `${sorted[0]} to ${sorted.at(-1)}`;
 };
 
-const verdict = ({ measures }: JudgedRow): string => {
-  const missed = measures.filter(({ isReached }) => !isReached);
-  if (missed.length === 0) return "reached";
-  const which = missed.length === measures.length ? "" : ` ${missed.map(({ name, target }) => name || target).join(", ")}`;
-  const limits = [...new Set(missed.flatMap(({ limit }) => limit ?? []))];
-  return `**missed**${which}${limits.length === 0 ? "" : `: ${limits.join("; ")}`}`;
+/** Where the bench's page says of each target whether it is reached, and if not, why. */
+const WHY = "bench/README.md#targets";
+
+const frontRow = ({ short, measures }: JudgedRow): readonly string[] => {
+  if (short === undefined) return [];
+  const isReached = measures.every((measure) => measure.isReached);
+  const target = shortly(measures.map((measure) => measure.target));
+  const measured = shortly(measures.map((measure) => measure.measured));
+  return [cells([short, target, measured, isReached ? "✓" : `[✗](${WHY})`])];
+};
+
+/** The usual stacks of a Node shop, in one line: how many times their wins are ours. */
+const frontPeers = (scenarios: Results["scenarios"]): readonly string[] => {
+  const ratios = ["peer.node", "peer.postgres"].flatMap((name) => scenarios[name]?.ratio ?? []);
+  return ratios.length === 0
+    ? []
+    : [cells(["wins, against Fastify with BullMQ; with SQL alone", "", ratios.map(ratioText).join("; "), ""])];
 };
 
 const targetTable = (results: Results): string[] => {
-  const rows = judgeTargets(results.scenarios);
-  if (rows.length === 0) return [];
-  const lines = rows.map((row) => cells([row.what, joined(row.measures, "target"), joined(row.measures, "measured"), verdict(row)]));
-  return [cells(["what", "target", "measured", "outcome"]), cells(["---", "---", "---", "---"]), ...lines];
+  const lines = [...judgeTargets(results.scenarios).flatMap(frontRow), ...frontPeers(results.scenarios)];
+  return lines.length === 0 ? [] : [cells(["what", "target", "measured", ""]), cells(["---", "---", "---", "---"]), ...lines];
 };
 
 /** What people would use instead, beside ours in the same run. */
@@ -109,31 +123,23 @@ const peerTable = ({ scenarios }: Results): string[] => {
   return ["", cells(heads), cells(heads.map((_, column) => (column === 0 ? "---" : "---:"))), ...lines];
 };
 
-/** What matters most, for the front page: the targets of DESIGN 14, and what people would use instead. */
-export const summaryOf = (results: Results): string =>
-  [
-    headline(results),
-    "Generator, engine and stores share these cores; each figure against a reference was measured in turns with it.",
-    "",
-    ...targetTable(results),
-    ...peerTable(results),
-    "",
-    "What each line measures and how: [bench/README.md](bench/README.md).",
-  ].join("\n");
+/** What matters most, for the front page: at most ten lines of the targets of DESIGN 14, and what people would use instead. */
+export const summaryOf = (results: Results): string => [...targetTable(results), "", ...headline(results)].join("\n");
 
 /** The whole outcome as Markdown: every entry, the targets, the further numbers. */
 export const markdownOf = (results: Results): string => {
   const { scenarios } = results;
   const judged = targetLines(results);
   return [
-    headline(results),
+    ...headline(results),
     "",
     cells(HEADS),
     cells(HEADS.map((_, column) => (column === 0 ? "---" : "---:"))),
     ...Object.entries(scenarios).map(([name, entry]) => row(name, entry)),
     "",
-    ...judged,
-    ...(judged.length === 0 ? [] : [""]),
+    ...(judged.length === 0 ? [] : ["### Targets", "", ...judged, ""]),
+    ...peerTable(results),
+    "",
     ...Object.entries(scenarios).flatMap(numbersOf),
     ...results.skipped.map((text) => `- skipped: ${text}`),
     ...results.broken.map((text) => `- **broken**: ${text}`),
