@@ -30,7 +30,10 @@ interface BenchOptions {
 /** Beside the sources: it is committed. */
 const BASELINE = fileURLToPath(new URL("../../bench/baseline.json", import.meta.url));
 const README = fileURLToPath(new URL("../../bench/README.md", import.meta.url));
-const FRONT_PAGE = fileURLToPath(new URL("../../README.md", import.meta.url));
+const FRONT_PAGES = {
+  en: fileURLToPath(new URL("../../README.md", import.meta.url)),
+  zh: fileURLToPath(new URL("../../README.zh-CN.md", import.meta.url)),
+} as const;
 /** Conventional exit code after SIGINT. */
 const EXIT_STOPPED = 130;
 
@@ -53,7 +56,8 @@ const keep = async (results: Results, { json, report, check, baseline, readme }:
   if (baseline === true) await writeBaseline(BASELINE, results);
   if (readme === true) {
     await writeMeasured(README, markdownOf(results));
-    await writeMeasured(FRONT_PAGE, summaryOf(results));
+    await writeMeasured(FRONT_PAGES.en, summaryOf(results));
+    await writeMeasured(FRONT_PAGES.zh, summaryOf(results, "zh"));
   }
 };
 

@@ -48,9 +48,9 @@ describe("what was measured, in a README", () => {
     const lines = (ratio: number) =>
       summaryOf({ ...results, scenarios: { "decide.always": entry(ratio) } })
         .split("\n")
-        .filter((line) => line.startsWith("| wins over HTTP"));
+        .filter((line) => line.startsWith("| wins on disk"));
     expect(lines(0.6)).toEqual([expect.stringMatching(/\| ≥ 0\.50 \| 0\.60 \| ✓ \|$/)]);
-    expect(lines(0.4)).toEqual([expect.stringMatching(/\| ≥ 0\.50 \| 0\.40 \| \[✗\]\(bench\/README\.md#targets\) \|$/)]);
+    expect(lines(0.4)).toEqual([expect.stringMatching(/\| ≥ 0\.50 \| 0\.40 \| \[✗\]\[why\] \|$/)]);
   });
 
   it("says which number of a row is missed, and the reason where one is known", () => {
@@ -73,11 +73,15 @@ describe("what was measured, in a README", () => {
         generator: "",
       });
     const names = [...TARGETS.flatMap(({ measures }) => measures.map((measure) => measure.entry)), "peer.node", "peer.postgres"];
-    const summary = summaryOf({ ...results, scenarios: Object.fromEntries(names.map((name, i) => [name, entry(i * 1.234)])) });
-    const rows = summary.split("\n").filter((line) => line.startsWith("| "));
-    expect(rows.length - 2).toBeLessThanOrEqual(10);
-    expect(rows.length - 2).toBeGreaterThan(8);
-    for (const cell of rows.flatMap((line) => line.split(" | "))) expect(cell.length).toBeLessThanOrEqual(60);
+    const all = { ...results, scenarios: Object.fromEntries(names.map((name, i) => [name, entry(i * 1.234)])) };
+    for (const language of ["en", "zh"] as const) {
+      const rows = summaryOf(all, language)
+        .split("\n")
+        .filter((line) => line.startsWith("| "));
+      expect(rows.length - 2).toBeLessThanOrEqual(10);
+      expect(rows.length - 2).toBeGreaterThan(8);
+      for (const cell of rows.flatMap((line) => line.split(" | "))) expect(cell.length).toBeLessThanOrEqual(60);
+    }
   });
 
   it("shows what people would use instead beside ours", () => {
@@ -99,8 +103,8 @@ describe("what was measured, in a README", () => {
     expect(whole).toContain("| dtm | 1,000 : 20,000 | **20x** |  |  | 30.0 / 40.0 : 1.0 / 2.0 at 500/s |");
   });
 
-  it("has a place in the README of the bench and on the front page", async () => {
-    for (const file of ["README.md", "../README.md"]) {
+  it("has a place in the README of the bench and on the front pages", async () => {
+    for (const file of ["README.md", "../README.md", "../README.zh-CN.md"]) {
       const readme = await readFile(new URL(file, import.meta.url), "utf8");
       expect(withMeasured(readme, summaryOf(results))).toContain("npm run bench -- --seconds 5");
     }

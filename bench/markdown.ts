@@ -1,7 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import type { Entry, Results } from "./results.ts";
 import { ratioText } from "./table.ts";
-import { judgeTargets, targetText, type JudgedRow } from "./targets.ts";
+import { judgeTargets, targetText, type JudgedRow, type Language } from "./targets.ts";
 
 /** Between these two lines of a README stands what was measured last, and nothing else. */
 const BEGIN = "<!-- measured: npm run bench -- --readme writes this -->";
@@ -68,27 +68,31 @@ const shortly = (values: readonly string[]): string => {
 };
 
 /** Where the bench's page says of each target whether it is reached, and if not, why. */
-const WHY = "bench/README.md#targets";
+const WHY = "[why]: bench/README.md#targets";
 
-const frontRow = ({ short, measures }: JudgedRow): readonly string[] => {
-  if (short === undefined) return [];
+/** The words of the front pages that are not a target's. */
+const FRONT_WORDS = {
+  en: { heads: ["what", "target", "measured", ""], peers: "wins against Fastify: BullMQ; SQL alone" },
+  zh: { heads: ["项目", "目标", "实测", ""], peers: "成功下单，与 Fastify 之比：BullMQ；仅 SQL" },
+} as const;
+
+const frontRow = ({ front, measures }: JudgedRow, language: Language): readonly string[] => {
+  if (front === undefined) return [];
   const isReached = measures.every((measure) => measure.isReached);
   const target = shortly(measures.map((measure) => measure.target));
   const measured = shortly(measures.map((measure) => measure.measured));
-  return [cells([short, target, measured, isReached ? "✓" : `[✗](${WHY})`])];
+  return [cells([front[language], target, measured, isReached ? "✓" : "[✗][why]"])];
 };
 
 /** The usual stacks of a Node shop, in one line: how many times their wins are ours. */
-const frontPeers = (scenarios: Results["scenarios"]): readonly string[] => {
+const frontPeers = (scenarios: Results["scenarios"], language: Language): readonly string[] => {
   const ratios = ["peer.node", "peer.postgres"].flatMap((name) => scenarios[name]?.ratio ?? []);
-  return ratios.length === 0
-    ? []
-    : [cells(["wins, against Fastify with BullMQ; with SQL alone", "", ratios.map(ratioText).join("; "), ""])];
+  return ratios.length === 0 ? [] : [cells([FRONT_WORDS[language].peers, "", ratios.map(ratioText).join("; "), ""])];
 };
 
-const targetTable = (results: Results): string[] => {
-  const lines = [...judgeTargets(results.scenarios).flatMap(frontRow), ...frontPeers(results.scenarios)];
-  return lines.length === 0 ? [] : [cells(["what", "target", "measured", ""]), cells(["---", "---", "---", "---"]), ...lines];
+const targetTable = ({ scenarios }: Results, language: Language): string[] => {
+  const lines = [...judgeTargets(scenarios).flatMap((row) => frontRow(row, language)), ...frontPeers(scenarios, language)];
+  return lines.length === 0 ? [] : [cells(FRONT_WORDS[language].heads), cells(["---", "---", "---", "---"]), ...lines, "", WHY];
 };
 
 /** What people would use instead, beside ours in the same run. */
@@ -124,7 +128,8 @@ const peerTable = ({ scenarios }: Results): string[] => {
 };
 
 /** What matters most, for the front page: at most ten lines of the targets of DESIGN 14, and what people would use instead. */
-export const summaryOf = (results: Results): string => [...targetTable(results), "", ...headline(results)].join("\n");
+export const summaryOf = (results: Results, language: Language = "en"): string =>
+  [...targetTable(results, language), "", ...headline(results)].join("\n");
 
 /** The whole outcome as Markdown: every entry, the targets, the further numbers. */
 export const markdownOf = (results: Results): string => {

@@ -15,11 +15,15 @@ interface Measure {
 
 type Unit = "times" | "part" | "a second" | "ms" | "B";
 
+/** The languages that the front page is written in. */
+export type Language = "en" | "zh";
+export type Front = Readonly<Record<Language, string>>;
+
 /** A row of DESIGN 14. */
 interface Row {
   readonly what: string;
-  /** the same in at most 60 characters, for the front page; rows without it are only on the bench's page */
-  readonly short?: string;
+  /** the same in at most 60 characters, for the front pages; rows without it are only on the bench's page */
+  readonly front?: Front;
   readonly measures: readonly Measure[];
 }
 
@@ -58,7 +62,7 @@ const shards = (count: number): Measure => ({
 export const TARGETS: readonly Row[] = [
   {
     what: "refusals, of bare uWebSockets.js with the same bytes",
-    short: "refusals, of a bare uWebSockets.js",
+    front: { en: "refusals, of a bare uWebSockets.js", zh: "拒绝请求，与裸 uWebSockets.js 之比" },
     measures: [
       ...refusal("refuse.soldOut", "sold out", READING),
       ...refusal("refuse.rateLimited", "rate limited", READING),
@@ -67,17 +71,17 @@ export const TARGETS: readonly Row[] = [
   },
   {
     what: "refusals by autocannon, sharing the machine with it",
-    short: "refusals by autocannon, on the same 2 cores",
+    front: { en: "refusals by autocannon", zh: "autocannon 压测下的拒绝请求" },
     measures: [{ entry: "refuse.autocannon", name: "", of: perSecond, bound: "at least", value: 100_000, unit: "a second" }],
   },
   {
     what: "decisions over HTTP, all won, on disk before the answer, of bare uWebSockets.js",
-    short: "wins over HTTP, on disk before the answer, of bare uWS",
+    front: { en: "wins on disk before the answer, of bare uWS", zh: "抢购成功（先落盘后应答），与裸 uWS 之比" },
     measures: [{ entry: "decide.always", name: "", of: ratio, bound: "at least", value: 0.5, unit: "part" }],
   },
   {
     what: "decisions of one Redis shard in batches of 256, on disk before the answer",
-    short: "one Redis shard, against one EVALSHA a buy; decisions",
+    front: { en: "a Redis shard, against an EVALSHA a buy; sum", zh: "单个 Redis 分片：与逐笔 EVALSHA 之比；总量" },
     measures: [
       { entry: "shard.batch256", name: "against one EVALSHA a buy", of: ratio, bound: "at least", value: 8, unit: "times" },
       { entry: "shard.batch256", name: "", of: perSecond, bound: "at least", value: 300_000, unit: "a second" },
@@ -85,12 +89,12 @@ export const TARGETS: readonly Row[] = [
   },
   {
     what: "bought and committed in Postgres, whole system and generator on this machine",
-    short: "bought and committed in Postgres, all on 2 cores",
+    front: { en: "bought and committed in Postgres", zh: "从下单到写入 Postgres" },
     measures: [{ entry: "orders", name: "", of: perSecond, bound: "at least", value: 20_000, unit: "a second" }],
   },
   {
     what: "the work of dtm's flash-sale benchmark, against dtm as it ships",
-    short: "dtm's flash-sale benchmark, against dtm: refusals; wins",
+    front: { en: "dtm's own benchmark: refusals; wins", zh: "dtm 自己的秒杀压测：拒绝；成功" },
     measures: [
       { entry: "peer.dtm.shipped.refusals", name: "refusals", of: ratio, bound: "at least", value: 30, unit: "times" },
       { entry: "peer.dtm.shipped", name: "wins", of: ratio, bound: "at least", value: 15, unit: "times", limit: WHOLE },
@@ -105,12 +109,12 @@ export const TARGETS: readonly Row[] = [
   },
   {
     what: "CPU of a decision for the same crowd, against one shard",
-    short: "CPU of a decision on 2 to 8 shards, against one",
+    front: { en: "CPU of a win on 2 to 8 shards, against one", zh: "2 到 8 个分片时每笔成功的 CPU，与 1 个之比" },
     measures: [shards(2), shards(4), shards(8)],
   },
   {
     what: "p99 at half of the peak, open loop",
-    short: "p99 at half of the peak: decided; confirmed",
+    front: { en: "p99 at half of the peak: decided; confirmed", zh: "半峰值下的 p99：决定；落库确认" },
     measures: [
       { entry: "decide.always", name: "decision", of: p99Ms, bound: "at most", value: 10, unit: "ms", limit: SHARED },
       { entry: "orders", name: "confirmed", of: p99Ms, bound: "at most", value: 100, unit: "ms" },
@@ -118,7 +122,7 @@ export const TARGETS: readonly Row[] = [
   },
   {
     what: "Redis memory, 1,000,000 buyers for 10,000 units",
-    short: "Redis bytes for a refused buyer; a winner",
+    front: { en: "Redis bytes: a refused buyer; a winner", zh: "每人占用的 Redis 内存：被拒者；成功者" },
     measures: [
       { entry: "crowd", name: "a refused buyer", of: number("redisBytesPerRefusedBuyer"), bound: "at most", value: 0, unit: "B" },
       { entry: "crowd", name: "a winner", of: number("redisBytesPerWinner"), bound: "at most", value: 150, unit: "B" },
@@ -139,7 +143,7 @@ export interface JudgedMeasure {
 
 export interface JudgedRow {
   readonly what: string;
-  readonly short: string | undefined;
+  readonly front: Front | undefined;
   /** those that were measured, at least one */
   readonly measures: readonly JudgedMeasure[];
 }
@@ -169,7 +173,7 @@ const judged = (scenarios: Readonly<Record<string, Entry>>, measure: Measure): r
 /** Judges what was measured against the targets; rows of which nothing was measured are left out. */
 export const judgeTargets = (scenarios: Readonly<Record<string, Entry>>, targets = TARGETS): readonly JudgedRow[] =>
   targets
-    .map(({ what, short, measures }) => ({ what, short, measures: measures.flatMap((measure) => judged(scenarios, measure)) }))
+    .map(({ what, front, measures }) => ({ what, front, measures: measures.flatMap((measure) => judged(scenarios, measure)) }))
     .filter(({ measures }) => measures.length > 0);
 
 /** e.g. `orders, confirmed: 84 ms, target ≤ 100 ms` */
