@@ -1,22 +1,34 @@
-import { defineConfig } from "vitest/config";
+import { configDefaults, defineConfig } from "vitest/config";
+
+/** Tests that run our built programs, kill servers or wait for leases: `npm run test:fast` leaves them out. */
+const WHOLE = [
+  "test/faults/**/*.test.ts",
+  "test/scenarios/**/*.test.ts",
+  "deploy/**/*.test.ts",
+  "bench/main.test.ts",
+  "gateway/{main,broken,violations}.test.ts",
+  "workers/main.test.ts",
+  "workers/{sales/bucket,shards/shards}.test.ts",
+  "coordinator/coordinator.test.ts",
+  "coordinator/program/{cluster,findings,violations}.test.ts",
+  "coordinator/shards/life.test.ts",
+  "coordinator/shards/log/log-faults.test.ts",
+];
+
+const ALL = ["test", "lua", "coordinator", "gateway", "workers", "deploy", "bench"].map((folder) => `${folder}/**/*.test.ts`);
 
 export default defineConfig({
   // The sources behind `#lua`, `#program` and `#protocol` (package.json, imports), not what was built of them.
   ssr: { resolve: { conditions: ["source"] } },
   test: {
-    include: [
-      "test/**/*.test.ts",
-      "lua/**/*.test.ts",
-      "coordinator/**/*.test.ts",
-      "gateway/**/*.test.ts",
-      "workers/**/*.test.ts",
-      "deploy/**/*.test.ts",
-      "bench/**/*.test.ts",
-    ],
     globalSetup: ["test/harness/global-setup.ts"],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     // Two cores: real servers per file; more files at once only makes each slower.
     maxWorkers: 2,
+    projects: [
+      { extends: true, test: { name: "fast", include: ALL, exclude: [...configDefaults.exclude, ...WHOLE] } },
+      { extends: true, test: { name: "whole", include: WHOLE } },
+    ],
   },
 });
