@@ -6,8 +6,7 @@ const pages = ["README.md", "README.zh-CN.md"] as const;
 const read = (page: string): string => readFileSync(new URL(page, ROOT), "utf8");
 
 /** Columns of a terminal: Chinese characters and full-width signs take two. */
-const columns = (line: string): number =>
-  [...line].reduce((sum, character) => sum + (/[\p{Script=Han}\u3000-\u303f\uff00-\uff60“”]/u.test(character) ? 2 : 1), 0);
+const columns = (line: string): number => line.length + (line.match(/[\p{Script=Han}\u3000-\u303f\uff00-\uff60“”]/gu) ?? []).length;
 
 const fenced = (text: string): string[] => [...text.matchAll(/^```\w*\n([\s\S]*?)^```$/gm)].map((match) => match[1] ?? "");
 const withoutFences = (text: string): string => text.replaceAll(/^```\w*\n[\s\S]*?^```$/gm, "");
