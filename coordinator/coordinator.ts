@@ -146,7 +146,7 @@ const keepAll = async (
 ): Promise<void> => {
   const { clock = systemClock, points = noCrashPoints } = options;
   const sales = new SalesView(connection, clock, (error) => metrics.fault("sales", error));
-  const wake: (() => void)[] = [() => sales.restart()];
+  const wake: (() => void)[] = [];
   const broker = await createBroker(connection, () => {
     for (const each of wake) each();
   });

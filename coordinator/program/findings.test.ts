@@ -13,7 +13,7 @@ const at = (file: string): string => JSON.stringify(new URL(`../../dist/${file}`
 const program = (turn: string): string => `
 import cluster from "node:cluster";
 import { guardProcess, runProgram } from ${at("coordinator/program/index.js")};
-import { BrokenState } from ${at("lua/broken.js")};
+import { BrokenState } from ${at("lua/core/broken.js")};
 await runProgram("example", [], async ({ log, stop, findings }) => {
   if (cluster.isPrimary) return await guardProcess({ log, stop });
   const { known } = JSON.parse(process.env.BROKEN_FINDINGS);

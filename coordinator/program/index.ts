@@ -5,6 +5,7 @@ export * from "./crash-points.ts";
 export * from "./fault-log.ts";
 export * from "./findings.ts";
 export * from "./guard.ts";
+export * from "./kv-follower.ts";
 export * from "./log.ts";
 export * from "./program.ts";
 export * from "./redis-address.ts";

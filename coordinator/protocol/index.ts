@@ -5,6 +5,7 @@ export * from "./message.ts";
 export * from "./order-id.ts";
 export * from "./order.ts";
 export * from "./ports.ts";
+export * from "./read-sale.ts";
 export * from "./requests.ts";
 export * from "./row.ts";
 export * from "./sale.ts";

@@ -1,4 +1,5 @@
-import { saleRecordSchema, type SaleRecord } from "#protocol/sale";
+import { readSaleRecord } from "#protocol/read-sale";
+import type { SaleRecord } from "#protocol/sale";
 import { KnownSale } from "./known-sale.ts";
 
 /** The sales that this process knows. A sale is forgotten only when it was taken out of the bucket by name. */
@@ -40,21 +41,14 @@ export class SaleBook {
 }
 
 /**
- * A value of the bucket.
+ * A value of the bucket, as this installation can sell it.
  * @param key what it is stored under
  * @param shards number of shards of this installation
  * @returns what is wrong with it, as a sentence, or the record
  */
 export const readSale = (key: string, bytes: Uint8Array, shards: number): SaleRecord | string => {
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.from(bytes).toString());
-  } catch {
-    return "not JSON";
-  }
-  const result = saleRecordSchema.safeParse(value);
-  if (!result.success) return result.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; ");
-  if (result.data.id !== key) return `its id is ${result.data.id}`;
-  const strange = result.data.shards.find((shard) => shard >= shards);
-  return strange === undefined ? result.data : `shard ${strange} is not configured here`;
+  const record = readSaleRecord(key, bytes);
+  if (typeof record === "string") return record;
+  const strange = record.shards.find((shard) => shard >= shards);
+  return strange === undefined ? record : `shard ${strange} is not configured here`;
 };

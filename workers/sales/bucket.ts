@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { StorageType, type JetStreamManager, type KV, type NatsConnection } from "nats";
-import { saleRecordSchema, type SaleRecord } from "#protocol/sale";
+import { readSaleRecord } from "#protocol/read-sale";
+import type { SaleRecord } from "#protocol/sale";
 import { SALES_BUCKET } from "#protocol/subjects";
 import type { Database } from "../db/database.ts";
 import { readSales } from "./records.ts";
@@ -17,14 +18,6 @@ interface Held {
   readonly record: SaleRecord | undefined;
 }
 
-const recordOf = (json: () => unknown): SaleRecord | undefined => {
-  try {
-    return saleRecordSchema.parse(json());
-  } catch {
-    return undefined;
-  }
-};
-
 /** Not by `bucket.keys()`: nats.js 2.29 drops keys that arrive while an earlier one is being looked at. */
 const readHeld = async (manager: JetStreamManager, bucket: KV): Promise<Map<string, Held>> => {
   const { state } = await manager.streams.info(STREAM, { subjects_filter: `${SUBJECT}>` });
@@ -32,7 +25,9 @@ const readHeld = async (manager: JetStreamManager, bucket: KV): Promise<Map<stri
   for (const subject of Object.keys(state.subjects ?? {})) {
     const key = subject.slice(SUBJECT.length);
     const entry = await bucket.get(key);
-    if (entry?.operation === "PUT") held.set(key, { revision: entry.revision, record: recordOf(() => entry.json()) });
+    if (entry?.operation !== "PUT") continue;
+    const record = readSaleRecord(key, entry.value);
+    held.set(key, { revision: entry.revision, record: typeof record === "string" ? undefined : record });
   }
   return held;
 };

@@ -1,9 +1,9 @@
-import { KvWatchInclude, type KV, type KvEntry, type NatsConnection } from "nats";
+import type { NatsConnection } from "nats";
+import { followBucket } from "#program/kv-follower";
 import type { Clock } from "#protocol/ports";
-import { saleRecordSchema, type SaleRecord } from "#protocol/sale";
+import { readSaleRecord } from "#protocol/read-sale";
+import type { SaleRecord } from "#protocol/sale";
 import { SALES_BUCKET } from "#protocol/subjects";
-
-const RETRY_MS = 1_000;
 
 /** The sales as the bucket has them (DESIGN 7.5); kept while the broker is away. */
 export class SalesView {
@@ -11,7 +11,6 @@ export class SalesView {
   readonly #connection: NatsConnection;
   readonly #clock: Clock;
   readonly #fault: (error: unknown) => void;
-  #restart = new AbortController();
 
   constructor(connection: NatsConnection, clock: Clock, fault: (error: unknown) => void) {
     this.#connection = connection;
@@ -27,39 +26,20 @@ export class SalesView {
     return this.#sales.get(saleId);
   }
 
-  /** The broker came back, perhaps with another bucket: what is watched may be gone. */
-  restart(): void {
-    this.#restart.abort();
-  }
-
-  /** Follows the bucket until stopped. The workers make it: until it is there it is tried again every second. */
-  async run(stop: AbortSignal): Promise<void> {
-    const end = (): void => this.#restart.abort();
-    stop.addEventListener("abort", end);
-    while (!stop.aborted) {
-      this.#restart = new AbortController();
-      await this.#follow(this.#restart.signal).catch(this.#fault);
-      await this.#clock.sleep(RETRY_MS, stop);
-    }
-    stop.removeEventListener("abort", end);
-  }
-
-  async #follow(stop: AbortSignal): Promise<void> {
-    const bucket: KV = await this.#connection.jetstream().views.kv(SALES_BUCKET, { bindOnly: true });
-    const changes = await bucket.watch({ include: KvWatchInclude.LastValue });
-    const end = (): void => changes.stop();
-    stop.addEventListener("abort", end, { once: true });
-    if (stop.aborted) end();
-    for await (const change of changes) this.#take(change);
-  }
-
-  #take(change: KvEntry): void {
-    if (change.operation !== "PUT") {
-      this.#sales.delete(change.key);
-      return;
-    }
-    const parsed = saleRecordSchema.safeParse(change.json());
-    if (parsed.success) this.#sales.set(change.key, parsed.data);
-    else this.#fault(parsed.error);
+  /** Follows the bucket until stopped. The workers make it: until it is there it is looked for again. */
+  run(stop: AbortSignal): Promise<void> {
+    return followBucket({
+      nats: this.#connection,
+      bucket: SALES_BUCKET,
+      clock: this.#clock,
+      stop,
+      put: (key, value, revision) => {
+        const sale = readSaleRecord(key, value);
+        if (typeof sale === "string") throw new Error(`the record of sale ${key}, revision ${revision}, is passed over: ${sale}`);
+        this.#sales.set(key, sale);
+      },
+      remove: (key) => this.#sales.delete(key),
+      fault: this.#fault,
+    });
   }
 }
