@@ -162,6 +162,7 @@ export const LEFT_OUT: Readonly<Record<string, string>> = {
   "sweep.notDelivered": "a Redis that lost a sale between two calls",
   "shards.handle": "shows what is",
   "order.read.handle": "shows what is",
+  "orders.read": "shows what is",
   "shard.change.handle": "an operator's command; tested in workers/shards and test/faults/stores",
   "apply.insertRejected": "needs a wrong history; tested in workers/apply",
   "apply.rejectInserted": "needs a wrong history; tested in workers/apply",

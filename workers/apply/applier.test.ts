@@ -142,7 +142,7 @@ const listen = (): StatusEvent[] => {
   connection.subscribe(statusSubject(shard), { callback: (_, message) => void events.push(statusEventSchema.parse(message.json())) });
   return events;
 };
-const row = () => readShard(database.sql, shard);
+const row = () => readShard(database.em(), shard);
 const untilApplied = (applied: number) => until(async () => (await row()).applied === applied, `shard ${shard} at ${applied}`);
 const unacked = async (name: string) => {
   const info = await manager.consumers.info(LOG_STREAM, `shard-${shard}-${name}`);

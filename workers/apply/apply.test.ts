@@ -78,7 +78,7 @@ const apply = (entries: readonly Entry[], epoch = 1, through: ApplyStore = store
 const mark = (change: Partial<MarkerMessage>): Promise<Applied> =>
   deliver(encodeMessage({ type: "marker", shard, begins: 2, from: 1, redisEpoch: 1, upto: "1-0", attempt: "second", ...change }));
 
-const row = () => readShard(database.sql, shard);
+const row = () => readShard(database.em(), shard);
 const stock = async (): Promise<{ quota: number; sold: number }> => {
   const { rows } = await database.sql("SELECT quota, sold FROM sale_shards WHERE shard = ?", [shard]);
   return { quota: Number(rows[0]?.["quota"]), sold: Number(rows[0]?.["sold"]) };

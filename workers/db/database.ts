@@ -1,7 +1,9 @@
 import { Migrator } from "@mikro-orm/migrations";
-import { IsolationLevel, MikroORM, type Knex } from "@mikro-orm/postgresql";
+import { IsolationLevel, MikroORM, type EntityManager, type Knex } from "@mikro-orm/postgresql";
 import { entities } from "./entities.ts";
 import { migrations } from "./migrations/index.ts";
+
+export type { EntityManager } from "@mikro-orm/postgresql";
 
 /** bigint columns come as text from this layer: it converts nothing that it does not know. */
 export type Row = Readonly<Record<string, unknown>>;
@@ -30,8 +32,15 @@ export interface Database {
   readonly orm: MikroORM;
   /** one statement outside of a transaction */
   readonly sql: Sql;
-  /** @throws also when the answer to COMMIT was lost: the outcome is unknown then */
-  transaction<T>(work: (sql: Sql) => Promise<T>, options?: TransactionOptions): Promise<T>;
+  /** Entities outside of a transaction. Every call gives a unit of work of its own, for one request. */
+  em(): EntityManager;
+  /**
+   * Both of what `work` is given are inside the transaction. What it changed of the entities that it loaded or created is
+   * written at the latest before COMMIT; `sql` sees it only after `em.flush()`, and `em` does not see what `sql` did to
+   * entities that it holds.
+   * @throws also when the answer to COMMIT was lost: the outcome is unknown then
+   */
+  transaction<T>(work: (sql: Sql, em: EntityManager) => Promise<T>, options?: TransactionOptions): Promise<T>;
   isConnected(): Promise<boolean>;
   close(): Promise<void>;
 }
@@ -74,12 +83,13 @@ export const connectDatabase = async (options: DatabaseOptions): Promise<Databas
   return {
     orm,
     sql: sqlOf(orm.em.getKnex()),
+    em: () => orm.em.fork(),
     transaction: (work, transactionOptions = {}) =>
       orm.em.fork().transactional(
         (em) => {
           const context = em.getTransactionContext<Knex.Transaction>();
           if (context === undefined) throw new Error("no transaction in a transaction");
-          return work(sqlOf(context));
+          return work(sqlOf(context), em);
         },
         transactionOptions.snapshot === true ? { isolationLevel: IsolationLevel.REPEATABLE_READ, readOnly: true } : {},
       ),
@@ -106,7 +116,7 @@ export const applyMigrations = async (url: string): Promise<readonly string[]> =
   }
 };
 
-/** Makes sure that every configured shard has its row. */
+/** Makes sure that every configured shard has its row: raw, because Postgres counts them. */
 export const ensureShards = async (sql: Sql, count: number): Promise<void> => {
   await sql("INSERT INTO shards (shard) SELECT generate_series(0, ? - 1) ON CONFLICT DO NOTHING", [count]);
 };

@@ -1,7 +1,9 @@
+import type { InferEntity } from "@mikro-orm/core";
 import type { RestoreMode, ShardRow } from "#protocol/row";
-import type { Row, Sql } from "./database.ts";
+import type { EntityManager, Row } from "./database.ts";
+import { Shard } from "./entities.ts";
 
-/** A row of `shards` as the protocol knows it. */
+/** A row of `shards` that an applier has read and locked with a statement of its own, as the protocol knows it. */
 export const readShardRow = (row: Row): ShardRow => ({
   shard: Number(row["shard"]),
   epoch: Number(row["epoch"]),
@@ -15,9 +17,26 @@ export const readShardRow = (row: Row): ShardRow => ({
   draining: row["draining"] as boolean,
 });
 
+const rowOf = ({ gapAt, gapStreamSeq, ...shard }: InferEntity<typeof Shard>): ShardRow => ({
+  shard: shard.shard,
+  epoch: shard.epoch,
+  applied: shard.applied,
+  attempt: shard.attempt,
+  mode: shard.mode,
+  flagged: shard.flagged,
+  gap: typeof gapAt === "number" && typeof gapStreamSeq === "number" ? { at: gapAt, streamSeq: gapStreamSeq } : null,
+  wall: shard.wall,
+  halted: shard.halted ?? null,
+  draining: shard.draining,
+});
+
+/** The first `count` shards, those that are configured, in their order. */
+export const readShards = async (em: EntityManager, count: number): Promise<readonly ShardRow[]> =>
+  (await em.find(Shard, { shard: { $lt: count } }, { orderBy: { shard: "asc" }, disableIdentityMap: true })).map((shard) => rowOf(shard));
+
 /** @throws if there is no such shard: it is not configured */
-export const readShard = async (sql: Sql, shard: number): Promise<ShardRow> => {
-  const { rows } = await sql("SELECT * FROM shards WHERE shard = ?", [shard]);
-  if (rows[0] === undefined) throw new Error(`shard ${shard} has no row`);
-  return readShardRow(rows[0]);
+export const readShard = async (em: EntityManager, shard: number): Promise<ShardRow> => {
+  const row = await em.findOne(Shard, { shard }, { disableIdentityMap: true });
+  if (row === null) throw new Error(`shard ${shard} has no row`);
+  return rowOf(row);
 };

@@ -36,7 +36,7 @@ class UnknownOrder extends Error {}
 
 export const readOrder = async ({ store }: OrdersPorts, address: OrderAddress): Promise<Answer<OrderRecord>> => {
   const order = keyOf(address);
-  const value = await store.transaction((transaction) => transaction.read(order));
+  const value = await store.read(order);
   return value === undefined ? unknown(order) : { ok: true, value };
 };
 

@@ -44,6 +44,8 @@ export interface OrdersTransaction {
 }
 
 export interface OrdersStore {
+  /** The order as it is committed; undefined if it is not there. */
+  read(order: OrderKey): Promise<OrderRecord | undefined>;
   /** Commits when `work` resolves, rolls back when it rejects. @throws also when the outcome is unknown: all of it can be repeated */
   transaction<T>(work: (transaction: OrdersTransaction) => Promise<T>): Promise<T>;
   /** Sales that have orders to expire. */

@@ -227,7 +227,7 @@ describe("at the same time", () => {
     await insertOrders(40, true);
     for (let n = 0; n < 20; n += 1) {
       const seq = await returnsSeq();
-      const [flag] = await Promise.all([setSoldOut(database.sql, saleId, seq), cancel(n, portsOfAll[1])]);
+      const [flag] = await Promise.all([setSoldOut(database.em(), saleId, seq), cancel(n, portsOfAll[1])]);
       const grant = (await grants()).find(({ id }) => id === grantId(n));
       const { rows } = await database.sql("SELECT sold_out_version, returns_seq, ever_sold_out FROM sales WHERE id = ?", [saleId]);
       expect(rows[0]).toMatchObject({ sold_out_version: null, returns_seq: String(seq + 1) });

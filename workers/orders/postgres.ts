@@ -1,8 +1,8 @@
-import { formatOrderId } from "#protocol/order-id";
 import { OrderState, PaymentDecision, type OrderRecord } from "#protocol/order";
 import type { Database, Row, Sql } from "../db/database.ts";
 import { GrantKind, GrantState } from "../db/states.ts";
 import { changedBy, OrderEvent, revivedBy, targetOf } from "./machine.ts";
+import { orderRecord, readOrderRecord } from "./order-record.ts";
 import type { OrderKey, OrdersStore, OrdersTransaction } from "./orders-store.ts";
 import { returnGrantId } from "./return-grant.ts";
 
@@ -79,22 +79,20 @@ const READ = `
      FROM payments p WHERE (p.shard, p.epoch, p.seq, p.idx) = (o.shard, o.epoch, o.seq, o.idx)) AS payments
   FROM orders o JOIN sales s ON s.id = o.sale_id ${IS_ORDER}`;
 
-const readRecord = (order: OrderKey, row: Row): OrderRecord => {
-  const reservedAtMs = Number(row["reserved_at_ms"]);
-  const payWithinMs = Number(row["pay_within_ms"]);
-  return {
-    saleId: order.saleId,
-    uid: order.uid,
-    orderId: formatOrderId(order),
+const readRow = (order: OrderKey, row: Row): OrderRecord =>
+  orderRecord(order, {
     units: Number(row["units"]),
     state: row["state"] as OrderState,
-    reservedAtMs,
-    payByMs: payWithinMs === 0 ? null : reservedAtMs + payWithinMs,
+    reservedAtMs: Number(row["reserved_at_ms"]),
+    payWithinMs: Number(row["pay_within_ms"]),
     changedAtMs: row["changed_at_ms"] === null ? null : Number(row["changed_at_ms"]),
     payments: (row["payments"] ?? []) as OrderRecord["payments"],
-  };
-};
+  });
 
+/**
+ * Raw, also what is only written and read back: a payment comes for every win, and as entities it cost the worker 3.3 ms of
+ * CPU, as statements 0.8.
+ */
 const transactionOn = (sql: Sql): OrdersTransaction => ({
   change: async (order, event) => (await sql(CHANGE[event], keyOf(order))).rowCount === 1,
   lockState: async (order) => {
@@ -129,12 +127,13 @@ const transactionOn = (sql: Sql): OrdersTransaction => ({
   },
   read: async (order) => {
     const { rows } = await sql(READ, keyOf(order));
-    return rows[0] === undefined ? undefined : readRecord(order, rows[0]);
+    return rows[0] === undefined ? undefined : readRow(order, rows[0]);
   },
 });
 
 export const postgresOrdersStore = (database: Database): OrdersStore => ({
   transaction: (work) => database.transaction((sql) => work(transactionOn(sql))),
+  read: (order) => readOrderRecord(database.em(), order),
   dueSales: async () => (await database.sql(DUE_SALES)).rows.map((row) => String(row["id"])),
   expire: async (saleId, limit) => (await database.sql(EXPIRE, [saleId, limit, saleId])).rowCount,
 });

@@ -58,7 +58,7 @@ export const requestHandlers = (options: HandlerOptions): Readonly<Record<Reques
   };
   return {
     [Request.row]: handler(rowRequestSchema, async ({ shard }) =>
-      shard < shards ? ok(await readShard(database.sql, shard)) : noShard(shard),
+      shard < shards ? ok(await readShard(database.em(), shard)) : noShard(shard),
     ),
     [Request.restore]: handler(restoreRequestSchema, async (request, progress) => {
       if (request.shard >= shards) return noShard(request.shard);
@@ -75,14 +75,14 @@ export const requestHandlers = (options: HandlerOptions): Readonly<Record<Reques
       };
     }),
     [Request.soldOutFacts]: handler(soldOutFactsRequestSchema, ({ saleId }) => soldOutFacts(database.sql, saleId)),
-    [Request.soldOutSet]: handler(soldOutSetRequestSchema, ({ saleId, returnsSeq }) => setSoldOut(database.sql, saleId, returnsSeq)),
+    [Request.soldOutSet]: handler(soldOutSetRequestSchema, ({ saleId, returnsSeq }) => setSoldOut(database.em(), saleId, returnsSeq)),
     [Request.soldOutFlags]: handler(nothing, async () => ok(await flags())),
     [Request.transferFacts]: handler(transferFactsRequestSchema, ({ saleId }) => transferFacts(database.sql, saleId)),
-    [Request.drainingShards]: handler(nothing, async () => ok(await drainingShards(database.sql))),
+    [Request.drainingShards]: handler(nothing, async () => ok(await drainingShards(database.em()))),
     [Request.openSale]: handler(openSaleSchema, (sale) => changing(openSale(database, shards, sale))),
     [Request.changeSale]: handler(changeSaleSchema, (change) => changing(changeSale(database, change))),
     [Request.addUnits]: handler(addUnitsSchema, (add) => changing(addUnits(database, add))),
-    [Request.sales]: handler(nothing, async () => ok(await readSales(database.sql))),
+    [Request.sales]: handler(nothing, async () => ok(await readSales(database.em()))),
     [Request.order]: handler(orderAddressSchema, (address) => readOrder(orders, address)),
     [Request.payOrder]: handler(payOrderSchema, (pay) => payOrder(orders, pay)),
     [Request.changeOrder]: handler(changeOrderSchema, (change) => changing(changeOrder(orders, change))),

@@ -47,7 +47,7 @@ const readOrder = (row: Row): RestoredOrder => ({
   units: Number(row["units"]),
 });
 
-/** Pages of a query by a cursor, so that a million orders are never in memory together. */
+/** Raw: pages of a query by a cursor, so that a million orders are never in memory together. */
 async function* pages<T>(sql: Sql, query: string, bindings: readonly unknown[], read: (row: Row) => T): AsyncGenerator<readonly T[]> {
   await sql(`DECLARE restore_page NO SCROLL CURSOR FOR ${query}`, bindings);
   for (;;) {
@@ -59,12 +59,12 @@ async function* pages<T>(sql: Sql, query: string, bindings: readonly unknown[], 
 }
 
 export const postgresRestoreSource = (database: Database): RestoreSource => ({
-  row: (shard) => readShard(database.sql, shard),
+  row: (shard) => readShard(database.em(), shard),
   snapshot: (shard, read) =>
     database.transaction(
-      async (sql) => {
+      async (sql, em) => {
         await sql(`SET LOCAL idle_in_transaction_session_timeout = ${IDLE_MS}`);
-        const row = await readShard(sql, shard);
+        const row = await readShard(em, shard);
         const sales = (await sql(SALES, [shard])).rows.map((sale) => readSale(sale));
         return read({
           row,

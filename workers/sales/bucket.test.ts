@@ -27,7 +27,7 @@ const held = async (): Promise<Record<string, unknown>> => {
   }
   return records;
 };
-const wanted = async () => Object.fromEntries((await readSales(database.sql)).map((sale) => [sale.id, sale]));
+const wanted = async () => Object.fromEntries((await readSales(database.em())).map((sale) => [sale.id, sale]));
 
 beforeAll(async () => {
   [empty, nats] = await Promise.all([freshDatabase(), startNats()]);

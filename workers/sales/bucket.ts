@@ -4,7 +4,7 @@ import { readSaleRecord } from "#protocol/read-sale";
 import type { SaleRecord } from "#protocol/sale";
 import { SALES_BUCKET } from "#protocol/subjects";
 import type { Database } from "../db/database.ts";
-import { readSales } from "./records.ts";
+import { readSales, readVersions } from "./records.ts";
 
 /** Advisory lock: one process at a time makes the bucket right. */
 export const BUCKET_LOCK = 0x6462_0003;
@@ -49,12 +49,12 @@ export class SalesBucket {
 
   /** @returns false if another process is at it */
   converge(): Promise<boolean> {
-    return this.database.transaction(async (sql) => {
+    return this.database.transaction(async (sql, em) => {
       const { rows } = await sql("SELECT pg_try_advisory_xact_lock(?) AS locked", [BUCKET_LOCK]);
       if (rows[0]?.["locked"] !== true) return false;
       const bucket = await this.connection.jetstream().views.kv(SALES_BUCKET, { history: 1, storage: StorageType.File });
-      const sales = await readSales(sql);
-      if (this.isCurrent(await this.markOf(bucket), sales)) return true;
+      if (this.isCurrent(await this.markOf(bucket), await readVersions(em))) return true;
+      const sales = await readSales(em);
       await this.write(bucket, sales);
       this.seen = { mark: await this.markOf(bucket), versions: new Map(sales.map((sale) => [sale.id, sale.version])) };
       return true;
@@ -66,12 +66,8 @@ export class SalesBucket {
     return `${streamInfo.created} ${streamInfo.state.last_seq}`;
   }
 
-  private isCurrent(mark: string, sales: readonly SaleRecord[]): boolean {
-    return (
-      this.seen?.mark === mark &&
-      this.seen.versions.size === sales.length &&
-      sales.every((sale) => this.seen?.versions.get(sale.id) === sale.version)
-    );
+  private isCurrent(mark: string, versions: ReadonlyMap<string, number>): boolean {
+    return this.seen?.mark === mark && isDeepStrictEqual(this.seen.versions, versions);
   }
 
   private async write(bucket: KV, sales: readonly SaleRecord[]): Promise<void> {

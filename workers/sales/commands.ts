@@ -1,12 +1,14 @@
+import { LockMode } from "@mikro-orm/core";
 import { RequestError, type AddUnits, type Answer, type ChangeSale } from "#protocol/requests";
 import { SaleState, type OpenSale, type SaleRecord } from "#protocol/sale";
-import type { Database, Sql } from "../db/database.ts";
+import type { Database, EntityManager } from "../db/database.ts";
 import { holdDraining } from "../db/drain-lock.ts";
+import { Grant, Sale, SaleShard, type GrantEntity, type SaleEntity } from "../db/entities.ts";
 import { GrantKind } from "../db/states.ts";
 import { deal, openShards, receivingShards, usualShardCount, type Share } from "./dealing.ts";
 import { isTransferGrantId } from "../apply/transfer-grant.ts";
 import { isReturnGrantId } from "../orders/return-grant.ts";
-import { readSale } from "./records.ts";
+import { readSale, recordOf } from "./records.ts";
 
 /** The grant that brings a sale's first units; no added grant may be called so. */
 export const OPENING_GRANT = "opening";
@@ -16,10 +18,14 @@ export const OPENING_LOCK = 0x6462_0002;
 
 const refuse = (code: RequestError, detail: string): Answer<never> => ({ ok: false, code, detail });
 
-const recordOf = async (sql: Sql, saleId: string): Promise<Answer<SaleRecord>> => {
-  const record = await readSale(sql, saleId);
-  return record === undefined ? refuse(RequestError.notFound, `no sale ${saleId}`) : { ok: true, value: record };
-};
+const noSale = (saleId: string): Answer<never> => refuse(RequestError.notFound, `no sale ${saleId}`);
+
+/**
+ * A sale, locked until the end of the transaction. FOR UPDATE holds up nobody whom FOR NO KEY UPDATE would let through: only
+ * its own opening refers to a sale's row by a foreign key.
+ */
+const lockSale = (em: EntityManager, saleId: string): Promise<SaleEntity | null> =>
+  em.findOne(Sale, { id: saleId }, { populate: ["shards"], lockMode: LockMode.PESSIMISTIC_WRITE });
 
 const isRepeat = (record: SaleRecord, sale: OpenSale, openingUnits: number): boolean =>
   record.campaign === sale.campaign &&
@@ -33,81 +39,72 @@ const isRepeat = (record: SaleRecord, sale: OpenSale, openingUnits: number): boo
   record.payWithinMs === sale.payWithinMs &&
   (sale.shardCount === undefined || record.shards.length === sale.shardCount);
 
+const insertSale = async (em: EntityManager, sale: OpenSale, chosen: readonly number[]): Promise<SaleRecord> => {
+  const { units: totalUnits, id, campaign, title, priceMinor, currency, opensAtMs, closesAtMs, limitPerBuyer, payWithinMs } = sale;
+  const definition = { id, campaign, title, priceMinor, currency, opensAtMs, closesAtMs, limitPerBuyer, payWithinMs };
+  const created = em.create(Sale, { ...definition, totalUnits, state: SaleState.open });
+  await em.flush();
+  await em.insertMany(
+    SaleShard,
+    chosen.map((shard) => ({ sale: id, shard })),
+  );
+  await insertGrants(em, { saleId: id, id: OPENING_GRANT, kind: GrantKind.opening, flagged: false }, deal(totalUnits, chosen));
+  return { ...recordOf(created), shards: chosen.toSorted((a, b) => a - b) };
+};
+
 /**
  * Records a sale and its opening stock, dealt to the emptiest shards, in one transaction; the sweep brings both to
  * Redis. The same definition again is a repeat, another one under the same id a conflict.
  */
 export const openSale = (database: Database, shards: number, sale: OpenSale): Promise<Answer<SaleRecord>> =>
-  database.transaction(async (sql) => {
+  database.transaction(async (sql, em) => {
     await holdDraining(sql);
     await sql("SELECT pg_advisory_xact_lock(?)", [OPENING_LOCK]);
-    const existing = await readSale(sql, sale.id);
+    const existing = await readSale(em, sale.id);
     if (existing !== undefined)
-      return isRepeat(existing, sale, (await grantedBefore(sql, sale.id, OPENING_GRANT))?.units ?? 0)
+      return isRepeat(existing, sale, (await grantedBefore(em, sale.id, OPENING_GRANT))?.units ?? 0)
         ? { ok: true, value: existing }
         : refuse(RequestError.conflict, `sale ${sale.id} exists with another definition`);
-    const available = await openShards(sql, shards);
+    const available = await openShards(em, shards);
     if (available.length === 0) return refuse(RequestError.conflict, "every shard is draining or halted");
     const count = sale.shardCount ?? usualShardCount(sale.units, available.length);
     if (count > available.length)
       return refuse(RequestError.conflict, `the sale wants ${count} shards, ${available.length} can take one now`);
-    const chosen = available.slice(0, count);
-    await sql(
-      `INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, pay_within_ms, state)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '${SaleState.open}')`,
-      [
-        sale.id,
-        sale.campaign,
-        sale.title,
-        sale.units,
-        sale.priceMinor,
-        sale.currency,
-        sale.opensAtMs,
-        sale.closesAtMs,
-        sale.limitPerBuyer,
-        sale.payWithinMs,
-      ],
-    );
-    await sql("INSERT INTO sale_shards (sale_id, shard) SELECT ?, unnest(?::int[])", [sale.id, chosen]);
-    const opening = { saleId: sale.id, grantId: OPENING_GRANT, kind: GrantKind.opening, flagged: false };
-    await insertGrants(sql, opening, deal(sale.units, chosen));
-    return recordOf(sql, sale.id);
+    return { ok: true, value: await insertSale(em, sale, available.slice(0, count)) };
   });
 
 /** Pauses, resumes or closes. `closed` is final; the state that is there already is a repeat. */
 export const changeSale = (database: Database, change: ChangeSale): Promise<Answer<SaleRecord>> =>
-  database.transaction(async (sql) => {
-    const { rows } = await sql("SELECT state FROM sales WHERE id = ? FOR NO KEY UPDATE", [change.id]);
-    const state = rows[0]?.["state"];
-    if (state === SaleState.closed && change.state !== SaleState.closed)
+  database.transaction(async (_sql, em) => {
+    const sale = await lockSale(em, change.id);
+    if (sale === null) return noSale(change.id);
+    if (sale.state === SaleState.closed && change.state !== SaleState.closed)
       return refuse(RequestError.conflict, `sale ${change.id} is closed for good`);
-    if (state !== undefined && state !== change.state)
-      await sql("UPDATE sales SET state = ?, version = version + 1 WHERE id = ?", [change.state, change.id]);
-    return recordOf(sql, change.id);
+    if (sale.state !== change.state) {
+      sale.state = change.state;
+      sale.version += 1;
+    }
+    return { ok: true, value: recordOf(sale) };
   });
 
 /** What an id has granted already, over all shards that it was dealt to; undefined if nothing. */
 const grantedBefore = async (
-  sql: Sql,
+  em: EntityManager,
   saleId: string,
-  grantId: string,
-): Promise<{ readonly kind: string; readonly units: number } | undefined> => {
-  const { rows } = await sql("SELECT min(kind) AS kind, sum(units) AS units FROM grants WHERE sale_id = ? AND id = ? HAVING count(*) > 0", [
-    saleId,
-    grantId,
-  ]);
-  return rows[0] === undefined ? undefined : { kind: String(rows[0]["kind"]), units: Number(rows[0]["units"]) };
+  id: string,
+): Promise<{ readonly kind: GrantKind; readonly units: number } | undefined> => {
+  const grants = await em.find(Grant, { saleId, id }, { disableIdentityMap: true });
+  return grants[0] === undefined ? undefined : { kind: grants[0].kind, units: grants.reduce((sum, { units }) => sum + units, 0) };
 };
 
 const insertGrants = async (
-  sql: Sql,
-  grant: { readonly saleId: string; readonly grantId: string; readonly kind: GrantKind; readonly flagged: boolean },
+  em: EntityManager,
+  grant: { readonly saleId: string; readonly id: string; readonly kind: GrantKind; readonly flagged: boolean },
   shares: readonly Share[],
 ): Promise<void> => {
-  await sql(
-    `INSERT INTO grants (sale_id, id, shard, units, kind, flagged)
-     SELECT ?, ?, share.shard, share.units, ?, ? FROM unnest(?::int[], ?::bigint[]) AS share (shard, units)`,
-    [grant.saleId, grant.grantId, grant.kind, grant.flagged, shares.map((share) => share.shard), shares.map((share) => share.units)],
+  await em.insertMany<GrantEntity>(
+    Grant,
+    shares.map((share) => ({ ...grant, ...share })),
   );
 };
 
@@ -116,27 +113,24 @@ const insertGrants = async (
  * gateway may believe the flag for a moment longer, so the grant is marked and the sweep waits with it (P5).
  */
 export const addUnits = (database: Database, add: AddUnits): Promise<Answer<SaleRecord>> =>
-  database.transaction(async (sql) => {
+  database.transaction(async (sql, em) => {
     await holdDraining(sql);
-    const { rows } = await sql("SELECT state, total_units, ever_sold_out FROM sales WHERE id = ? FOR NO KEY UPDATE", [add.saleId]);
-    const sale = rows[0];
-    if (sale === undefined) return recordOf(sql, add.saleId);
+    const sale = await lockSale(em, add.saleId);
+    if (sale === null) return noSale(add.saleId);
     if (isTransferGrantId(add.grantId) || isReturnGrantId(add.grantId))
       return refuse(RequestError.badRequest, `grant ids like ${add.grantId} name transfers and returns`);
-    const before = await grantedBefore(sql, add.saleId, add.grantId);
+    const before = await grantedBefore(em, add.saleId, add.grantId);
     if (before !== undefined)
       return before.kind === GrantKind.added && before.units === add.units
-        ? recordOf(sql, add.saleId)
+        ? { ok: true, value: recordOf(sale) }
         : refuse(RequestError.conflict, `grant ${add.grantId} exists with other units`);
-    if (sale["state"] === SaleState.closed) return refuse(RequestError.conflict, `sale ${add.saleId} is closed for good`);
-    if (Number(sale["total_units"]) + add.units > MOST_UNITS)
-      return refuse(RequestError.badRequest, `a sale has at most ${MOST_UNITS} units`);
-    const added = { saleId: add.saleId, grantId: add.grantId, kind: GrantKind.added, flagged: sale["ever_sold_out"] === true };
-    await insertGrants(sql, added, deal(add.units, await receivingShards(sql, add.saleId)));
-    await sql(
-      `UPDATE sales SET total_units = total_units + ?, version = version + 1, returns_seq = returns_seq + 1, sold_out_version = NULL
-       WHERE id = ?`,
-      [add.units, add.saleId],
-    );
-    return recordOf(sql, add.saleId);
+    if (sale.state === SaleState.closed) return refuse(RequestError.conflict, `sale ${add.saleId} is closed for good`);
+    if (sale.totalUnits + add.units > MOST_UNITS) return refuse(RequestError.badRequest, `a sale has at most ${MOST_UNITS} units`);
+    const added = { saleId: add.saleId, id: add.grantId, kind: GrantKind.added, flagged: sale.everSoldOut };
+    await insertGrants(em, added, deal(add.units, await receivingShards(em, add.saleId)));
+    sale.totalUnits += add.units;
+    sale.version += 1;
+    sale.returnsSeq += 1;
+    sale.soldOutVersion = null;
+    return { ok: true, value: recordOf(sale) };
   });

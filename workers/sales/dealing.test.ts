@@ -152,7 +152,7 @@ describe("the facts for moving units", () => {
     });
     expect(answer.ok && answer.value[1]?.receivedAgoMs).toBeGreaterThanOrEqual(2_000);
     expect(await transferFacts(database.sql, "none")).toMatchObject({ ok: false, code: "not_found" });
-    expect(await drainingShards(database.sql)).toEqual([1]);
+    expect(await drainingShards(database.em())).toEqual([1]);
     // added stock came for nobody: the transfer before it is past
     await database.sql("UPDATE shards SET draining = false");
     await addUnits(database, { saleId: "chair", grantId: "more", units: 2 });

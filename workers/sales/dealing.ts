@@ -1,5 +1,6 @@
-import type { Row, Sql } from "../db/database.ts";
-import { SaleState } from "#protocol/sale";
+import type { EntityManager } from "../db/database.ts";
+import { Sale, SaleShard, Shard } from "../db/entities.ts";
+import { onSale } from "./on-sale.ts";
 
 /**
  * Units for which another shard is worth while, where the operator does not say: one shard decides hundreds of thousands
@@ -25,37 +26,52 @@ export const deal = (units: number, shards: readonly number[]): readonly Share[]
 export const usualShardCount = (units: number, available: number): number =>
   Math.max(1, Math.min(available, Math.floor(units / UNITS_A_SHARD)));
 
-const shardsOf = (rows: readonly Row[]): number[] => rows.map((row) => Number(row["shard"]));
+interface DealtSale {
+  readonly totalUnits: number;
+  readonly shards: readonly number[];
+}
+
+/** `shards` by the units, and then by the number, of the sales that are on them; a sale's units count evenly for each of its shards. */
+export const emptiestFirst = (shards: readonly number[], sales: readonly DealtSale[]): readonly number[] => {
+  const loads = new Map(shards.map((shard) => [shard, { units: 0, sales: 0 }]));
+  for (const sale of sales)
+    for (const shard of sale.shards) {
+      const load = loads.get(shard);
+      if (load === undefined) continue;
+      load.units += sale.totalUnits / sale.shards.length;
+      load.sales += 1;
+    }
+  return [...loads]
+    .toSorted(([a, load], [b, other]) => load.units - other.units || load.sales - other.sales || a - b)
+    .map(([shard]) => shard);
+};
 
 /**
  * The shards that a new sale may be put on, those with the least units and then sales that are still on sale first. One
  * that is halted or draining gets nothing.
  */
-export const openShards = async (sql: Sql, configured: number): Promise<readonly number[]> => {
-  const { rows } = await sql(
-    `SELECT sh.shard FROM shards sh
-     LEFT JOIN sale_shards ss ON ss.shard = sh.shard
-     LEFT JOIN LATERAL (
-       SELECT s.id, s.total_units::float / (SELECT count(*) FROM sale_shards n WHERE n.sale_id = s.id) AS units FROM sales s
-       WHERE s.id = ss.sale_id AND s.state <> '${SaleState.closed}' AND s.closes_at_ms > extract(epoch FROM now()) * 1000
-     ) s ON true
-     WHERE sh.shard < ? AND sh.halted IS NULL AND NOT sh.draining
-     GROUP BY sh.shard ORDER BY coalesce(sum(s.units), 0), count(s.id), sh.shard`,
-    [configured],
+export const openShards = async (em: EntityManager, configured: number): Promise<readonly number[]> => {
+  const shards = await em.find(
+    Shard,
+    { shard: { $lt: configured }, halted: null, draining: false },
+    { fields: ["shard"], disableIdentityMap: true },
   );
-  return shardsOf(rows);
+  const sales = await em.find(Sale, onSale(), { fields: ["totalUnits", "shards"], disableIdentityMap: true });
+  return emptiestFirst(
+    shards.map(({ shard }) => shard),
+    sales,
+  );
 };
 
 /**
  * The sale's shards that added stock is dealt to, those with the least unsold units first. One that is halted or
  * draining gets nothing, unless all are.
  */
-export const receivingShards = async (sql: Sql, saleId: string): Promise<readonly number[]> => {
-  const { rows } = await sql(
-    `SELECT ss.shard, sh.halted IS NULL AND NOT sh.draining AS fit FROM sale_shards ss JOIN shards sh ON sh.shard = ss.shard
-     WHERE ss.sale_id = ? ORDER BY ss.quota - ss.sold, ss.shard`,
-    [saleId],
-  );
-  const fit = rows.filter((row) => row["fit"] === true);
-  return shardsOf(fit.length > 0 ? fit : rows);
+export const receivingShards = async (em: EntityManager, saleId: string): Promise<readonly number[]> => {
+  const dealt = await em.find(SaleShard, { sale: saleId }, { populate: ["shard"], disableIdentityMap: true });
+  const fit = dealt.filter(({ shard }) => shard.halted === null && !shard.draining);
+  return (fit.length > 0 ? fit : dealt)
+    .map(({ shard, quota, sold }) => ({ shard: shard.shard, unsold: quota - sold }))
+    .toSorted((a, b) => a.unsold - b.unsold || a.shard - b.shard)
+    .map(({ shard }) => shard);
 };

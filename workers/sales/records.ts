@@ -1,32 +1,37 @@
-import type { SaleRecord, SaleState } from "#protocol/sale";
-import type { Row, Sql } from "../db/database.ts";
+import type { SaleRecord } from "#protocol/sale";
+import type { EntityManager } from "../db/database.ts";
+import { Sale, type SaleEntity } from "../db/entities.ts";
 
-const RECORDS = `
-  SELECT s.id, s.campaign, s.title, s.total_units, s.price_minor, s.currency, s.opens_at_ms, s.closes_at_ms,
-    s.limit_per_buyer, s.pay_within_ms, s.state, s.version, (SELECT array_agg(ss.shard ORDER BY ss.shard) FROM sale_shards ss WHERE ss.sale_id = s.id) AS shards
-  FROM sales s`;
-
-const readRecord = (row: Row): SaleRecord => ({
-  id: String(row["id"]),
-  campaign: String(row["campaign"]),
-  title: String(row["title"]),
-  totalUnits: Number(row["total_units"]),
-  priceMinor: Number(row["price_minor"]),
-  currency: String(row["currency"]),
-  opensAtMs: Number(row["opens_at_ms"]),
-  closesAtMs: Number(row["closes_at_ms"]),
-  limitPerBuyer: Number(row["limit_per_buyer"]),
-  payWithinMs: Number(row["pay_within_ms"]),
-  state: row["state"] as SaleState,
-  shards: row["shards"] as number[],
-  version: Number(row["version"]),
+/** @param sale with its shards */
+export const recordOf = (sale: SaleEntity): SaleRecord => ({
+  id: sale.id,
+  campaign: sale.campaign,
+  title: sale.title,
+  totalUnits: sale.totalUnits,
+  priceMinor: sale.priceMinor,
+  currency: sale.currency,
+  opensAtMs: sale.opensAtMs,
+  closesAtMs: sale.closesAtMs,
+  limitPerBuyer: sale.limitPerBuyer,
+  payWithinMs: sale.payWithinMs,
+  state: sale.state,
+  shards: sale.shards,
+  version: sale.version,
 });
 
 /** All sales, the newest last. */
-export const readSales = async (sql: Sql): Promise<readonly SaleRecord[]> =>
-  (await sql(`${RECORDS} ORDER BY s.created_at, s.id`)).rows.map((row) => readRecord(row));
+export const readSales = async (em: EntityManager): Promise<readonly SaleRecord[]> =>
+  (await em.find(Sale, {}, { populate: ["shards"], orderBy: { createdAt: "asc", id: "asc" }, disableIdentityMap: true })).map((sale) =>
+    recordOf(sale),
+  );
 
-export const readSale = async (sql: Sql, saleId: string): Promise<SaleRecord | undefined> => {
-  const { rows } = await sql(`${RECORDS} WHERE s.id = ?`, [saleId]);
-  return rows[0] === undefined ? undefined : readRecord(rows[0]);
+export const readSale = async (em: EntityManager, saleId: string): Promise<SaleRecord | undefined> => {
+  const sale = await em.findOne(Sale, { id: saleId }, { populate: ["shards"], disableIdentityMap: true });
+  return sale === null ? undefined : recordOf(sale);
+};
+
+/** The version of every sale, by its id: asked for every second, so no entities are made of the rows. */
+export const readVersions = async (em: EntityManager): Promise<ReadonlyMap<string, number>> => {
+  const sales = await em.qb(Sale).select(["id", "version"]).execute();
+  return new Map(sales.map((sale) => [sale.id, sale.version]));
 };

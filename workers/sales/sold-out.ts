@@ -1,9 +1,10 @@
 import { RequestError, type Answer, type SoldOutFacts } from "#protocol/requests";
 import type { SoldOutFlag } from "#protocol/sale";
-import type { Sql } from "../db/database.ts";
+import type { EntityManager, Sql } from "../db/database.ts";
+import { Sale } from "../db/entities.ts";
 import { GrantState } from "../db/states.ts";
 
-/** What Postgres knows about a sale for the decision of DESIGN 7.4, in one statement: one moment. */
+/** What Postgres knows about a sale for the decision of DESIGN 7.4. Raw: one statement over four tables sees one moment. */
 export const soldOutFacts = async (sql: Sql, saleId: string): Promise<Answer<SoldOutFacts>> => {
   const { rows } = await sql(
     `SELECT returns_seq, sold_out_version IS NOT NULL AS sold_out,
@@ -29,16 +30,14 @@ export const soldOutFacts = async (sql: Sql, saleId: string): Promise<Answer<Sol
 };
 
 /** Flags a sale sold out, unless a unit was freed or an epoch began since `returnsSeq` was read. */
-export const setSoldOut = async (sql: Sql, saleId: string, returnsSeq: number): Promise<Answer<Record<string, never>>> => {
-  const { rowCount } = await sql("UPDATE sales SET sold_out_version = returns_seq, ever_sold_out = true WHERE id = ? AND returns_seq = ?", [
-    saleId,
-    returnsSeq,
-  ]);
-  return rowCount === 1
+export const setSoldOut = async (em: EntityManager, saleId: string, returnsSeq: number): Promise<Answer<Record<string, never>>> => {
+  const flagged = await em.nativeUpdate(Sale, { id: saleId, returnsSeq }, { soldOutVersion: returnsSeq, everSoldOut: true });
+  return flagged === 1
     ? { ok: true, value: {} }
     : { ok: false, code: RequestError.overtaken, detail: `returns_seq of ${saleId} is not ${returnsSeq}` };
 };
 
+/** Raw: asked twice a second by every gateway, and no entities need be made of all the sales that were ever sold out. */
 const readFlags = async (sql: Sql): Promise<readonly SoldOutFlag[]> => {
   const { rows } = await sql("SELECT id, sold_out_version FROM sales WHERE sold_out_version IS NOT NULL ORDER BY id");
   return rows.map((row) => ({ saleId: String(row["id"]), version: Number(row["sold_out_version"]) }));

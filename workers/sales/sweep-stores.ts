@@ -7,6 +7,7 @@ import type { SweepShards, SweepStore } from "./sweep-ports.ts";
 /** Grants that one round delivers to a shard at most; a round comes every 200 ms. A shard that is down holds up no other. */
 const GRANTS_A_ROUND = 500;
 
+/** Raw: it compares columns of three tables and changes rows only from the state in which they were read, five times a second. */
 export const postgresSweepStore = (sql: Sql): SweepStore => ({
   undelivered: async () => {
     const { rows } = await sql(

@@ -1,9 +1,10 @@
 import { RequestError, type Answer, type TransferFacts } from "#protocol/requests";
-import type { Sql } from "../db/database.ts";
+import type { EntityManager, Sql } from "../db/database.ts";
+import { Shard } from "../db/entities.ts";
 import { GrantKind, GrantState } from "../db/states.ts";
 
 /**
- * What Postgres knows about a sale's shards for moving its units (DESIGN 7.3), in one statement: one moment. A transfer
+ * What Postgres knows about a sale's shards for moving its units (DESIGN 7.3). Raw: one statement sees one moment. A transfer
  * after which stock was added counts no more: what is there now came for nobody.
  */
 export const transferFacts = async (sql: Sql, saleId: string): Promise<Answer<TransferFacts>> => {
@@ -37,5 +38,7 @@ export const transferFacts = async (sql: Sql, saleId: string): Promise<Answer<Tr
 };
 
 /** Shards that are to be emptied. */
-export const drainingShards = async (sql: Sql): Promise<readonly number[]> =>
-  (await sql("SELECT shard FROM shards WHERE draining ORDER BY shard")).rows.map((row) => Number(row["shard"]));
+export const drainingShards = async (em: EntityManager): Promise<readonly number[]> => {
+  const shards = await em.find(Shard, { draining: true }, { fields: ["shard"], orderBy: { shard: "asc" }, disableIdentityMap: true });
+  return shards.map(({ shard }) => shard);
+};

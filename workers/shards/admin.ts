@@ -22,7 +22,7 @@ export interface ShardAdminOptions {
 }
 
 export const shardAdmin = (options: ShardAdminOptions): ShardAdmin => {
-  const facts = (): Promise<readonly ShardFacts[]> => readShardFacts({ ...options, sql: options.database.sql });
+  const facts = (): Promise<readonly ShardFacts[]> => readShardFacts(options);
   return {
     facts,
     change: async (change) => {

@@ -2,8 +2,9 @@ import type { Redis } from "ioredis";
 import { RequestError, type Answer } from "#protocol/requests";
 import type { ShardChange } from "#protocol/shard-facts";
 import { shardState } from "#lua/shard/shard-state";
-import type { Database, Sql } from "../db/database.ts";
+import type { Database } from "../db/database.ts";
 import { changeDraining } from "../db/drain-lock.ts";
+import { Shard } from "../db/entities.ts";
 import { readShard } from "../db/shard-row.ts";
 
 /** Stands for the attempt in a row whose epoch an operator ended; no coordinator's nonce is like it. */
@@ -13,8 +14,8 @@ const done: Answer<undefined> = { ok: true, value: undefined };
 const refuse = (code: RequestError, detail: string): Answer<never> => ({ ok: false, code, detail });
 
 const setDraining = (database: Database, shard: number, draining: boolean): Promise<Answer<undefined>> =>
-  database.transaction(async (sql) => {
-    await sql("UPDATE shards SET draining = ? WHERE shard = ?", [draining, shard]);
+  database.transaction(async (sql, em) => {
+    await em.nativeUpdate(Shard, { shard }, { draining });
     await changeDraining(sql);
     return done;
   });
@@ -23,12 +24,15 @@ const setDraining = (database: Database, shard: number, draining: boolean): Prom
  * Safe whenever it is asked: the shard stays closed until an attempt has appended what Redis still holds and a worker has
  * applied it, and the same cause halts it again. Also for a halt whose message was lost with the log.
  */
-const retry = async (sql: Sql, shard: number): Promise<Answer<undefined>> => {
-  const { rowCount } = await sql("UPDATE shards SET halted = NULL WHERE shard = ? AND halted IS NOT NULL", [shard]);
-  return rowCount === 1 ? done : refuse(RequestError.conflict, `shard ${shard} is not halted`);
+const retry = async (database: Database, shard: number): Promise<Answer<undefined>> => {
+  const retried = await database.em().nativeUpdate(Shard, { shard, halted: { $ne: null } }, { halted: null });
+  return retried === 1 ? done : refuse(RequestError.conflict, `shard ${shard} is not halted`);
 };
 
-/** As the beginning of an epoch does it: flags are withdrawn, because units that were sold in Redis only are free again. */
+/**
+ * As the beginning of an epoch does it: flags are withdrawn, because units that were sold in Redis only are free again. One
+ * raw statement: only the row that is still in the epoch that was looked at begins another, and with it its sales are changed.
+ */
 const BEGIN = `
   WITH begun AS (
     UPDATE shards SET epoch = GREATEST(epoch, ?) + 1, applied = 0, attempt = '${DISCARDED}', mode = 'rebuild',
@@ -56,7 +60,7 @@ const discard = async (database: Database, redis: Redis, shard: number): Promise
       `the Redis of shard ${shard} does not answer: start one (an empty one will do) at its address first`,
     );
   }
-  const row = await readShard(database.sql, shard);
+  const row = await readShard(database.em(), shard);
   if (state.isOpen && row.halted === null)
     return refuse(RequestError.conflict, `shard ${shard} is open and sells: there is nothing to discard`);
   const { rows } = await database.sql(BEGIN, [state.epoch, shard, row.epoch]);
@@ -71,7 +75,7 @@ interface ShardStores {
 const changes: Readonly<Record<ShardChange, (stores: ShardStores, shard: number) => Promise<Answer<undefined>>>> = {
   drain: ({ database }, shard) => setDraining(database, shard, true),
   undrain: ({ database }, shard) => setDraining(database, shard, false),
-  retry: ({ database }, shard) => retry(database.sql, shard),
+  retry: ({ database }, shard) => retry(database, shard),
   discard: ({ database, redisOf }, shard) => discard(database, redisOf(shard), shard),
 };
 

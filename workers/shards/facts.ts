@@ -2,38 +2,40 @@ import type { Redis } from "ioredis";
 import { holderOf, ShardState, type ShardFacts } from "#protocol/shard-facts";
 import { saleKeys } from "#lua/core/keys";
 import { shardState, type ShardState as RedisState } from "#lua/shard/shard-state";
-import type { Row, Sql } from "../db/database.ts";
-import { readShardRow } from "../db/shard-row.ts";
-import { GrantState } from "../db/states.ts";
-import { SaleState } from "#protocol/sale";
+import type { Database, EntityManager } from "../db/database.ts";
+import { SaleShard } from "../db/entities.ts";
+import { readShards } from "../db/shard-row.ts";
+import { onSale } from "../sales/on-sale.ts";
 import type { AttemptBoard } from "./attempt-board.ts";
 
 export interface FactSources {
-  readonly sql: Sql;
+  readonly database: Pick<Database, "em">;
   /** how many shards are configured */
   readonly shards: number;
   readonly redisOf: (shard: number) => Redis;
   readonly attempts: AttemptBoard;
 }
 
-/** Sales on sale, with what each shard has of them. */
-const ON_SALE = `
-  SELECT ss.shard, ss.sale_id, ss.quota, ss.sold,
-    (SELECT coalesce(sum(g.units), 0) FROM grants g WHERE g.sale_id = ss.sale_id AND g.shard = ss.shard AND g.state = '${GrantState.sent}') AS arriving
-  FROM sale_shards ss JOIN sales s ON s.id = ss.sale_id
-  WHERE s.state <> '${SaleState.closed}' AND s.closes_at_ms > extract(epoch FROM now()) * 1000`;
-
 interface InPostgres {
-  readonly saleIds: readonly string[];
-  readonly quota: number;
-  readonly sold: number;
-  readonly arriving: number;
+  readonly saleIds: string[];
+  quota: number;
+  sold: number;
+  arriving: number;
 }
 
-const inPostgres = (rows: readonly Row[], shard: number): InPostgres => {
-  const own = rows.filter((row) => row["shard"] === shard);
-  const sum = (column: string): number => own.reduce((total, row) => total + Number(row[column]), 0);
-  return { saleIds: own.map((row) => String(row["sale_id"])), quota: sum("quota"), sold: sum("sold"), arriving: sum("arriving") };
+/** What each shard has of the sales that are on sale. */
+const readOnSale = async (em: EntityManager): Promise<(shard: number) => Readonly<InPostgres>> => {
+  const nothing = (): InPostgres => ({ saleIds: [], quota: 0, sold: 0, arriving: 0 });
+  const ofShards = new Map<number, InPostgres>();
+  for (const dealt of await em.find(SaleShard, { sale: onSale() }, { populate: ["arriving"], disableIdentityMap: true })) {
+    const of = ofShards.get(dealt.shard.shard) ?? nothing();
+    ofShards.set(dealt.shard.shard, of);
+    of.saleIds.push(dealt.sale.id);
+    of.quota += dealt.quota;
+    of.sold += dealt.sold;
+    of.arriving += dealt.arriving;
+  }
+  return (shard) => ofShards.get(shard) ?? nothing();
 };
 
 interface InRedis {
@@ -68,14 +70,14 @@ const stateOf = (
  * What every shard is about, from Postgres and then from each Redis; one that does not answer is `away`.
  * @throws if Postgres does not answer
  */
-export const readShardFacts = async ({ sql, shards, redisOf, attempts }: FactSources): Promise<readonly ShardFacts[]> => {
-  const rows = (await sql("SELECT * FROM shards WHERE shard < ? ORDER BY shard", [shards])).rows;
-  const onSale = (await sql(ON_SALE)).rows;
+export const readShardFacts = async ({ database, shards, redisOf, attempts }: FactSources): Promise<readonly ShardFacts[]> => {
+  const em = database.em();
+  const rows = await readShards(em, shards);
+  const inPostgres = await readOnSale(em);
   return Promise.all(
-    rows.map(async (raw) => {
-      const row = { ...readShardRow(raw), draining: raw["draining"] === true };
+    rows.map(async (row) => {
       const { shard } = row;
-      const { saleIds, quota, sold, arriving } = inPostgres(onSale, shard);
+      const { saleIds, quota, sold, arriving } = inPostgres(shard);
       const redis = await inRedis(redisOf(shard), shard, saleIds).catch(() => undefined);
       const reserved = redis === undefined ? null : Math.max(0, quota - sold - redis.left);
       const heard = attempts.of(shard);
