@@ -1,4 +1,4 @@
-import type { PutOff } from "#lua/message/message-sweep";
+import type { PutOff } from "#lua/message/message-claim";
 import type { Verdict } from "./machine.ts";
 import type { Change } from "./machine.ts";
 import type { MessageRecord } from "./record.ts";

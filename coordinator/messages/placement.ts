@@ -1,4 +1,4 @@
-import type { PlacementNotes } from "#lua/message/message-sweep";
+import type { PlacementNotes } from "#lua/message/message-placement";
 import type { Clock } from "#protocol/ports";
 import { shardOf } from "#protocol/shard-map";
 

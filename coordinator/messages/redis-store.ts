@@ -4,7 +4,10 @@ import { changeMessages, type ChangeMessageAnswer, type MessageChange } from "#l
 import { createMessages, type CreateMessageAnswer, type NewMessage } from "#lua/message/message-create";
 import { MOST_MESSAGES } from "#lua/message/message-fields";
 import { countMessages, listMessages, readMessages, type MessageCounts, type MessageList } from "#lua/message/message-read";
-import { claimMessages, notePlacement, pullMessages, purgeMessages, type PlacementNotes, type PutOff } from "#lua/message/message-sweep";
+import { claimMessages, type PutOff } from "#lua/message/message-claim";
+import { notePlacement, type PlacementNotes } from "#lua/message/message-placement";
+import { pullMessages } from "#lua/message/message-pull";
+import { purgeMessages } from "#lua/message/message-purge";
 import { changeTopic, readTopic, type ChangeTopicAnswer } from "#lua/message/message-topic";
 import { yieldMessage } from "#lua/message/message-yield";
 import type { Clock } from "#protocol/ports";

@@ -1,4 +1,4 @@
-import type { PutOff } from "#lua/message/message-sweep";
+import type { PutOff } from "#lua/message/message-claim";
 import type { Clock, Random } from "#protocol/ports";
 import { applyEvent, type Applied } from "./apply.ts";
 import type { Callable } from "./callable.ts";

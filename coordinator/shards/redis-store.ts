@@ -1,9 +1,10 @@
 import type { Redis } from "ioredis";
 import { closeShard } from "#lua/shard/close";
 import { keepShard } from "#lua/shard/keep";
-import { acquireLease, releaseLease } from "#lua/shard/lease";
+import { acquireLease } from "#lua/shard/lease";
 import { openShard } from "#lua/shard/open";
 import { readOutbox } from "#lua/shard/outbox";
+import { releaseLease } from "#lua/shard/release";
 import { renewShard } from "#lua/shard/renew";
 import { shardState } from "#lua/shard/shard-state";
 import type { Outbox } from "./relay/relay-ports.ts";

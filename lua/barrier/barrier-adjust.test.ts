@@ -1,7 +1,9 @@
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { startRedis, type RedisServer } from "../../test/harness/index.ts";
-import { adjustBarrier, queryBarrier, revertBarrier } from "./barrier-adjust.ts";
+import { adjustBarrier } from "./barrier-adjust.ts";
+import { queryBarrier } from "./barrier-query.ts";
+import { revertBarrier } from "./barrier-revert.ts";
 import { barrierKey } from "../core/keys.ts";
 
 let server: RedisServer;

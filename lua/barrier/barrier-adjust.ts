@@ -2,9 +2,6 @@ import { Batches } from "../core/batches.ts";
 import { loadScript, type ScriptRedis } from "../core/script.ts";
 
 export const barrierAdjustScript = loadScript("barrier-adjust", import.meta.url);
-export const barrierQueryScript = loadScript("barrier-query", import.meta.url);
-
-export const barrierRevertScript = loadScript("barrier-revert", import.meta.url);
 
 export const BarrierAnswer = {
   ok: "OK",
@@ -67,14 +64,3 @@ export const adjustBarrier = async (redis: ScriptRedis, step: AdjustBarrier): Pr
   if (answer === BarrierAnswer.notANumber) throw new Error(`the stock at ${step.stockKey} is not a number`);
   return answer;
 };
-
-/** Did the step behind the barrier happen? If not, it never will. */
-export const queryBarrier = async (
-  redis: ScriptRedis,
-  { barrier, ttlS }: { barrier: string; ttlS: number },
-): Promise<typeof BarrierAnswer.ok | typeof BarrierAnswer.failure> =>
-  (await barrierQueryScript.run(redis, [barrier], [ttlS])) as typeof BarrierAnswer.ok | typeof BarrierAnswer.failure;
-
-/** Takes a step back whose message has failed. @returns whether there was one to take back */
-export const revertBarrier = async (redis: ScriptRedis, request: Omit<AdjustBarrier, "compensates" | "refusalTtlS">): Promise<boolean> =>
-  (await barrierRevertScript.run(redis, [request.stockKey, request.barrier], [request.amount, request.ttlS])) === BarrierAnswer.ok;

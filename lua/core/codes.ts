@@ -1,6 +1,6 @@
 /**
  * The one table of answers that the scripts give. On the wire a decision is one character; in TypeScript it is its
- * name. A code is added here first, then in the script that answers it.
+ * name. A code is added here first, then in the script that answers it (a decision in include/decisions.lua).
  */
 export const Decision = {
   /** units taken now */

@@ -1,19 +1,23 @@
 import { readdirSync, readFileSync } from "node:fs";
-import { basename } from "node:path";
+import { basename, dirname } from "node:path";
+import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { startRedis, until, type RedisServer } from "../../test/harness/index.ts";
 import { LONG_MS, openEmptyShard, redisClient } from "../../test/harness/open-shard.ts";
 import * as scripts from "../index.ts";
+import { Decision } from "./codes.ts";
 import { saleKeys, stagedKeys } from "./keys.ts";
 import type { ScriptRedis } from "./script.ts";
 
-/** What every .lua file has to keep: its header, its flags, the common parts, and that it touches declared keys only. */
+/** What every .lua file has to keep: its header, its flags, its includes, its binding, and that it touches declared keys only. */
 const folder = new URL("../", import.meta.url);
+const files = (readdirSync(folder, { recursive: true }) as string[]).filter((path) => path.endsWith(".lua"));
+const isIn = (room: string) => (path: string) => dirname(path) === room;
+const includes = files.filter(isIn("include"));
+const snapshots = files.filter(isIn("snapshots"));
 const paths = new Map(
-  (readdirSync(folder, { recursive: true }) as string[])
-    .filter((path) => path.endsWith(".lua"))
-    .map((path) => [basename(path, ".lua"), path]),
+  files.filter((path) => !includes.includes(path) && !snapshots.includes(path)).map((path) => [basename(path, ".lua"), path]),
 );
 const all = [...paths.keys()].toSorted();
 /** Two-phase messages and their barriers (DESIGN 6) live by other keys and are no part of a shard's history. */
@@ -24,6 +28,11 @@ const read = (name: string): { flags: string; header: string; body: string } => 
   if (match === null) throw new Error(`${name}.lua does not begin with #!lua and a header`);
   return { flags: match[1] ?? "", header: match[2] as string, body: match[3] as string };
 };
+
+/** Said where a snapshot differs: what a review has to see is the script that a server gets. */
+const UPDATE =
+  "a composed script has changed: `npx vitest run lua/core/contract.test.ts -u` writes lua/snapshots; look at its diff, commit it";
+const NEW = "lua/snapshots was not in step when this run began: look at what the run wrote, delete what no script composes, run again";
 
 const shard = 5;
 const saleId = "sale-1";
@@ -201,24 +210,70 @@ describe("flags", () => {
   });
 });
 
-describe("common parts", () => {
-  const PARTS = ["server", "latch", "settled", "empty-outbox", "last-id"];
-  const part = (name: string, tag: string): string | undefined => new RegExp(`-- <${tag}>[\\s\\S]*?-- </${tag}>\n`).exec(source(name))?.[0];
+const includesOf = (name: string): string[] =>
+  Array.from(source(name).matchAll(/^-- @include (\S+)$/gm), ([, include]) => include as string);
 
-  it.each(PARTS)("<%s> is the same text wherever it is", (tag) => {
-    const texts = all.map((name) => part(name, tag)).filter((text) => text !== undefined);
-    expect(texts.length).toBeGreaterThan(1);
-    expect(new Set(texts).size).toBe(1);
+describe("includes", () => {
+  it.each(includes)("%s says what it is for, and the keys it needs", (path) => {
+    const text = readFileSync(new URL(path, folder), "utf8");
+    expect(text).toMatch(
+      /^--\[\[\n {2}[A-Z][\s\S]*?\n {2}KEYS {4}(?:none|\{sN\}:[a-z]+(?:, \{sN\}:[a-z]+)*)\n(?: {2}NEEDS {3}[a-z, -]+\n)?\]\]\nlocal /,
+    );
+    expect(text.replace(/^--\[\[[\s\S]*?\]\]/, "")).not.toMatch(/\{s|:(?:sale|buyers|grants|outbox|epoch|open|applied|lease|attempt)\b/);
+  });
+
+  it("each is in some script", () => {
+    const used = new Set(all.flatMap(includesOf));
+    expect(includes.map((path) => basename(path, ".lua")).toSorted()).toEqual([...used].toSorted());
   });
 
   it("the latch is in every script that appends, defines a sale, renews, settles or tells a buyer's standing, and is used", () => {
-    const latched = names.filter((name) => part(name, "latch") !== undefined);
+    const latched = names.filter((name) => includesOf(name).includes("latch"));
     expect(latched).toEqual(["grant", "renew", "reserve", "sale", "settle", "shard-state", "standing", "stock", "withdraw"]);
-    for (const name of latched) expect(read(name).body.replace(part(name, "latch") as string, "")).toMatch(/\blatch\(KEYS\[/);
-    for (const name of names) {
-      const own = PARTS.reduce((text, tag) => text.replace(part(name, tag) ?? "", ""), read(name).body);
-      if (/'XADD'/.test(own)) expect(latched).toContain(name);
-    }
+    for (const name of latched) expect(read(name).body).toMatch(/\blatch\(KEYS\[/);
+    for (const name of names) if (/'XADD'/.test(read(name).body)) expect(latched).toContain(name);
+  });
+
+  it("decisions are the letters of codes.ts, under the same names", () => {
+    const text = readFileSync(new URL("include/decisions.lua", folder), "utf8");
+    const constants = Array.from(text.matchAll(/^local ([A-Z_]+) = '(.)'$/gm), ([, name, code]) => [name as string, code as string]);
+    const named = Object.entries(Decision).map(([name, code]) => [name.replace(/[A-Z]/g, "_$&").toUpperCase(), code]);
+    expect(constants).toEqual(named);
+    expect(text.match(/^local /gm)).toHaveLength(named.length);
+  });
+});
+
+describe("bindings", () => {
+  const bound = new Map(
+    Object.values(scripts)
+      .filter((value): value is scripts.Script => typeof value === "object" && "sha" in value && "source" in value)
+      .map((script) => [script.name, script]),
+  );
+
+  it("there is one of each script, and lua/index.ts exports it", () => {
+    expect([...bound.keys()].toSorted()).toEqual(all);
+  });
+
+  it.each(all)("%s.lua is loaded by the file of its name beside it", (name) => {
+    const beside = readFileSync(new URL((paths.get(name) as string).replace(/lua$/, "ts"), folder), "utf8");
+    expect(beside).toContain(`Script = loadScript("${name}", import.meta.url);`);
+    expect(beside.match(/loadScript\(/g)).toHaveLength(1);
+  });
+
+  it.each(all)("%s: its binding loads the composed script, which begins as its file does, and hashes as the server does", async (name) => {
+    const { source: loaded, sha } = bound.get(name) as scripts.Script;
+    const text = source(name);
+    expect(loaded.startsWith(text.slice(0, text.indexOf("\n]]\n") + 4))).toBe(true);
+    expect(loaded).not.toContain("@include");
+    expect(await redis.script("LOAD", loaded)).toBe(sha);
+    const hasIncludes = includesOf(name).length > 0;
+    if (hasIncludes) await expect(loaded, UPDATE).toMatchFileSnapshot(fileURLToPath(new URL(`snapshots/${name}.lua`, folder)));
+    else expect(loaded).toBe(text);
+  });
+
+  it("every composed script has its snapshot, and there is no other", () => {
+    const composed = all.filter((name) => includesOf(name).length > 0);
+    expect(snapshots.map((path) => basename(path, ".lua")).toSorted(), NEW).toEqual(composed);
   });
 });
 

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer, connect, type AddressInfo, type Socket } from "node:net";
 import type { Redis } from "ioredis";
@@ -140,7 +141,9 @@ describe("a server at maxmemory", () => {
   });
 });
 
-it("hashes the very bytes that it loads", () => {
-  const script = settleScript;
-  expect(script.source).toBe(readFileSync(new URL("../shard/settle.lua", import.meta.url), "utf8"));
+it("hashes the very bytes that it loads", async () => {
+  const { source, sha } = settleScript;
+  expect(source).toBe(readFileSync(new URL("../snapshots/settle.lua", import.meta.url), "utf8"));
+  expect(sha).toBe(createHash("sha1").update(source).digest("hex"));
+  expect(await redis.script("LOAD", source)).toBe(sha);
 });

@@ -1,13 +1,14 @@
 import { createHash } from "node:crypto";
-import { readFileSync } from "node:fs";
 import type { Redis } from "ioredis";
 import { brokenIn } from "./broken.ts";
+import { composeScript } from "./compose.ts";
 
 /** The part of a connection that the scripts use. */
 export type ScriptRedis = Pick<Redis, "evalsha" | "eval">;
 
 export interface Script {
   readonly name: string;
+  /** as the server gets it: includes put in */
   readonly source: string;
   readonly sha: string;
   run(redis: ScriptRedis, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
@@ -19,16 +20,18 @@ const asBroken =
     throw brokenIn(error, keys) ?? error;
   };
 
+const INCLUDES = new URL("../include/", import.meta.url);
+
 const isMissing = (error: unknown): boolean => error instanceof Error && error.message.startsWith("NOSCRIPT");
 
 /**
- * Loads `<name>.lua` from beside the module that binds it. `run` sends EVALSHA and, only if the server says that it does not
+ * Loads `<name>.lua` from beside the module that binds it and puts its includes in. `run` sends EVALSHA and, only if the server says that it does not
  * have the script (so it did nothing), sends the script itself, which also leaves it there: EVAL goes where the keys
  * are, SCRIPT LOAD in a cluster does not. A lost answer is an error, never a second sending.
  * @param binding `import.meta.url` of that module
  */
 export const loadScript = (name: string, binding: string): Script => {
-  const source = readFileSync(new URL(`${name}.lua`, binding), "utf8");
+  const source = composeScript(new URL(`${name}.lua`, binding), INCLUDES);
   const sha = createHash("sha1").update(source).digest("hex");
   return {
     name,

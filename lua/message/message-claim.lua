@@ -14,11 +14,11 @@
   COST    O(log messages) each; nothing is written when nothing is due
   SLOT    {sN}
 ]]
+-- @include now-ms
 if #KEYS ~= 1 or #ARGV < 3 or #ARGV > 2003 or #ARGV % 2 ~= 1 then return redis.error_reply('ERR message-claim: takes 1 key and 3 to 2003 arguments') end
 local limit = tonumber(ARGV[1])
 if not limit or limit < 1 or limit > 1000 then return redis.error_reply('ERR message-claim: limit must be 1 to 1000') end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = nowMs()
 local off = {}
 for i = 4, #ARGV, 2 do
   if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[i]) or -1) == tonumber(ARGV[3]) then

@@ -19,10 +19,10 @@
   COST    O(log messages) each, at most 256
   SLOT    {sN}
 ]]
+-- @include now-ms
 local count = #KEYS - 3
 if count < 1 or count > 256 or #ARGV ~= 6 * count then return redis.error_reply('ERR message-create: takes 4 to 259 keys and 6 arguments a message') end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = nowMs()
 local answer, due, created, gids = {}, {}, {}, {}
 for i = 1, count do
   local at = 6 * i - 5

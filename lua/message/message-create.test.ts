@@ -6,7 +6,10 @@ import { changeMessages, type ChangeMessageAnswer, type MessageChange } from "./
 import { createMessages, type CreateMessageAnswer } from "./message-create.ts";
 import { MOST_MESSAGES } from "./message-fields.ts";
 import { countMessages, listMessages, MessageList, readMessages } from "./message-read.ts";
-import { claimMessages, notePlacement, pullMessages, purgeMessages } from "./message-sweep.ts";
+import { claimMessages } from "./message-claim.ts";
+import { notePlacement } from "./message-placement.ts";
+import { pullMessages } from "./message-pull.ts";
+import { purgeMessages } from "./message-purge.ts";
 import { changeTopic, readTopic } from "./message-topic.ts";
 import { yieldMessage } from "./message-yield.ts";
 

@@ -11,9 +11,9 @@
   COST    O(1)
   SLOT    {sN}
 ]]
+-- @include now-ms
 if #KEYS ~= 2 or #ARGV ~= 2 then return redis.error_reply('ERR message-placement: takes 2 keys and 2 arguments') end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = nowMs()
 local oldest = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2]
 if ARGV[1] ~= '0' then redis.call('ZADD', KEYS[1], now, ARGV[1]) end
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', '(' .. string.format('%d', math.min(now, oldest or now) - ARGV[2]))

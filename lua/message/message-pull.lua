@@ -9,11 +9,11 @@
   COST    O(log messages) each
   SLOT    {sN}
 ]]
+-- @include now-ms
 if #KEYS ~= 1 or #ARGV ~= 2 then return redis.error_reply('ERR message-pull: takes 1 key and 2 arguments') end
 local limit = tonumber(ARGV[2])
 if not limit or limit < 1 or limit > 1000 then return redis.error_reply('ERR message-pull: limit must be 1 to 1000') end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = nowMs()
 local later = '(' .. string.format('%d', now + ARGV[1])
 local gids = redis.call('ZRANGEBYSCORE', KEYS[1], later, '+inf', 'LIMIT', 0, limit)
 local moves = {}

@@ -9,11 +9,11 @@
   COST    O(log messages) each
   SLOT    {sN}
 ]]
+-- @include now-ms
 if #KEYS ~= 2 or #ARGV ~= 1 then return redis.error_reply('ERR message-purge: takes 2 keys and 1 argument') end
 local limit = tonumber(ARGV[1])
 if not limit or limit < 1 or limit > 1000 then return redis.error_reply('ERR message-purge: limit must be 1 to 1000') end
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now = nowMs()
 local gids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, limit)
 if #gids == 0 then return 0 end
 redis.call('ZREM', KEYS[2], unpack(gids))

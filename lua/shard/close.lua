@@ -19,23 +19,8 @@
   COST    O(1)
   SLOT    {sN}
 ]]
--- <server> who this server is; the same text in every script that has it (snippets.test.ts)
-local function server()
-  local info = redis.call('INFO', 'replication')
-  local replid = string.match(info, '\nmaster_replid:(%x+)\r')
-  local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
-  return replid, primary, info
-end
--- </server>
--- <last-id> last id ever given in a stream, 0-0 if there is none; the same text in every script that has it
-local function lastId(streamKey)
-  if redis.call('EXISTS', streamKey) == 0 then return '0-0' end
-  local facts = redis.call('XINFO', 'STREAM', streamKey)
-  for i = 1, #facts, 2 do
-    if facts[i] == 'last-generated-id' then return facts[i + 1] end
-  end
-end
--- </last-id>
+-- @include server
+-- @include last-id
 if #KEYS ~= 6 or #ARGV ~= 2 then return redis.error_reply('ERR close: takes 6 keys and 2 arguments') end
 local replid, primary, info = server()
 if not primary then return 'not_primary' end

@@ -5,7 +5,8 @@ import { LONG_MS, openEmptyShard, redisClient, stockSale, type OpenedShard } fro
 import { closeShard } from "./close.ts";
 import { keepShard } from "./keep.ts";
 import { saleKeys, shardKeys, stagedKeys } from "../core/keys.ts";
-import { acquireLease, releaseLease } from "./lease.ts";
+import { acquireLease } from "./lease.ts";
+import { releaseLease } from "./release.ts";
 import { openShard } from "./open.ts";
 import { listSales, readOutbox } from "./outbox.ts";
 import { renewShard } from "./renew.ts";

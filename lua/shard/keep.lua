@@ -17,30 +17,9 @@
   COST    O(1)
   SLOT    {sN}
 ]]
--- <server> who this server is; the same text in every script that has it (snippets.test.ts)
-local function server()
-  local info = redis.call('INFO', 'replication')
-  local replid = string.match(info, '\nmaster_replid:(%x+)\r')
-  local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
-  return replid, primary, info
-end
--- </server>
--- <last-id> last id ever given in a stream, 0-0 if there is none; the same text in every script that has it
-local function lastId(streamKey)
-  if redis.call('EXISTS', streamKey) == 0 then return '0-0' end
-  local facts = redis.call('XINFO', 'STREAM', streamKey)
-  for i = 1, #facts, 2 do
-    if facts[i] == 'last-generated-id' then return facts[i + 1] end
-  end
-end
--- </last-id>
--- <empty-outbox> leaves the outbox empty with last id <epoch>-0, so that XADD <epoch>-* begins at seq 1; the same text in every script that has it
-local function emptyOutbox(outboxKey, epoch)
-  -- XSETID does not create a stream and XADD <epoch>-* on a missing one begins at seq 0: hence an entry that is trimmed at once
-  redis.call('UNLINK', outboxKey)
-  redis.call('XADD', outboxKey, 'MAXLEN', '=', 0, epoch .. '-0', 'k', 'begin')
-end
--- </empty-outbox>
+-- @include server
+-- @include last-id
+-- @include empty-outbox
 if #KEYS ~= 5 or #ARGV ~= 5 then return redis.error_reply('ERR keep: takes 5 keys and 5 arguments') end
 local from, to = tonumber(ARGV[3]), tonumber(ARGV[5])
 if not from or not to or to <= from then return redis.error_reply('ERR keep: an epoch must be followed by a higher one') end

@@ -3,7 +3,6 @@ import { shardKeys } from "../core/keys.ts";
 import { loadScript, type ScriptRedis } from "../core/script.ts";
 
 export const leaseScript = loadScript("lease", import.meta.url);
-export const releaseScript = loadScript("release", import.meta.url);
 
 export interface LeaseAnswer {
   readonly status: typeof Status.ok | typeof Status.notHolder;
@@ -15,9 +14,4 @@ export const acquireLease = async (
   { shard, token, leaseMs }: { shard: number; token: string; leaseMs: number },
 ): Promise<LeaseAnswer> => ({
   status: (await leaseScript.run(redis, [shardKeys(shard).lease], [token, leaseMs])) as LeaseAnswer["status"],
-});
-
-/** Gives the lease up if `token` holds it. Throws on a replica. */
-export const releaseLease = async (redis: ScriptRedis, { shard, token }: { shard: number; token: string }): Promise<LeaseAnswer> => ({
-  status: (await releaseScript.run(redis, [shardKeys(shard).lease], [token])) as LeaseAnswer["status"],
 });

@@ -18,14 +18,8 @@
   COST    O(1)
   SLOT    {sN}
 ]]
--- <server> who this server is; the same text in every script that has it (snippets.test.ts)
-local function server()
-  local info = redis.call('INFO', 'replication')
-  local replid = string.match(info, '\nmaster_replid:(%x+)\r')
-  local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
-  return replid, primary, info
-end
--- </server>
+-- @include server
+-- @include now-ms
 if #KEYS ~= 5 or #ARGV ~= 5 then return redis.error_reply('ERR open: takes 5 keys and 5 arguments') end
 local replid, primary = server()
 if not primary or replid ~= ARGV[3] then return 'overtaken' end
@@ -33,7 +27,6 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] or redis.call('GET', KEYS[3]) ~= ARGV[2
   or redis.call('EXISTS', KEYS[5]) == 0 then
   return 'overtaken'
 end
-local time = redis.call('TIME')
-if time[1] * 1000 + math.floor(time[2] / 1000) >= tonumber(ARGV[5]) then return 'overtaken' end
+if nowMs() >= tonumber(ARGV[5]) then return 'overtaken' end
 redis.call('SET', KEYS[2], ARGV[4] .. ' ' .. replid, 'PXAT', ARGV[5])
 return 'ok'

@@ -16,24 +16,8 @@
   COST    O(1)
   SLOT    {sN}
 ]]
--- <server> who this server is; the same text in every script that has it (snippets.test.ts)
-local function server()
-  local info = redis.call('INFO', 'replication')
-  local replid = string.match(info, '\nmaster_replid:(%x+)\r')
-  local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
-  return replid, primary, info
-end
--- </server>
--- <latch> the epoch if this shard may change here and now, else nil (DESIGN 4.3); the same text in every script that has it
-local function latch(openKey, epochKey)
-  local held = redis.call('MGET', openKey, epochKey)
-  local open, epoch = held[1], held[2]
-  if not open or not epoch then return nil end
-  local replid, primary = server()
-  if not primary or open ~= epoch .. ' ' .. replid then return nil end
-  return epoch
-end
--- </latch>
+-- @include server
+-- @include latch
 if #KEYS ~= 4 or #ARGV ~= 5 then return redis.error_reply('ERR renew: takes 4 keys and 5 arguments') end
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 'not_holder' end
 redis.call('PEXPIRE', KEYS[1], ARGV[2])

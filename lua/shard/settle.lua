@@ -13,42 +13,10 @@
   COST    O(entries dropped)
   SLOT    {sN}
 ]]
--- <server> who this server is; the same text in every script that has it (snippets.test.ts)
-local function server()
-  local info = redis.call('INFO', 'replication')
-  local replid = string.match(info, '\nmaster_replid:(%x+)\r')
-  local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
-  return replid, primary, info
-end
--- </server>
--- <latch> the epoch if this shard may change here and now, else nil (DESIGN 4.3); the same text in every script that has it
-local function latch(openKey, epochKey)
-  local held = redis.call('MGET', openKey, epochKey)
-  local open, epoch = held[1], held[2]
-  if not open or not epoch then return nil end
-  local replid, primary = server()
-  if not primary or open ~= epoch .. ' ' .. replid then return nil end
-  return epoch
-end
--- </latch>
--- <settled> whether an entry is in Postgres (DESIGN 4.8): positions are compared within one epoch only; the same text in every script that has it
-local function settledUpTo(appliedKey, epoch)
-  local appliedEpoch, appliedSeq = string.match(redis.call('GET', appliedKey) or '', '^(%d+)-(%d+)$')
-  return appliedEpoch == epoch and tonumber(appliedSeq) or 0
-end
-local function isSettled(entryEpoch, entrySeq, epoch, upTo)
-  return tonumber(entryEpoch) < tonumber(epoch) or (entryEpoch == epoch and tonumber(entrySeq) <= upTo)
-end
--- </settled>
--- <last-id> last id ever given in a stream, 0-0 if there is none; the same text in every script that has it
-local function lastId(streamKey)
-  if redis.call('EXISTS', streamKey) == 0 then return '0-0' end
-  local facts = redis.call('XINFO', 'STREAM', streamKey)
-  for i = 1, #facts, 2 do
-    if facts[i] == 'last-generated-id' then return facts[i + 1] end
-  end
-end
--- </last-id>
+-- @include server
+-- @include latch
+-- @include settled-up-to
+-- @include last-id
 if #KEYS ~= 4 or #ARGV ~= 2 then return redis.error_reply('ERR settle: takes 4 keys and 2 arguments') end
 local epoch, seq = ARGV[1], tonumber(ARGV[2])
 if not seq or not string.match(epoch, '^%d+$') then return redis.error_reply('ERR settle: epoch and seq must be numbers') end

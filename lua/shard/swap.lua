@@ -37,21 +37,8 @@
   COST    O(sales): staged keys are renamed, old ones unlinked, whatever their size
   SLOT    {sN}
 ]]
--- <server> who this server is; the same text in every script that has it (snippets.test.ts)
-local function server()
-  local info = redis.call('INFO', 'replication')
-  local replid = string.match(info, '\nmaster_replid:(%x+)\r')
-  local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
-  return replid, primary, info
-end
--- </server>
--- <empty-outbox> leaves the outbox empty with last id <epoch>-0, so that XADD <epoch>-* begins at seq 1; the same text in every script that has it
-local function emptyOutbox(outboxKey, epoch)
-  -- XSETID does not create a stream and XADD <epoch>-* on a missing one begins at seq 0: hence an entry that is trimmed at once
-  redis.call('UNLINK', outboxKey)
-  redis.call('XADD', outboxKey, 'MAXLEN', '=', 0, epoch .. '-0', 'k', 'begin')
-end
--- </empty-outbox>
+-- @include server
+-- @include empty-outbox
 local SHARD_KEYS, SHARD_ARGS, SALE_FIELDS = 6, 5, 8
 local saleCount, droppedCount = tonumber(ARGV[4]), tonumber(ARGV[5])
 if not saleCount or not droppedCount or #KEYS ~= SHARD_KEYS + 6 * saleCount + 3 * droppedCount

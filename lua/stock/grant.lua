@@ -15,24 +15,9 @@
   COST    O(1)
   SLOT    {sN}
 ]]
--- <server> who this server is; the same text in every script that has it (snippets.test.ts)
-local function server()
-  local info = redis.call('INFO', 'replication')
-  local replid = string.match(info, '\nmaster_replid:(%x+)\r')
-  local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
-  return replid, primary, info
-end
--- </server>
--- <latch> the epoch if this shard may change here and now, else nil (DESIGN 4.3); the same text in every script that has it
-local function latch(openKey, epochKey)
-  local held = redis.call('MGET', openKey, epochKey)
-  local open, epoch = held[1], held[2]
-  if not open or not epoch then return nil end
-  local replid, primary = server()
-  if not primary or open ~= epoch .. ' ' .. replid then return nil end
-  return epoch
-end
--- </latch>
+-- @include server
+-- @include latch
+-- @include now-ms
 if #KEYS ~= 5 or #ARGV ~= 4 then return redis.error_reply('ERR grant: takes 5 keys and 4 arguments') end
 local epoch = latch(KEYS[1], KEYS[2])
 if not epoch then return { 'recovering' } end
@@ -48,10 +33,9 @@ if not string.match(sale[2] or '', '^%d+$') or not string.match(sale[3] or '', '
   return redis.error_reply('BROKEN stock: grant found it in the hash of the sale')
 end
 
-local time = redis.call('TIME')
-local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
+local atMs = nowMs()
 -- NOMKSTREAM: on a missing outbox the numbers would begin at 0 again
-local id = redis.call('XADD', KEYS[3], 'NOMKSTREAM', epoch .. '-*', 'k', 'g', 's', ARGV[2], 't', nowMs, 'g', ARGV[3], 'u', ARGV[4])
+local id = redis.call('XADD', KEYS[3], 'NOMKSTREAM', epoch .. '-*', 'k', 'g', 's', ARGV[2], 't', atMs, 'g', ARGV[3], 'u', ARGV[4])
 if not id then return { 'recovering' } end
 redis.call('HINCRBY', KEYS[4], 'left', ARGV[4])
 redis.call('HINCRBY', KEYS[4], 'moves', 1)

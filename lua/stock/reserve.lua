@@ -20,36 +20,62 @@
   COST    O(purchases): one HMGET and, if anybody wins, one XADD, HINCRBY and HSET
   SLOT    {sN}
 ]]
--- <server> who this server is; the same text in every script that has it (snippets.test.ts)
-local function server()
-  local info = redis.call('INFO', 'replication')
-  local replid = string.match(info, '\nmaster_replid:(%x+)\r')
-  local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
-  return replid, primary, info
-end
--- </server>
--- <latch> the epoch if this shard may change here and now, else nil (DESIGN 4.3); the same text in every script that has it
-local function latch(openKey, epochKey)
-  local held = redis.call('MGET', openKey, epochKey)
-  local open, epoch = held[1], held[2]
-  if not open or not epoch then return nil end
-  local replid, primary = server()
-  if not primary or open ~= epoch .. ' ' .. replid then return nil end
-  return epoch
-end
--- </latch>
--- <settled> whether an entry is in Postgres (DESIGN 4.8): positions are compared within one epoch only; the same text in every script that has it
-local function settledUpTo(appliedKey, epoch)
-  local appliedEpoch, appliedSeq = string.match(redis.call('GET', appliedKey) or '', '^(%d+)-(%d+)$')
-  return appliedEpoch == epoch and tonumber(appliedSeq) or 0
-end
-local function isSettled(entryEpoch, entrySeq, epoch, upTo)
-  return tonumber(entryEpoch) < tonumber(epoch) or (entryEpoch == epoch and tonumber(entrySeq) <= upTo)
-end
--- </settled>
+-- @include server
+-- @include latch
+-- @include settled-up-to
+-- @include is-settled
+-- @include decisions
+-- @include repeat-decision
+-- @include now-ms
 -- 512 purchases are at most 2,048 values to HSET: well below the 4,000 or so at which unpack fails
 local MOST_PURCHASES = 512
 local DIGITS = { [0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9' }
+
+-- A packed purchase taken apart: its field in the buyers' hash, its buyer, the units it asks for; nil if it is none. 0 units mark a
+-- request that cannot be granted: more than the limit, or a key where the limit is 1.
+local function takeApart(purchase, limit)
+  if not string.find(purchase, ':', 1, true) then return limit == 1 and purchase or purchase .. ':', purchase, 1 end
+  local field, buyer, units = string.match(purchase, '^(([^:]+):[^:]*):([1-9]%d*)$')
+  units = tonumber(units)
+  if not units then return nil end
+  local hasKey = #field > #buyer + 1
+  if units > limit or (limit == 1 and hasKey) then units = 0 end
+  return limit == 1 and buyer or field, buyer, units
+end
+
+-- What the winners sent, joined as it came.
+local function packedOf(winners, packed)
+  local sent = {}
+  for number = 1, #winners do sent[number] = packed[winners[number]] end
+  return table.concat(sent, ' ')
+end
+
+-- The winners' fields and reservations, in turn, as HSET takes them: the n-th winner's reservation is the 2n-th value.
+local function reservationsOf(winners, id, fields, asks)
+  local written, prefix = {}, nil
+  for number = 1, #winners do
+    local i = winners[number]
+    -- turning a number into text is the dearest thing here, so only every tenth index is
+    local digit = (number - 1) % 10
+    if digit == 0 then prefix = id .. '-' .. (number > 10 and (number - 1) / 10 or '') end
+    local at = 2 * number
+    written[at - 1] = fields[i]
+    written[at] = prefix .. DIGITS[digit] .. (asks and '-' .. asks[i].units or '-1')
+  end
+  return written
+end
+
+-- The winning buyers' totals as HSET takes them, behind what is there.
+local function addTotals(written, winners, asks, totalOf)
+  local at = #written
+  for number = 1, #winners do
+    local buyer = asks[winners[number]].buyer
+    local total = totalOf[buyer]
+    written[at + 1], written[at + 2] = buyer, DIGITS[total] or total
+    at = at + 2
+  end
+end
+
 local count, outboxLimit = tonumber(ARGV[3]), tonumber(ARGV[2])
 if #KEYS ~= 6 or #ARGV ~= 4 or not count or count < 1 or count > MOST_PURCHASES or not outboxLimit then
   return redis.error_reply('ERR reserve: takes 6 keys and 4 arguments: sale, bound of the outbox, 1 to 512, that many purchases')
@@ -73,113 +99,84 @@ for purchase in string.gmatch(ARGV[4], '[^ ]+') do
 end
 if n ~= count then return redis.error_reply('ERR reserve: counted ' .. n .. ' purchases, told ' .. count) end
 
--- where the limit is 1 and nobody sent a key or a number of units, a purchase is its own field and asks for 1: the fast case
-local single = limit == 1
-local fields, buyers, units, held, totals, totalOf = packed, nil, nil, nil, nil, nil
-if single and not string.find(ARGV[4], ':', 1, true) then
-  held = redis.call('HMGET', KEYS[6], unpack(packed))
-else
-  fields, buyers, units = {}, {}, {}
+-- The fast case: where the limit is 1 and nobody sent a key or a number of units, a purchase is its own field, asks for 1 and is not taken
+-- apart (no `asks`). One HMGET looks up all fields and, where the limit is above 1, the totals of the buyers behind them.
+local fields, asks, totalOf = packed, nil, nil
+if limit ~= 1 or string.find(ARGV[4], ':', 1, true) then
+  fields, asks = {}, {}
   for i = 1, count do
-    local purchase = packed[i]
-    if string.find(purchase, ':', 1, true) then
-      local field, buyer, asked = string.match(purchase, '^(([^:]+):[^:]*):([1-9]%d*)$')
-      asked = tonumber(asked)
-      if not asked then return redis.error_reply('ERR reserve: not a packed purchase') end
-      -- 0 marks a request that cannot be granted: more than the limit, or a key where the limit is 1
-      if asked > limit or (single and #field > #buyer + 1) then asked = 0 end
-      fields[i], buyers[i], units[i] = single and buyer or field, buyer, asked
-    else
-      fields[i], buyers[i], units[i] = single and purchase or purchase .. ':', purchase, 1
-    end
-  end
-  if single then
-    held = redis.call('HMGET', KEYS[6], unpack(fields))
-  else
-    local wanted = {}
-    for i = 1, count do
-      wanted[i], wanted[count + i] = fields[i], buyers[i]
-    end
-    held = redis.call('HMGET', KEYS[6], unpack(wanted))
-    totalOf = {}
-    for i = 1, count do totalOf[buyers[i]] = tonumber(held[count + i] or 0) end
+    local field, buyer, units = takeApart(packed[i], limit)
+    if not field then return redis.error_reply('ERR reserve: not a packed purchase') end
+    fields[i], asks[i] = field, { buyer = buyer, units = units }
   end
 end
+if limit ~= 1 then
+  for i = 1, count do fields[count + i] = asks[i].buyer end
+end
+local held = redis.call('HMGET', KEYS[6], unpack(fields))
+if limit ~= 1 then
+  totalOf = {}
+  for i = 1, count do totalOf[asks[i].buyer] = tonumber(held[count + i] or 0) end
+end
 
-local time = redis.call('TIME')
-local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
+local atMs = nowMs()
+-- why nobody may buy at the moment, if so
 local refusal
-if state == 'closed' or nowMs >= closesAtMs then refusal = 'e'
-elseif nowMs < opensAtMs then refusal = 'n'
-elseif state ~= 'open' then refusal = 'p'
-elseif redis.call('XLEN', KEYS[4]) >= outboxLimit then refusal = 'b'
-elseif moves == 0 then refusal = 'u'
+if state == 'closed' or atMs >= closesAtMs then refusal = CLOSED
+elseif atMs < opensAtMs then refusal = NOT_OPEN
+elseif state ~= 'open' then refusal = PAUSED
+elseif redis.call('XLEN', KEYS[4]) >= outboxLimit then refusal = BUSY
+elseif moves == 0 then refusal = UNSTOCKED
 end
 
--- winners, in order: what they sent, and their numbers by field, for repeats inside this batch
-local decisions, won, numberOf, winners, taken = {}, {}, {}, {}, 0
+-- winners: their places in the batch, in order; numberOf: a winner's number by field; inBatch: that number by the place in the answer
+-- of a repeat inside this batch, whose reservation is known when the entry has its id
+local decisions, winners, numberOf, inBatch, wins, taken = {}, {}, {}, {}, 0, 0
 local answer, answered, upTo = { '', 0, '', opensAtMs }, 4, nil
 for i = 1, count do
   local reservation, field = held[i], fields[i]
   if reservation then
-    local rejected, atEpoch, atSeq = string.match(reservation, '^(x?)(%d+)-(%d+)-')
-    if not atEpoch then return redis.error_reply('BROKEN reservation: reserve found another value in a field of a buyer') end
     upTo = upTo or settledUpTo(KEYS[3], epoch)
-    decisions[i] = rejected == 'x' and 'x' or (isSettled(atEpoch, atSeq, epoch, upTo) and 'c' or 'r')
+    local decision = repeatDecision(reservation, epoch, upTo)
+    if not decision then return redis.error_reply('BROKEN reservation: reserve found another value in a field of a buyer') end
+    decisions[i] = decision
     answered = answered + 1
     answer[answered] = reservation
   elseif numberOf[field] then
-    decisions[i] = 'r'
+    decisions[i] = RESERVED
     answered = answered + 1
-    answer[answered] = numberOf[field]
+    inBatch[answered] = numberOf[field]
   else
-    local asked = units and units[i] or 1
-    if asked == 0 then decisions[i] = 'm'
-    elseif totalOf and totalOf[buyers[i]] + asked > limit then decisions[i] = 'l'
+    local ask = asks and asks[i]
+    local units = ask and ask.units or 1
+    if units == 0 then decisions[i] = BAD_REQUEST
+    elseif totalOf and totalOf[ask.buyer] + units > limit then decisions[i] = LIMIT_REACHED
     elseif refusal then decisions[i] = refusal
-    elseif asked > left then decisions[i] = 'd'
+    elseif units > left then decisions[i] = DRY
     else
-      decisions[i] = 'w'
-      left = left - asked
-      taken = taken + asked
-      local number = #won + 1
-      won[number], winners[number] = packed[i], i
-      numberOf[field] = number
-      if totalOf then totalOf[buyers[i]] = totalOf[buyers[i]] + asked end
+      decisions[i] = WON
+      left = left - units
+      taken = taken + units
+      wins = wins + 1
+      winners[wins] = i
+      numberOf[field] = wins
+      if totalOf then totalOf[ask.buyer] = totalOf[ask.buyer] + units end
     end
   end
 end
 answer[2], answer[3] = left, table.concat(decisions)
-if taken == 0 then return answer end
+if wins == 0 then return answer end
 
 -- NOMKSTREAM: on a missing outbox the numbers would begin at 0 again
 local id = redis.call(
   'XADD', KEYS[4], 'NOMKSTREAM', epoch .. '-*',
-  'k', 'o', 's', ARGV[1], 't', nowMs, 'n', #won, 'b', #won == count and ARGV[4] or table.concat(won, ' ')
+  'k', 'o', 's', ARGV[1], 't', atMs, 'n', wins, 'b', wins == count and ARGV[4] or packedOf(winners, packed)
 )
 if not id then return 'recovering' end
 redis.call('HINCRBY', KEYS[5], 'left', -taken)
-local written, prefix = {}, nil
-for number = 1, #won do
-  local i = winners[number]
-  -- turning a number into text is the dearest thing here, so only every tenth index is
-  local digit = (number - 1) % 10
-  if digit == 0 then prefix = id .. '-' .. (number > 10 and (number - 1) / 10 or '') end
-  local at = 2 * number
-  written[at - 1] = fields[i]
-  written[at] = prefix .. DIGITS[digit] .. (units and '-' .. units[i] or '-1')
-end
-for k = 5, answered do
-  if type(answer[k]) == 'number' then answer[k] = written[2 * answer[k]] end
-end
-if totalOf then
-  local at = 2 * #won
-  for number = 1, #won do
-    local buyer = buyers[winners[number]]
-    written[at + 1], written[at + 2] = buyer, DIGITS[totalOf[buyer]] or totalOf[buyer]
-    at = at + 2
-  end
-end
+local written = reservationsOf(winners, id, fields, asks)
+for at, number in pairs(inBatch) do answer[at] = written[2 * number] end
+if totalOf then addTotals(written, winners, asks, totalOf) end
 redis.call('HSET', KEYS[6], unpack(written))
 answer[1] = id
 return answer

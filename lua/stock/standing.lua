@@ -15,34 +15,13 @@
   COST    O(purchases)
   SLOT    {sN}
 ]]
--- <server> who this server is; the same text in every script that has it (snippets.test.ts)
-local function server()
-  local info = redis.call('INFO', 'replication')
-  local replid = string.match(info, '\nmaster_replid:(%x+)\r')
-  local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
-  return replid, primary, info
-end
--- </server>
--- <latch> the epoch if this shard may change here and now, else nil (DESIGN 4.3); the same text in every script that has it
-local function latch(openKey, epochKey)
-  local held = redis.call('MGET', openKey, epochKey)
-  local open, epoch = held[1], held[2]
-  if not open or not epoch then return nil end
-  local replid, primary = server()
-  if not primary or open ~= epoch .. ' ' .. replid then return nil end
-  return epoch
-end
--- </latch>
--- <settled> whether an entry is in Postgres (DESIGN 4.8): positions are compared within one epoch only; the same text in every script that has it
-local function settledUpTo(appliedKey, epoch)
-  local appliedEpoch, appliedSeq = string.match(redis.call('GET', appliedKey) or '', '^(%d+)-(%d+)$')
-  return appliedEpoch == epoch and tonumber(appliedSeq) or 0
-end
-local function isSettled(entryEpoch, entrySeq, epoch, upTo)
-  return tonumber(entryEpoch) < tonumber(epoch) or (entryEpoch == epoch and tonumber(entrySeq) <= upTo)
-end
--- </settled>
-local MOST_PURCHASES = 512
+-- @include server
+-- @include latch
+-- @include settled-up-to
+-- @include is-settled
+-- @include decisions
+-- @include repeat-decision
+local MOST_PURCHASES, NONE = 512, '-'
 local count = #ARGV / 2
 if #KEYS ~= 5 or #ARGV == 0 or #ARGV % 2 ~= 0 or count > MOST_PURCHASES then
   return redis.error_reply('ERR standing: takes 5 keys and a pair of arguments for each of 1 to 512 purchases')
@@ -62,12 +41,10 @@ local upTo = settledUpTo(KEYS[3], epoch)
 local states, answer = {}, { '' }
 for i = 1, count do
   local reservation = held[i]
-  if not reservation then
-    states[i] = '-'
-  else
-    local rejected, atEpoch, atSeq = string.match(reservation, '^(x?)(%d+)-(%d+)-')
-    if not atEpoch then return redis.error_reply('BROKEN reservation: standing found another value in a field of a buyer') end
-    states[i] = rejected == 'x' and 'x' or (isSettled(atEpoch, atSeq, epoch, upTo) and 'c' or 'r')
+  states[i] = NONE
+  if reservation then
+    states[i] = repeatDecision(reservation, epoch, upTo)
+    if not states[i] then return redis.error_reply('BROKEN reservation: standing found another value in a field of a buyer') end
     answer[#answer + 1] = reservation
   end
 end

@@ -12,16 +12,16 @@ export interface StandingQuery {
   readonly purchases: readonly { readonly uid: string; readonly key: string }[];
 }
 
-export type Standing =
+export type PurchaseStanding =
   | { readonly state: "none" }
   | { readonly state: "reserved" | "confirmed" | "rejected"; readonly reservation: Reservation };
 
 export type Standings =
-  | { readonly status: typeof Status.ok; readonly standings: readonly Standing[] }
+  | { readonly status: typeof Status.ok; readonly standings: readonly PurchaseStanding[] }
   | { readonly status: typeof Status.recovering | typeof Status.unknown };
 
 const STATES = { [Decision.reserved]: "reserved", [Decision.confirmed]: "confirmed", [Decision.rejected]: "rejected" } as const;
-const NONE: Standing = { state: "none" };
+const NONE: PurchaseStanding = { state: "none" };
 
 /** What the shard knows of these purchases, in the same order (DESIGN 4.8). */
 export const standing = async (redis: ScriptRedis, { shard, saleId, purchases }: StandingQuery): Promise<Standings> => {
@@ -35,7 +35,7 @@ export const standing = async (redis: ScriptRedis, { shard, saleId, purchases }:
   if (!Array.isArray(reply)) return { status: reply as typeof Status.recovering | typeof Status.unknown };
   const [states, ...reservations] = reply as string[];
   let next = 0;
-  const standings = Array.from(states ?? "", (code): Standing => {
+  const standings = Array.from(states ?? "", (code): PurchaseStanding => {
     const state = STATES[code as keyof typeof STATES];
     if (state === undefined) return NONE;
     const text = reservations[next++] ?? "";

@@ -12,33 +12,10 @@
   COST    O(1)
   SLOT    {sN}
 ]]
--- <server> who this server is; the same text in every script that has it (snippets.test.ts)
-local function server()
-  local info = redis.call('INFO', 'replication')
-  local replid = string.match(info, '\nmaster_replid:(%x+)\r')
-  local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
-  return replid, primary, info
-end
--- </server>
--- <latch> the epoch if this shard may change here and now, else nil (DESIGN 4.3); the same text in every script that has it
-local function latch(openKey, epochKey)
-  local held = redis.call('MGET', openKey, epochKey)
-  local open, epoch = held[1], held[2]
-  if not open or not epoch then return nil end
-  local replid, primary = server()
-  if not primary or open ~= epoch .. ' ' .. replid then return nil end
-  return epoch
-end
--- </latch>
--- <settled> whether an entry is in Postgres (DESIGN 4.8): positions are compared within one epoch only; the same text in every script that has it
-local function settledUpTo(appliedKey, epoch)
-  local appliedEpoch, appliedSeq = string.match(redis.call('GET', appliedKey) or '', '^(%d+)-(%d+)$')
-  return appliedEpoch == epoch and tonumber(appliedSeq) or 0
-end
-local function isSettled(entryEpoch, entrySeq, epoch, upTo)
-  return tonumber(entryEpoch) < tonumber(epoch) or (entryEpoch == epoch and tonumber(entrySeq) <= upTo)
-end
--- </settled>
+-- @include server
+-- @include latch
+-- @include settled-up-to
+-- @include is-settled
 if #KEYS ~= 5 or #ARGV ~= 0 then return redis.error_reply('ERR stock: takes 5 keys and no argument') end
 local epoch = latch(KEYS[1], KEYS[2])
 if not epoch then return 'recovering' end

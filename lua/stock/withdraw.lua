@@ -19,24 +19,9 @@
   COST    O(1)
   SLOT    {sN}
 ]]
--- <server> who this server is; the same text in every script that has it (snippets.test.ts)
-local function server()
-  local info = redis.call('INFO', 'replication')
-  local replid = string.match(info, '\nmaster_replid:(%x+)\r')
-  local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
-  return replid, primary, info
-end
--- </server>
--- <latch> the epoch if this shard may change here and now, else nil (DESIGN 4.3); the same text in every script that has it
-local function latch(openKey, epochKey)
-  local held = redis.call('MGET', openKey, epochKey)
-  local open, epoch = held[1], held[2]
-  if not open or not epoch then return nil end
-  local replid, primary = server()
-  if not primary or open ~= epoch .. ' ' .. replid then return nil end
-  return epoch
-end
--- </latch>
+-- @include server
+-- @include latch
+-- @include now-ms
 if #KEYS ~= 4 or #ARGV ~= 5 then return redis.error_reply('ERR withdraw: takes 4 keys and 5 arguments') end
 local epoch = latch(KEYS[1], KEYS[2])
 if not epoch then return { 'recovering' } end
@@ -52,11 +37,10 @@ if not string.match(ARGV[4], '^%d+$') or #ARGV[4] > 6 then return redis.error_re
 if left < 1 then return { 'dry' } end
 if units > left then units = left end
 
-local time = redis.call('TIME')
-local nowMs = time[1] * 1000 + math.floor(time[2] / 1000)
+local atMs = nowMs()
 local text = string.format('%.0f', units)
 -- NOMKSTREAM: on a missing outbox the numbers would begin at 0 again
-local id = redis.call('XADD', KEYS[3], 'NOMKSTREAM', epoch .. '-*', 'k', 'w', 's', ARGV[2], 't', nowMs, 'r', ARGV[4], 'u', text)
+local id = redis.call('XADD', KEYS[3], 'NOMKSTREAM', epoch .. '-*', 'k', 'w', 's', ARGV[2], 't', atMs, 'r', ARGV[4], 'u', text)
 if not id then return { 'recovering' } end
 redis.call('HINCRBY', KEYS[4], 'left', '-' .. text)
 redis.call('HINCRBY', KEYS[4], 'moves', 1)

@@ -1,4 +1,6 @@
-import { adjustBarrier, BarrierAnswer, queryBarrier, revertBarrier, type AdjustBarrier } from "#lua/barrier/barrier-adjust";
+import { adjustBarrier, BarrierAnswer, type AdjustBarrier } from "#lua/barrier/barrier-adjust";
+import { queryBarrier } from "#lua/barrier/barrier-query";
+import { revertBarrier } from "#lua/barrier/barrier-revert";
 import { barrierKey } from "#lua/core/keys";
 import type { ScriptRedis } from "#lua/core/script";
 

@@ -1,5 +1,7 @@
 import type { ScriptRedis } from "#lua/core/script";
-import { barrierAdjustScript, BarrierAnswer, barrierQueryScript, barrierRevertScript } from "#lua/barrier/barrier-adjust";
+import { barrierAdjustScript, BarrierAnswer } from "#lua/barrier/barrier-adjust";
+import { barrierQueryScript } from "#lua/barrier/barrier-query";
+import { barrierRevertScript } from "#lua/barrier/barrier-revert";
 import { op, Scene, type Target, type Wire } from "../kernel/wire.ts";
 import type { MessageRules } from "./rules.ts";
 

@@ -1,7 +1,7 @@
 import type { Change } from "../../../coordinator/messages/machine.ts";
 import type { Existing, Misplaced, StoredMessage } from "../../../coordinator/messages/message-ports.ts";
 import { isFinished, type MessageRecord } from "../../../coordinator/messages/record.ts";
-import type { PlacementNotes } from "#lua/message/message-sweep";
+import type { PlacementNotes } from "#lua/message/message-placement";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { Target } from "../kernel/wire.ts";
 import type { MessageRules } from "./rules.ts";

@@ -2,7 +2,7 @@ import { Decision, Status } from "#lua/core/codes";
 import { EntryKind } from "#lua/shard/entry";
 import { packPurchase, purchaseField, unpackPurchase, type Purchase, type Reservation } from "#lua/stock/fields";
 import type { ReserveAnswer, ReserveBatch, Reserved } from "#lua/stock/reserve";
-import type { Standing, StandingQuery, Standings } from "#lua/stock/standing";
+import type { PurchaseStanding, StandingQuery, Standings } from "#lua/stock/standing";
 import type { SaleData, Shard } from "./data.ts";
 import { isSettled, latch, nextId } from "./latch.ts";
 
@@ -84,7 +84,7 @@ export const standing = (shard: Shard, { saleId, purchases }: Of<StandingQuery>)
   if (latch(shard) === 0) return { status: Status.recovering };
   const sale = shard.data.sales.get(saleId);
   if (sale === undefined) return { status: Status.unknown };
-  const standings = purchases.map(({ uid, key }): Standing => {
+  const standings = purchases.map(({ uid, key }): PurchaseStanding => {
     const held = sale.buyers.get(purchaseField(sale.limit, uid, key));
     if (held === undefined) return { state: "none" };
     const { decision, reservation = held } = repeatOf(shard, held);

@@ -1,0 +1,67 @@
+#!lua flags=allow-oom
+--[[
+  Last step of an epoch that keeps Redis's state (DESIGN 7.1 step 3): empties the outbox, whose entries are all applied, and takes the
+  new epoch. Only for the attempt that closed the shard, on the server it closed, while nothing was appended since.
+
+  KEYS[1] {sN}:epoch
+  KEYS[2] {sN}:open
+  KEYS[3] {sN}:attempt
+  KEYS[4] {sN}:outbox
+  KEYS[5] {sN}:applied
+  ARGV[1] nonce of the attempt
+  ARGV[2] replication id of the server that was closed
+  ARGV[3] epoch that ends
+  ARGV[4] last id of the outbox at the close
+  ARGV[5] epoch that begins
+  RETURNS ok | duplicate (done before by this attempt) | overtaken
+  COST    O(1)
+  SLOT    {sN}
+]]
+--[[
+  Who this server is: its replication id, whether it is a primary, and all that INFO says of its replication.
+
+  KEYS    none
+]]
+local function server()
+  local info = redis.call('INFO', 'replication')
+  local replid = string.match(info, '\nmaster_replid:(%x+)\r')
+  local primary = string.find(info, '\nrole:master\r', 1, true) ~= nil
+  return replid, primary, info
+end
+--[[
+  The last id ever given in a stream, 0-0 if there is none.
+
+  KEYS    {sN}:outbox
+]]
+local function lastId(streamKey)
+  if redis.call('EXISTS', streamKey) == 0 then return '0-0' end
+  local facts = redis.call('XINFO', 'STREAM', streamKey)
+  for i = 1, #facts, 2 do
+    if facts[i] == 'last-generated-id' then return facts[i + 1] end
+  end
+end
+--[[
+  Leaves the outbox empty with last id <epoch>-0, so that XADD <epoch>-* begins at seq 1.
+
+  KEYS    {sN}:outbox
+]]
+local function emptyOutbox(outboxKey, epoch)
+  -- XSETID does not create a stream and XADD <epoch>-* on a missing one begins at seq 0: hence an entry that is trimmed at once
+  redis.call('UNLINK', outboxKey)
+  redis.call('XADD', outboxKey, 'MAXLEN', '=', 0, epoch .. '-0', 'k', 'begin')
+end
+if #KEYS ~= 5 or #ARGV ~= 5 then return redis.error_reply('ERR keep: takes 5 keys and 5 arguments') end
+local from, to = tonumber(ARGV[3]), tonumber(ARGV[5])
+if not from or not to or to <= from then return redis.error_reply('ERR keep: an epoch must be followed by a higher one') end
+
+local replid, primary = server()
+if not primary or replid ~= ARGV[2] or redis.call('GET', KEYS[3]) ~= ARGV[1] then return 'overtaken' end
+local epoch = redis.call('GET', KEYS[1])
+if epoch == ARGV[5] then return 'duplicate' end
+if epoch ~= ARGV[3] or lastId(KEYS[4]) ~= ARGV[4] then return 'overtaken' end
+
+redis.call('DEL', KEYS[2])
+emptyOutbox(KEYS[4], ARGV[5])
+redis.call('SET', KEYS[5], ARGV[5] .. '-0')
+redis.call('SET', KEYS[1], ARGV[5])
+return 'ok'
