@@ -10,7 +10,7 @@ import { saleRoute } from "./http/sale-route.ts";
 import { mountSocketRoute } from "./http/socket-route.ts";
 import type { TicketKeys } from "./identity/ticket.ts";
 import { liveRoute } from "./live/live-route.ts";
-import { Tally } from "./tally.ts";
+import { zeroCounts, type OutcomeCounts } from "./buy/outcome-counts.ts";
 
 export interface PluginOptions {
   readonly service: BuyService;
@@ -37,7 +37,7 @@ export interface Mounted {
    */
   drain(): Promise<void>;
   /** how often each outcome was told, by channel */
-  readonly told: { readonly http: Tally; readonly live: Tally };
+  readonly told: { readonly http: OutcomeCounts; readonly live: OutcomeCounts };
   /** requests that are not answered yet */
   waiting(): number;
   /** open WebSockets */
@@ -66,7 +66,7 @@ export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Moun
       idle = [];
     },
   };
-  const told = { http: new Tally(), live: new Tally() };
+  const told = { http: zeroCounts(), live: zeroCounts() };
   const held = new HeldAnswers(service);
   const live = liveRoute(prefix, service, tickets, told.live, nowMs);
   mountRoute(app, edge, buyRoute(prefix, service, held, told.http));

@@ -43,8 +43,8 @@ const measure = (mounted: Mounted): void => {
     registers,
     collect() {
       told.reset();
-      for (const [channel, tally] of Object.entries(mounted.told))
-        for (const [code, count] of Object.entries(tally.counts())) told.inc({ channel, code }, count);
+      for (const [channel, counts] of Object.entries(mounted.told))
+        for (const [code, count] of Object.entries(counts)) told.inc({ channel, code }, count);
     },
   });
   const open = new Gauge({

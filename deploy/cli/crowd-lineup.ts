@@ -1,4 +1,7 @@
-/** Same numbers every time: a crowd that can be sent again. Park-Miller. */
+/**
+ * Same numbers every time: a crowd that can be sent again. Park-Miller. Not the tests' generator (test/harness/draw.ts): what is
+ * delivered imports no test, and what a demo sends shall not change with them.
+ */
 const random = (seed: number): (() => number) => {
   let state = seed;
   return () => {

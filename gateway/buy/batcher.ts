@@ -64,6 +64,9 @@ interface Call<Item> {
  * requests of one sale (at most 512), at most two batches are on their way, the second only if many wait; meanwhile the
  * next ones grow, and sales take turns. So load makes batches and idleness keeps the delay low.
  *
+ * Not lua/core/batches.ts: that makes a promise an item, knows one kind of batch and no time-out; here a request costs a
+ * callback, a batch is of one sale, and what waits too long is answered.
+ *
  * Everything is bounded: what waits by `queueLimit` (then `busy`), its time by `timeoutMs`. A call that is not
  * answered keeps its place until its connection ends, so a Redis that hangs holds two batches and not a pile; while one
  * is overdue nothing new is taken. Its late answer finds nobody and is dropped.

@@ -5,7 +5,8 @@ import type { Admission } from "../admission/admission.ts";
 import type { SaleBook } from "../sales/book.ts";
 import type { KnownSale } from "../sales/known-sale.ts";
 import { Found, type SaleSearch } from "../sales/sale-search.ts";
-import { OutcomeCode, outcomeKinds, refusals, type OnOutcome, type Outcome } from "./outcome.ts";
+import { OutcomeCode, refusals, type OnOutcome, type Outcome } from "./outcome.ts";
+import { zeroCounts, type OutcomeCounts } from "./outcome-counts.ts";
 import type { ReadTicket } from "../identity/ticket.ts";
 import type { PurchaseKey, Tickets, WallClock } from "./service-ports.ts";
 import { notOpenUntil } from "./purchases.ts";
@@ -50,17 +51,13 @@ export interface BuyRequest {
   readonly key: string;
 }
 
-/** Counts of what was answered, by code; plain numbers, read when the metrics are. */
-export type Counts = Record<OutcomeCode, number>;
-export const zeroCounts = (): Counts => Object.fromEntries(Object.keys(outcomeKinds).map((code) => [code, 0])) as Counts;
-
 /**
  * The checks before Redis in their order, cheapest first (DESIGN 4.1), and the way into the shard's queues.
  * The buckets are looked at before the ticket's signature is computed and emptied only after it was found good: a
  * flood costs no signature, and forged tickets cannot drain the bucket of the buyer they name.
  */
 export class Checkout {
-  readonly counts: Counts = zeroCounts();
+  readonly counts: OutcomeCounts = zeroCounts();
   readonly #options: CheckoutOptions;
 
   constructor(options: CheckoutOptions) {

@@ -2,7 +2,8 @@ import { Admission } from "../admission/admission.ts";
 import { SaleBook } from "../sales/book.ts";
 import { SaleSearch } from "../sales/sale-search.ts";
 import { SoldOut } from "../sales/sold-out.ts";
-import { Checkout, type Counts } from "./checkout.ts";
+import { Checkout } from "./checkout.ts";
+import type { OutcomeCounts } from "./outcome-counts.ts";
 import { OutcomeCode, refusals, type Outcome } from "./outcome.ts";
 import type { BuyPolicy } from "./policy.ts";
 import type { BuyPorts, Loop } from "./service-ports.ts";
@@ -18,7 +19,7 @@ const DRAIN_LOOK_MS = 5;
 /** Plain numbers of a running service, for whoever measures it. */
 export interface BuyReadings {
   /** purchases answered, by code */
-  counts(): Counts;
+  counts(): OutcomeCounts;
   /** requests that wait to be sent, by shard */
   queued(): readonly number[];
   /** answers held until the order is final */

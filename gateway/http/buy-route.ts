@@ -7,7 +7,7 @@ import { preferredWait, type HeldAnswers } from "./held-answers.ts";
 import { jsonHead, problem, problemOf, purchaseBody, purchaseHeads, outcomeFields } from "./problem.ts";
 import { HttpPurchase, readKey, readUnits } from "./purchase.ts";
 import type { Route } from "./route.ts";
-import type { Tally } from "../tally.ts";
+import type { OutcomeCounts } from "../buy/outcome-counts.ts";
 
 const ORDER = "order";
 const badOrder = problem({ code: OutcomeCode.badRequest, detail: `${ORDER}: the order id that the purchase was told` });
@@ -17,12 +17,12 @@ const badKey = problem({ code: OutcomeCode.badRequest, detail: "Idempotency-Key:
 const STANDINGS: ReadonlySet<OutcomeCode> = new Set([OutcomeCode.none, OutcomeCode.reserved, OutcomeCode.confirmed, OutcomeCode.rejected]);
 
 /** `POST /buy/:ticket` and `GET /buy/:ticket`: HTTP's side of the service. */
-export const buyRoute = (prefix: string, service: BuyService, held: HeldAnswers, tally: Tally): Route => {
+export const buyRoute = (prefix: string, service: BuyService, held: HeldAnswers, told: OutcomeCounts): Route => {
   const buyUrl = `${prefix}/buy/`;
   const heads = purchaseHeads(buyUrl);
 
   const sendOutcome = (exchange: Exchange, outcome: Outcome): void => {
-    tally.count(outcome.code);
+    told[outcome.code] += 1;
     const status = outcomeStatus(outcome);
     // The service has read the ticket by now, so it is URL-safe: it cannot split the Location header.
     if (status === 200 || status === 201 || status === 202)
@@ -62,7 +62,7 @@ export const buyRoute = (prefix: string, service: BuyService, held: HeldAnswers,
     service.standing(exchange.parameter, key, (standing) => {
       // Who was told of an order and has none now has lost it with its server: `none` would not say why (DESIGN 7.1).
       const outcome = standing.code === OutcomeCode.none && orderId !== "" ? refusals.notSurvived : standing;
-      tally.count(outcome.code);
+      told[outcome.code] += 1;
       if (STANDINGS.has(outcome.code)) exchange.send(jsonHead, JSON.stringify(outcomeFields(outcome)));
       else exchange.answer(problemOf(outcome));
     });
@@ -71,7 +71,7 @@ export const buyRoute = (prefix: string, service: BuyService, held: HeldAnswers,
   const refuse = (ticket: string): Answer | undefined => {
     const outcome = service.refusal(ticket);
     if (outcome === undefined) return undefined;
-    tally.count(outcome.code);
+    told[outcome.code] += 1;
     return problemOf(outcome);
   };
 

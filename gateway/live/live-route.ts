@@ -4,7 +4,7 @@ import type { Exchange } from "../http/exchange.ts";
 import { problemOf } from "../http/problem.ts";
 import { CloseCode, type Socket, type SocketRoute } from "../http/socket-route.ts";
 import { readTicket, verifyTicket, type TicketKeys } from "../identity/ticket.ts";
-import type { Tally } from "../tally.ts";
+import type { OutcomeCounts } from "../buy/outcome-counts.ts";
 import { errorFrame, MAX_FRAME_BYTES, outcomeFrame, readFrame, statusFrame } from "./frames.ts";
 
 /** A client that goes on sending what is not understood is closed. */
@@ -46,7 +46,7 @@ export interface Live {
 }
 
 /** `GET /live?ticket=`: a WebSocket that buys, and hears of every change of its buyer's orders in the ticket's sale. */
-export const liveRoute = (prefix: string, service: BuyService, keys: TicketKeys, tally: Tally, nowMs: () => number): Live => {
+export const liveRoute = (prefix: string, service: BuyService, keys: TicketKeys, told: OutcomeCounts, nowMs: () => number): Live => {
   const sockets = new Set<Socket<Visitor>>();
   const perBuyer = new Map<string, number>();
   let closing = false;
@@ -68,7 +68,7 @@ export const liveRoute = (prefix: string, service: BuyService, keys: TicketKeys,
   const admit = (exchange: Exchange, ticket: string): Visitor | undefined => {
     const admitted = refusalOf(ticket);
     if ("code" in admitted) {
-      tally.count(admitted.code);
+      told[admitted.code] += 1;
       exchange.answer(problemOf(admitted));
       return undefined;
     }
@@ -111,7 +111,7 @@ export const liveRoute = (prefix: string, service: BuyService, keys: TicketKeys,
     const visitor = socket.data;
     const { ref, units, key } = frame;
     const tell = (outcome: Outcome): void => {
-      tally.count(outcome.code);
+      told[outcome.code] += 1;
       socket.send(outcomeFrame(ref, outcome));
     };
     if (visitor.undecided >= MAX_UNDECIDED) {

@@ -1,6 +1,6 @@
 import Table from "cli-table3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { drawFrom, environment, seedOf } from "../harness/index.ts";
+import { Draw, environment, seedOf } from "../harness/index.ts";
 import { crashPoints, LEFT_OUT, Stimulus, type CrashPoint } from "./points.ts";
 import { CrashRig, LiveSale } from "../harness/crash-rig.ts";
 import { stimuli } from "./stimuli.ts";
@@ -21,7 +21,7 @@ const chosen = (): readonly CrashPoint[] => {
   if (only !== undefined) return crashPoints.filter(({ point, program }) => only.some((part) => `${program} ${point}`.includes(part)));
   if (isWhole) return crashPoints;
   const always = crashPoints.filter(({ point }) => ALWAYS.has(point));
-  const draw = drawFrom(seedOf("CRASH_SEED"));
+  const draw = new Draw(seedOf("CRASH_SEED"));
   // Quick ones: the others wait for a recovery, a message or an operator.
   const others = crashPoints.filter(
     ({ point, stimulus }) => !ALWAYS.has(point) && stimulus === Stimulus.sell && !point.includes("transfer"),

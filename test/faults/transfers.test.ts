@@ -4,7 +4,7 @@ import { parseOrderId, type SaleRecord } from "#protocol";
 import { signal } from "../../deploy/local/index.ts";
 import { KnownSale } from "../../gateway/index.ts";
 import type { AuditReport } from "../../workers/index.ts";
-import { drawFrom, environment, seedOf, until, type Draw, type Told } from "../harness/index.ts";
+import { Draw, environment, seedOf, until, type Told } from "../harness/index.ts";
 import { stoppedOf } from "../harness/processes.ts";
 import { CrashRig } from "../harness/crash-rig.ts";
 import { STEPS, TransferWatch, type Step } from "./transfer-steps.ts";
@@ -53,7 +53,7 @@ interface Sale {
 
 /** Every step comes first in some schedules of a whole run; what follows it in a transfer may come second and third. */
 const planOf = (number: number): Plan => {
-  const draw = drawFrom(seed + number);
+  const draw = new Draw(seed + number);
   const first = (seed + number) % STEPS.length;
   const kills = [STEPS[first] as Step];
   while (kills.length < 3 && draw.fraction() < 0.4) kills.push(draw.pick(STEPS.slice(STEPS.indexOf(kills.at(-1) as Step))));
@@ -82,8 +82,8 @@ const buyersAtHome = (saleId: string, shards: readonly number[], home: number, c
 
 /** Resolves when all units are where they were dealt to: what moves from here on moves for buyers. */
 const openSale = async (draw: Draw, id: string, leastShards: number): Promise<Sale> => {
-  const units = draw.whole(4, 24);
-  const shardCount = draw.whole(leastShards, SHARDS);
+  const units = draw.between(4, 24);
+  const shardCount = draw.between(leastShards, SHARDS);
   // a worker that was killed a moment ago may not answer yet; the same sale again is a repeat
   const opensAtMs = Date.now() - 1_000;
   const isOpened = (): Promise<boolean> =>
@@ -96,7 +96,7 @@ const openSale = async (draw: Draw, id: string, leastShards: number): Promise<Sa
     (await rig.fair.audit().catch(() => undefined))?.sales.find((sale) => sale.id === id)?.free === units;
   await until(isStocked, `the units of ${id} to arrive`, REST_WITHIN_MS);
   const shards = await rig.fair.shardsOf(id);
-  return { id, units, uids: buyersAtHome(id, shards, draw.pick(shards), units + draw.whole(1, 6)) };
+  return { id, units, uids: buyersAtHome(id, shards, draw.pick(shards), units + draw.between(1, 6)) };
 };
 
 const buyAll = async ({ id, uids }: Sale): Promise<ReadonlyMap<string, Told>> => {

@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { rmSync } from "node:fs";
 import { ProgramName, until, type Environment, type StackOptions } from "../../deploy/local/index.ts";
-import { Crowd, drawFrom, environment, Fair, judgeSale, type CrowdCounts } from "./index.ts";
+import { Crowd, Draw, environment, Fair, judgeSale, type CrowdCounts } from "./index.ts";
 import { Services } from "./messages/services.ts";
 import type { CrashPoint } from "../faults/points.ts";
 
@@ -55,7 +55,7 @@ export class LiveSale {
   private constructor(fair: Fair, id: string) {
     this.#fair = fair;
     this.id = id;
-    this.crowd = new Crowd(fair, { saleId: id, buyers: BUYERS, limit: 1 }, this.counts, drawFrom(id.length), this.#stop.signal);
+    this.crowd = new Crowd(fair, { saleId: id, buyers: BUYERS, limit: 1 }, this.counts, new Draw(id.length), this.#stop.signal);
     // each buyer sleeps on it: no leak
     setMaxListeners(0, this.#stop.signal);
     this.#running = this.crowd.run(BUYERS_PER_SECOND);

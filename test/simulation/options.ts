@@ -1,4 +1,4 @@
-import { Draw } from "./kernel/draw.ts";
+import { Draw } from "../harness/draw.ts";
 import { opNames, Scene } from "./kernel/wire.ts";
 import { CALM, type Weather } from "./kernel/weather.ts";
 
@@ -113,13 +113,6 @@ const ALL_WEIGHTS: Profile["weights"] = {
 
 export const MIXED: Profile = { name: "mixed", weights: ALL_WEIGHTS, traps: 0.5, mostFaults: 6 };
 
-const pickKind = (draw: Draw, weights: Profile["weights"]): FaultKind => {
-  const entries = Object.entries(weights) as [FaultKind, number][];
-  let at = draw.fraction() * entries.reduce((sum, [, weight]) => sum + weight, 0);
-  for (const [kind, weight] of entries) if ((at -= weight) <= 0) return kind;
-  return FaultKind.crash;
-};
-
 const names = (options: Pick<Options, "gateways" | "workers" | "coordinators">): string[] => [
   ...Array.from({ length: options.coordinators }, (_, i) => `coordinator${i}`),
   ...Array.from({ length: options.workers }, (_, i) => `worker${i}`),
@@ -138,7 +131,7 @@ interface Place {
 }
 
 const drawFault = (draw: Draw, profile: Profile, place: Place): Fault => {
-  const kind = pickKind(draw, profile.weights);
+  const kind = draw.weighted(profile.weights);
   const ops = profile.ops ?? (draw.chance(0.6) ? FOCUS : opNames(Scene.shards));
   const trap = draw.chance(profile.traps)
     ? { op: draw.pick(ops), nth: Math.ceil(draw.logarithmic(0.5, 12)), when: draw.chance(0.5) ? ("before" as const) : ("after" as const) }

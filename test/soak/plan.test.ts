@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { drawFrom } from "../harness/draw.ts";
+import { Draw } from "../harness/draw.ts";
 import { FaultKind, planRound, type PlanOptions, type Round } from "./plan.ts";
 
 const options: PlanOptions = {
@@ -11,7 +11,7 @@ const options: PlanOptions = {
 };
 
 const rounds = (seed: number, count: number): readonly Round[] => {
-  const draw = drawFrom(seed);
+  const draw = new Draw(seed);
   return Array.from({ length: count }, (_, n) => planRound(draw, options, n));
 };
 

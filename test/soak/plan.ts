@@ -81,7 +81,7 @@ const GAP_MOST_MS = 8_000;
 const planFault = (draw: Draw, options: PlanOptions, atMs: number): Fault => {
   const kind = draw.weighted(WEIGHTS);
   const target = kind === FaultKind.killProcess ? draw.pick(CLUSTERS) : draw.pick(OF_PART.has(kind) ? options.parts : options.pairs);
-  return { kind, target, atMs, forMs: AT_ONCE.has(kind) ? 0 : draw.whole(500, PAUSE_MOST_MS) };
+  return { kind, target, atMs, forMs: AT_ONCE.has(kind) ? 0 : draw.between(500, PAUSE_MOST_MS) };
 };
 
 const planSale = (draw: Draw, options: PlanOptions, id: string, share: number): PlannedSale => {
@@ -92,8 +92,8 @@ const planSale = (draw: Draw, options: PlanOptions, id: string, share: number): 
     units,
     buyers,
     limit: draw.fraction() < 0.3 ? 2 : 1,
-    shardCount: draw.whole(1, options.shards),
-    added: draw.fraction() < 0.5 ? draw.whole(1, Math.ceil(buyers / 10)) : 0,
+    shardCount: draw.between(1, options.shards),
+    added: draw.fraction() < 0.5 ? draw.between(1, Math.ceil(buyers / 10)) : 0,
   };
 };
 
@@ -102,7 +102,7 @@ export const planRound = (draw: Draw, options: PlanOptions, number: number): Rou
   const count = draw.fraction() < 0.4 ? 2 : 1;
   const sales = Array.from({ length: count }, (_, n) => planSale(draw, options, `soak-${number}-${n}`, 1 / count));
   const faults: Fault[] = [];
-  for (let atMs = draw.whole(500, 3_000); atMs < options.roundMs; atMs += draw.whole(500, GAP_MOST_MS))
+  for (let atMs = draw.between(500, 3_000); atMs < options.roundMs; atMs += draw.between(500, GAP_MOST_MS))
     faults.push(planFault(draw, options, atMs));
-  return { sales, faults, wipedShard: draw.fraction() < 0.3 ? draw.whole(0, options.shards - 1) : -1 };
+  return { sales, faults, wipedShard: draw.fraction() < 0.3 ? draw.between(0, options.shards - 1) : -1 };
 };

@@ -5,7 +5,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { freePort, type Environment, type PartEvent } from "../../deploy/local/index.ts";
 import { DifferenceKind } from "../../workers/index.ts";
 import { Crowd, type CrowdCounts } from "../harness/crowd.ts";
-import { drawFrom, type Draw } from "../harness/draw.ts";
+import { Draw } from "../harness/draw.ts";
 import { Fair } from "../harness/fair.ts";
 import { FaultNet } from "../harness/fault-net.ts";
 import { judgeSale, within } from "../harness/verdict.ts";
@@ -66,7 +66,7 @@ class Soak {
     this.#net = net;
     this.#troubles = troubles;
     this.#stop = stop;
-    this.#draw = drawFrom(options.seed);
+    this.#draw = new Draw(options.seed);
     this.#watch = new CounterWatch(pages);
   }
 
@@ -159,7 +159,7 @@ class Soak {
     const stop = AbortSignal.any([over.signal, this.#stop]);
     setMaxListeners(0, stop);
     this.#crowds = round.sales.map(({ id, buyers, limit }, n) => {
-      const draw = drawFrom(this.#options.seed + this.#rounds * SALES_A_ROUND + n);
+      const draw = new Draw(this.#options.seed + this.#rounds * SALES_A_ROUND + n);
       return new Crowd(this.#fair, { saleId: id, buyers, limit }, this.#counts, draw, stop);
     });
     const share = buyersPerSecond / round.sales.length;

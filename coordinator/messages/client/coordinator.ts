@@ -69,7 +69,10 @@ const BODY_BYTES_MOST = 8 << 20;
 const QUERY_TIMEOUT_MS = 3_000;
 const PREFIX = "/api/dtmsvr";
 
-/** A coordinator at an address: ours, or dtm's own server. Every call is bounded in time, tries and sockets. */
+/**
+ * A coordinator at an address: ours, or dtm's own server. Every call is bounded in time, tries and sockets. Its batches
+ * are not lua/core/batches.ts: they are bounded by bytes too, several may be on the wire, and a late one holds up nobody.
+ */
 export class Coordinator {
   /** base of every call, dtm's prefix included */
   readonly url: string;

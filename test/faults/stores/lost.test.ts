@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatOrderId, type ShardFacts } from "#protocol";
-import { drawFrom, Fair, seedOf, until } from "../../harness/index.ts";
+import { Draw, Fair, seedOf, until } from "../../harness/index.ts";
 import {
   confirmedOrders,
   crowd,
@@ -26,7 +26,7 @@ const BUYERS = 400;
 const EARLY = 60;
 
 const seed = seedOf("LOST_SEED");
-const draw = drawFrom(seed);
+const draw = new Draw(seed);
 let cuts = 0;
 
 let fair: Fair;

@@ -1,4 +1,4 @@
-import { Draw } from "./draw.ts";
+import { Draw } from "../../harness/draw.ts";
 import { Queue, Step } from "./queue.ts";
 
 /** Told what happens, a line each, while a schedule is traced. */

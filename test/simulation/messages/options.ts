@@ -1,4 +1,4 @@
-import { Draw } from "../kernel/draw.ts";
+import { Draw } from "../../harness/draw.ts";
 import { opNames, Scene } from "../kernel/wire.ts";
 import type { Weather } from "../kernel/weather.ts";
 

@@ -1,4 +1,4 @@
-import type { Draw } from "../kernel/draw.ts";
+import type { Draw } from "../../harness/draw.ts";
 import { CALM, type Weather } from "../kernel/weather.ts";
 import { type Fault, FaultKind, type Options, type Profile } from "../options.ts";
 
