@@ -2,7 +2,6 @@ import { setMaxListeners } from "node:events";
 import { hostname } from "node:os";
 import type { Redis } from "ioredis";
 import type { NatsConnection } from "nats";
-import { z } from "zod";
 import { stock } from "#lua/stock/stock";
 import { withdraw } from "#lua/stock/withdraw";
 import { MESSAGE_SETTINGS, messageService } from "./messages/api/service.ts";
@@ -18,8 +17,8 @@ import type { ProcessFindings } from "#program/findings";
 import type { Log } from "#program/log";
 import { systemClock, systemRandom } from "#program/system";
 import type { Clock, Random } from "#protocol/ports";
-import { dryHintSchema } from "#protocol/hint";
-import { ALL_DRY_SUBJECTS, ALL_STATUS_SUBJECTS, attemptSubject, drySubject } from "#protocol/subjects";
+import { hear, publish } from "#program/requests/publish";
+import { publications } from "#protocol/requests/publications";
 import { createSaleFacts, createUnitFacts } from "./shards/rows/requests.ts";
 import { createRows } from "./shards/rows/rows.ts";
 import { Keeper } from "./shards/keeper.ts";
@@ -221,7 +220,7 @@ const openShards = (options: CoordinatorOptions, metrics: CoordinatorMetrics, br
       holder,
       observer: tellAttempts(metrics.shard(shard), { shard, holder }, (news) => {
         // what waits in the client is sent late, and would then be wrong
-        if (broker.id() !== "") broker.connection.publish(attemptSubject(shard), JSON.stringify(news));
+        if (broker.id() !== "") publish(broker.connection, publications.attempt, shard, news);
       }),
     });
     redisOf(shard).on("ready", () => keeper.wake());
@@ -230,37 +229,16 @@ const openShards = (options: CoordinatorOptions, metrics: CoordinatorMetrics, br
   return { keepers, redisOf };
 };
 
-/** The part of a StatusEvent that matters here: its orders may be a thousand. */
-const appliedSchema = z.object({ shard: z.int(), epoch: z.int(), applied: z.int() });
-
 /** Workers tell what they have applied; the relays pace themselves by it. */
 const hearApplied = (connection: NatsConnection, keepers: readonly Keeper[]): void => {
-  connection.subscribe(ALL_STATUS_SUBJECTS, {
-    callback: (error, message) => {
-      if (error !== null) return;
-      const event = appliedSchema.safeParse(parseJson(message.string()));
-      if (event.success) keepers[event.data.shard]?.heardApplied(event.data.epoch, event.data.applied);
-    },
-  });
+  hear(connection, publications.applied, { heard: ({ shard, epoch, applied }) => keepers[shard]?.heardApplied(epoch, applied) });
 };
 
 /** Gateways tell where units are asked for in vain. */
 const hearDry = (connection: NatsConnection, shards: number, mover: Mover): void => {
-  const shardOf = new Map(Array.from({ length: shards }, (_, shard) => [drySubject(shard), shard]));
-  connection.subscribe(ALL_DRY_SUBJECTS, {
-    callback: (error, message) => {
-      const shard = shardOf.get(message.subject);
-      if (error !== null || shard === undefined) return;
-      const hint = dryHintSchema.safeParse(parseJson(message.string()));
-      if (hint.success) mover.hint(shard, hint.data.saleId, hint.data.units);
+  hear(connection, publications.dry, {
+    heard: ({ saleId, units }, shard) => {
+      if (shard < shards) mover.hint(shard, saleId, units);
     },
   });
-};
-
-const parseJson = (text: string): unknown => {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 };

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { Request, type OpenSale, type SaleRecord } from "#protocol";
+import { requests, type OpenSale, type SaleRecord } from "#protocol";
 import { until } from "../test/harness/index.ts";
 import { startShop, type Shop } from "../test/harness/shop.ts";
 import { ticketFor } from "../test/harness/test-edge.ts";
@@ -209,7 +209,7 @@ describe("the admin API", () => {
     const worker = shop.connection.subscribe("doorbuster.sale.*", {
       callback: (_, message) => {
         asked.push([message.subject, message.json()]);
-        message.respond(JSON.stringify(message.subject === Request.sales ? { ok: true, value: [record] } : answer));
+        message.respond(JSON.stringify(message.subject === requests.sales.subject ? { ok: true, value: [record] } : answer));
       },
     });
     await shop.connection.flush();
@@ -220,10 +220,10 @@ describe("the admin API", () => {
     expect((await gateway.admin("/sales/new/state", { method: "POST", body: { state: "paused" } })).status).toBe(200);
     expect((await gateway.admin("/sales/new/units", { method: "POST", body: { grantId: "g1", units: 3 } })).status).toBe(200);
     expect(asked).toEqual([
-      [Request.openSale, sale],
-      [Request.sales, {}],
-      [Request.changeSale, { id: "new", state: "paused" }],
-      [Request.addUnits, { saleId: "new", grantId: "g1", units: 3 }],
+      [requests.openSale.subject, sale],
+      [requests.sales.subject, {}],
+      [requests.changeSale.subject, { id: "new", state: "paused" }],
+      [requests.addUnits.subject, { saleId: "new", grantId: "g1", units: 3 }],
     ]);
     for (const [code, status] of [
       ["conflict", 409],

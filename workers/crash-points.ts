@@ -1,7 +1,8 @@
 import { noCrashPoints, type CrashPoints } from "#program/crash-points";
+import type { Handlers } from "#program/requests/serve";
+import { requests, type RequestName } from "#protocol/requests/contract";
 import type { ApplyStore } from "./apply/apply-store.ts";
 import type { ShardConsumer } from "./consume/consumer.ts";
-import type { Handler } from "./requests/server.ts";
 
 /** Every statement of an apply is a step of its own; the points of `transaction` are around its commit. */
 export const pointsInApply = (points: CrashPoints, store: ApplyStore): ApplyStore => {
@@ -25,9 +26,11 @@ export const pointsInConsumer = (points: CrashPoints, consumer: ShardConsumer): 
 const PREFIX = "doorbuster.";
 
 /** Named by their subjects: `sale.open.handle`. */
-export const pointsInHandlers = <T extends Readonly<Record<string, Handler>>>(points: CrashPoints, handlers: T): T => {
+export const pointsInHandlers = (points: CrashPoints, handlers: Handlers): Handlers => {
   if (points === noCrashPoints) return handlers;
-  return Object.fromEntries(
-    Object.entries(handlers).map(([subject, handler]) => [subject, points(subject.slice(PREFIX.length), handler)]),
-  ) as T;
+  const around = Object.entries(handlers).map(([name, handle]) => {
+    const { subject } = requests[name as RequestName];
+    return [name, points(subject.slice(PREFIX.length), { handle }).handle];
+  });
+  return Object.fromEntries(around) as Handlers;
 };

@@ -6,7 +6,7 @@ import { AckPolicy, nanos, type JetStreamManager, type NatsConnection } from "na
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { freePort, processTree } from "../deploy/local/index.ts";
 import { connectNats } from "#program";
-import { encodeMessage, LOG_STREAM, LOG_SUBJECTS, logSubject, Request } from "#protocol";
+import { encodeMessage, LOG_STREAM, LOG_SUBJECTS, logSubject, requests } from "#protocol";
 import { shardKeys } from "#lua";
 import {
   freshDatabase,
@@ -143,7 +143,10 @@ describe("the workers", () => {
   it("serve health and metrics and answer requests", async () => {
     expect((await get("/healthz")).status).toBe(200);
     expect((await get("/readyz")).status).toBe(200);
-    expect((await connection.request(Request.row, JSON.stringify({ shard }))).json()).toMatchObject({ ok: true, value: { epoch: 1 } });
+    expect((await connection.request(requests.row.subject, JSON.stringify({ shard }))).json()).toMatchObject({
+      ok: true,
+      value: { epoch: 1 },
+    });
     await fillLog();
     await expectAllOnce();
     await until(

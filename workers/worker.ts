@@ -14,7 +14,7 @@ import type { OrdersPorts, OrdersObserver } from "./orders/commands.ts";
 import { expireOrders } from "./orders/expiry.ts";
 import { postgresOrdersStore } from "./orders/postgres.ts";
 import { requestHandlers } from "./requests/handlers.ts";
-import { RequestServer } from "./requests/server.ts";
+import { serve } from "#program/requests/serve";
 import { postgresRestoreSource } from "./restore/postgres.ts";
 import { RestoreQueue } from "./restore/queue.ts";
 import { redisRestoreTarget } from "./restore/redis.ts";
@@ -140,7 +140,7 @@ export const runWorker = async ({ config, log, stop, points, onBroken, ready }: 
   const orders: OrdersPorts = { store: points("orders", postgresOrdersStore(database)), observer: ordersObserver };
   const source = points("restore", postgresRestoreSource(database));
   const restores = new RestoreQueue(clock);
-  const server = new RequestServer({
+  const server = serve({
     connection,
     fault: (subject, error) => faults(subject)(error),
     handlers: pointsInHandlers(

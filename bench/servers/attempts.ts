@@ -1,5 +1,5 @@
 import { connect } from "nats";
-import { ALL_ATTEMPT_SUBJECTS, AttemptPhase, attemptNewsSchema, type AttemptNews } from "#protocol";
+import { AttemptPhase, attemptNewsSchema, everyShard, publications, type AttemptNews } from "#protocol";
 import type { StackInfo } from "../../deploy/local/index.ts";
 
 export interface HeardNews {
@@ -60,7 +60,7 @@ export const hearAttempts = async ({ nats }: StackInfo): Promise<Attempts> => {
     ...(nats.pass === null ? {} : { pass: nats.pass }),
   });
   let heard: HeardNews[] = [];
-  connection.subscribe(ALL_ATTEMPT_SUBJECTS, {
+  connection.subscribe(everyShard(publications.attempt), {
     callback: (error, message) => {
       if (error === null) heard.push({ news: attemptNewsSchema.parse(message.json()), atMs: performance.now() });
     },

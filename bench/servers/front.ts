@@ -2,7 +2,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { connect, type NatsConnection } from "nats";
-import { Request, SALES_BUCKET, WORKERS, type SaleRecord, type SoldOutFlag } from "#protocol";
+import { requests, SALES_BUCKET, WORKERS, type SaleRecord, type SoldOutFlag } from "#protocol";
 import {
   beginRun,
   findOrInstall,
@@ -128,7 +128,7 @@ const build = async (run: Run, options: FrontOptions): Promise<Front> => {
   const clients = await settled(redis.map(({ url }, shard) => openRedis(url, shard)));
   const connection: NatsConnection = await connect({ servers: nats.url, user: nats.user, pass: nats.pass });
   let flags: readonly SoldOutFlag[] = [];
-  connection.subscribe(Request.soldOutFlags, {
+  connection.subscribe(requests.soldOutFlags.subject, {
     queue: WORKERS,
     callback: (_error, message) => void message.respond(JSON.stringify({ ok: true, value: flags })),
   });

@@ -13,3 +13,4 @@ export * from "./shard-facts.ts";
 export * from "./shard-map.ts";
 export * from "./status.ts";
 export * from "./subjects.ts";
+export * from "./unknown.ts";

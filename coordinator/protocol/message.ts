@@ -64,7 +64,7 @@ export const encodeMessage = (message: LogMessage): Uint8Array => {
 const isCount = (value: unknown, least = 0): value is number => Number.isSafeInteger(value) && (value as number) >= least;
 
 const entryFromWire = (wire: unknown): Entry | undefined => {
-  if (!Array.isArray(wire) || wire.length !== 6) return undefined;
+  if (!Array.isArray(wire) || wire.length < 6) return undefined;
   const [seq, kind, saleId, atMs, fifth, sixth] = wire as unknown[];
   if (!isCount(seq, 1) || !isCount(atMs) || typeof saleId !== "string" || !isId(saleId)) return undefined;
   if (kind === EntryKind.order && isCount(fifth, 1) && typeof sixth === "string")

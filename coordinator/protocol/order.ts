@@ -39,8 +39,8 @@ export const orderAddressSchema = z.strictObject({
 });
 export type OrderAddress = Readonly<z.infer<typeof orderAddressSchema>>;
 
-/** Request.order: OrderAddress -> OrderRecord. */
-export const orderRecordSchema = z.strictObject({
+/** An order as Postgres has it. */
+export const orderRecordSchema = z.object({
   saleId: z.string(),
   uid: z.string(),
   orderId: z.string(),
@@ -53,7 +53,7 @@ export const orderRecordSchema = z.strictObject({
   changedAtMs: z.int().min(0).nullable(),
   /** the oldest first */
   payments: z.array(
-    z.strictObject({
+    z.object({
       paymentId: z.string(),
       amountMinor: z.int().min(0).nullable(),
       decision: z.enum(PaymentDecision),
@@ -64,7 +64,7 @@ export const orderRecordSchema = z.strictObject({
 });
 export type OrderRecord = Readonly<z.infer<typeof orderRecordSchema>>;
 
-/** Request.payOrder: money came in; told again as often as you like. -> PaidOrder; `not_found` also while a win is not in Postgres yet */
+/** Money came in. */
 export const payOrderSchema = orderAddressSchema.extend({
   /** the payment service's own id of the payment: the same one is decided once */
   paymentId: z.string().regex(/^[\x21-\x7e]{1,128}$/),
@@ -72,10 +72,10 @@ export const payOrderSchema = orderAddressSchema.extend({
   amountMinor: z.int().min(0).optional(),
 });
 export type PayOrder = Readonly<z.infer<typeof payOrderSchema>>;
-export const paidOrderSchema = z.strictObject({ decision: z.enum(PaymentDecision), order: orderRecordSchema });
+export const paidOrderSchema = z.object({ decision: z.enum(PaymentDecision), order: orderRecordSchema });
 export type PaidOrder = Readonly<z.infer<typeof paidOrderSchema>>;
 
-/** What can be asked of one order (Request.changeOrder); said again it changes nothing. */
+/** What can be asked of one order ; said again it changes nothing. */
 export const OrderChange = {
   /** gives up an order that is not paid */
   cancel: "cancel",
@@ -84,6 +84,5 @@ export const OrderChange = {
 } as const;
 export type OrderChange = (typeof OrderChange)[keyof typeof OrderChange];
 
-/** Request.changeOrder: -> OrderRecord; `conflict` if the order's state does not allow it. */
 export const changeOrderSchema = orderAddressSchema.extend({ change: z.enum(OrderChange) });
 export type ChangeOrder = Readonly<z.infer<typeof changeOrderSchema>>;

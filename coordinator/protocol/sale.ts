@@ -1,9 +1,15 @@
 import { z } from "zod";
 import { ID_PATTERN } from "./ids.ts";
+import { enumOr } from "./unknown.ts";
 
 /** `open` sells within its window, `paused` answers `paused`, `closed` is over for good. */
 export const SaleState = { open: "open", paused: "paused", closed: "closed" } as const;
 export type SaleState = (typeof SaleState)[keyof typeof SaleState];
+
+const STATES: ReadonlySet<unknown> = new Set(Object.values(SaleState));
+
+/** A state of a later version is one that does not sell (README.md). */
+export const saleStateOf = (text: string): SaleState => (STATES.has(text) ? (text as SaleState) : SaleState.paused);
 
 /** 15 minutes, as long as most payment services keep a payment page open. */
 const PAY_WITHIN_MS = 900_000;
@@ -11,25 +17,29 @@ const MOST_PAY_WITHIN_MS = 31 * 86_400_000;
 
 const id = z.string().regex(ID_PATTERN);
 
-/** A sale as every program knows it; the value of the KV bucket `sales` under the sale's id. */
-export const saleRecordSchema = z.strictObject({
+/**
+ * A sale as every program knows it; the value of the KV bucket `sales` under the sale's id. Its bounds are those that a
+ * reader needs, not those of `openSaleSchema`: a later version may allow more, and no sale is dropped for it.
+ */
+export const saleRecordSchema = z.object({
   id,
-  campaign: id,
-  title: z.string().min(1).max(200),
+  campaign: z.string(),
+  title: z.string(),
   /** units on sale, added stock included */
-  totalUnits: z.int().min(0).max(1_000_000_000),
+  totalUnits: z.int().min(0),
   /** in the currency's smallest unit */
   priceMinor: z.int().min(0),
   /** ISO 4217 */
-  currency: z.string().regex(/^[A-Z]{3}$/),
+  currency: z.string(),
   /** wall clock, ms since 1970, UTC */
   opensAtMs: z.int().min(0),
   closesAtMs: z.int().min(0),
   /** most units one buyer may hold */
-  limitPerBuyer: z.int().min(1).max(1_000),
+  limitPerBuyer: z.int().min(1),
   /** an order that is not paid so long after its reservation expires; 0: orders do not expire */
-  payWithinMs: z.int().min(0).max(MOST_PAY_WITHIN_MS).default(0),
-  state: z.enum(SaleState),
+  payWithinMs: z.int().min(0).default(0),
+  /** a state of a later version is read as paused: the sale is there and does not sell */
+  state: enumOr(SaleState, SaleState.paused),
   /** shards that its units are dealt to; never changes, because buyers belong to one of them by this list */
   shards: z.array(z.int().min(0)).min(1),
   /** raised with every change of the definition */

@@ -23,7 +23,7 @@ export type AttemptPhase = (typeof AttemptPhase)[keyof typeof AttemptPhase];
  * Sent on core NATS while an attempt runs, at every step and with every chunk that is restored, and once more when it has
  * ended. For people's eyes: nothing rests on it.
  */
-export const attemptNewsSchema = z.strictObject({
+export const attemptNewsSchema = z.object({
   shard: z.int().min(0),
   /** who makes the attempt */
   holder: z.string(),
@@ -53,7 +53,7 @@ export const ShardState = {
 export type ShardState = (typeof ShardState)[keyof typeof ShardState];
 
 /** What an operator wants to know of a shard, read from Redis and Postgres one after the other. */
-export const shardFactsSchema = z.strictObject({
+export const shardFactsSchema = z.object({
   shard: z.int().min(0),
   state: z.enum(ShardState),
   /** of the row in Postgres; 0 before the first */
@@ -69,7 +69,7 @@ export const shardFactsSchema = z.strictObject({
   /** sales on sale that this shard has a part of */
   sales: z.int().min(0),
   /** of those sales */
-  units: z.strictObject({
+  units: z.object({
     /** in Redis, not taken; null if it does not answer */
     left: z.int().min(0).nullable(),
     /** taken and not yet applied, about: the two stores are read one after the other */
@@ -84,7 +84,7 @@ export const shardFactsSchema = z.strictObject({
   draining: z.boolean(),
   /** the attempt to begin an epoch that runs, or ended last; null if none was heard of */
   attempt: z
-    .strictObject({
+    .object({
       ...attemptNewsSchema.omit({ shard: true }).shape,
       /** since it was heard of */
       agoMs: z.int().min(0),
@@ -93,10 +93,9 @@ export const shardFactsSchema = z.strictObject({
 });
 export type ShardFacts = Readonly<z.infer<typeof shardFactsSchema>>;
 
-/** Request.shards: {} -> ShardFacts[], by shard. */
 export const allShardFactsSchema = z.array(shardFactsSchema);
 
-/** What can be asked for one shard (Request.changeShard). */
+/** What can be asked for one shard. */
 export const ShardChange = {
   drain: "drain",
   undrain: "undrain",
@@ -107,7 +106,6 @@ export const ShardChange = {
 } as const;
 export type ShardChange = (typeof ShardChange)[keyof typeof ShardChange];
 
-/** Request.changeShard: {shard, change} -> ShardFacts afterwards. */
 export const changeShardSchema = z.strictObject({ shard: z.int().min(0), change: z.enum(ShardChange) });
 export type ChangeShard = Readonly<z.infer<typeof changeShardSchema>>;
 

@@ -4,7 +4,7 @@ import { z } from "zod";
  * Sent on core NATS after a worker committed (or skipped a repeat): everything of `epoch` up to `applied` is in
  * Postgres. A convenience: a lost event is made up for by the next one, or by asking.
  */
-export const statusEventSchema = z.strictObject({
+export const statusEventSchema = z.object({
   shard: z.int().min(0),
   epoch: z.int().min(1),
   applied: z.int().min(0),
@@ -14,3 +14,6 @@ export const statusEventSchema = z.strictObject({
   rejected: z.array(z.tuple([z.string(), z.string()])),
 });
 export type StatusEvent = Readonly<z.infer<typeof statusEventSchema>>;
+
+/** How far Postgres is, without what was applied. */
+export const appliedEventSchema = statusEventSchema.pick({ shard: true, epoch: true, applied: true });

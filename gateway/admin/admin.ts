@@ -1,6 +1,6 @@
 import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
 import { z } from "zod";
-import { addUnitsSchema, changeSaleSchema, RequestError, type Answer } from "#protocol/requests";
+import { addUnitsSchema, changeSaleSchema, RequestError, type Reply } from "#protocol/requests";
 import { changeOrderSchema, orderAddressSchema, OrderChange, payOrderSchema } from "#protocol/order";
 import { openSaleSchema } from "#protocol/sale";
 import { ShardChange } from "#protocol/shard-facts";
@@ -48,7 +48,7 @@ const refuse = (reply: FastifyReply, status: number, code: string, detail: strin
     .send(JSON.stringify({ code, title: TITLES[status] ?? "Refused", status, detail }));
 };
 
-const forward = <T>(reply: FastifyReply, answer: Answer<T>, status = 200): FastifyReply =>
+const forward = <T>(reply: FastifyReply, answer: Reply<T>, status = 200): FastifyReply =>
   answer.ok ? reply.code(status).send(answer.value) : refuse(reply, STATUS[answer.code], answer.code, answer.detail);
 
 /** Everything that is wrong with a body at once, one clause each. */

@@ -16,9 +16,35 @@ export interface SaleView {
   readonly body: Buffer;
 }
 
+/** What the public may see of a record, by name: a field that a record gets later is not public by itself. */
+const publicPart = ({
+  id,
+  campaign,
+  title,
+  totalUnits,
+  priceMinor,
+  currency,
+  opensAtMs,
+  closesAtMs,
+  limitPerBuyer,
+  payWithinMs,
+  state,
+}: SaleRecord): Omit<SaleRecord, "shards" | "version"> => ({
+  id,
+  campaign,
+  title,
+  totalUnits,
+  priceMinor,
+  currency,
+  opensAtMs,
+  closesAtMs,
+  limitPerBuyer,
+  payWithinMs,
+  state,
+});
+
 const viewOf = (record: SaleRecord, soldOut: boolean): SaleView => {
-  const { shards: _where, version: _version, ...shown } = record;
-  const body = Buffer.from(JSON.stringify({ ...shown, soldOut }));
+  const body = Buffer.from(JSON.stringify({ ...publicPart(record), soldOut }));
   return { record, soldOut, etag: `"${createHash("sha256").update(body).digest("base64url").slice(0, 22)}"`, body };
 };
 

@@ -1,8 +1,7 @@
 import type { NatsConnection } from "nats";
+import { publish } from "#program/requests/publish";
 import type { DryHint } from "#protocol/hint";
-import { drySubject } from "#protocol/subjects";
+import { publications } from "#protocol/requests/publications";
 
-/** Tells the coordinators that units are wanted on a shard. Only our own shard's number goes into the subject. */
-export const hintDry = (nats: NatsConnection, shard: number, hint: DryHint): void => {
-  if (!nats.isClosed()) nats.publish(drySubject(shard), JSON.stringify(hint));
-};
+/** Tells the coordinators that units are wanted on a shard. */
+export const hintDry = (nats: NatsConnection, shard: number, hint: DryHint): void => publish(nats, publications.dry, shard, hint);

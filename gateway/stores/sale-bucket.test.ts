@@ -110,6 +110,17 @@ describe("the bucket of sales", () => {
     expect(book.get("other")).toBeUndefined();
   });
 
+  it("with a record of a later version knows the sale, and does not sell what it does not understand", async () => {
+    const { book } = await watched();
+    const later = { ...record("later"), title: "x".repeat(1_000), limitPerBuyer: 5_000, badge: { text: "new" } };
+    await put(JSON.stringify(later), "later");
+    await until(() => book.get("later") !== undefined, "the sale is known");
+    expect(book.get("later")?.record).toMatchObject({ title: later.title, limitPerBuyer: 5_000, state: "open" });
+    await put(JSON.stringify({ ...later, state: "reserved-for-members", version: 2 }), "later");
+    await until(() => book.get("later")?.record.version === 2, "the change is known");
+    expect(book.get("later")?.record.state).toBe("paused");
+  });
+
   it("away does not matter to what is known, and is followed again when it is back", async () => {
     const { book } = await watched();
     await put(record("d"));

@@ -1,6 +1,15 @@
 import { Redis } from "ioredis";
 import { connect, type NatsConnection } from "nats";
-import { Request, SALES_BUCKET, WORKERS, statusSubject, type SaleRecord, type SoldOutFlag, type StatusEvent } from "#protocol";
+import {
+  publications,
+  publicationSubject,
+  requests,
+  SALES_BUCKET,
+  WORKERS,
+  type SaleRecord,
+  type SoldOutFlag,
+  type StatusEvent,
+} from "#protocol";
 import {
   acquireLease,
   closeShard,
@@ -42,7 +51,7 @@ export class Shop {
       client.on("error", () => undefined);
       return client;
     });
-    connection.subscribe(Request.soldOutFlags, {
+    connection.subscribe(requests.soldOutFlags.subject, {
       queue: WORKERS,
       callback: (error, message) => {
         if (error === null && this.flags !== undefined) message.respond(JSON.stringify({ ok: true, value: this.flags }));
@@ -57,7 +66,7 @@ export class Shop {
   /** A worker tells that these sales are in Postgres, until the returned function is called; otherwise nobody answers. */
   answerSales(sales: readonly SaleRecord[]): () => void {
     const answer = JSON.stringify({ ok: true, value: sales });
-    const subscription = this.connection.subscribe(Request.sales, {
+    const subscription = this.connection.subscribe(requests.sales.subject, {
       queue: WORKERS,
       callback: (_error, message) => void message.respond(answer),
     });
@@ -155,7 +164,7 @@ export class Shop {
   }
 
   say(event: StatusEvent): void {
-    this.connection.publish(statusSubject(event.shard), JSON.stringify(event));
+    this.connection.publish(publicationSubject(publications.status, event.shard), JSON.stringify(event));
   }
 
   async stop(): Promise<void> {

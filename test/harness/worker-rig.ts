@@ -9,7 +9,7 @@ import { runApplier, Settler } from "../../workers/apply/applier.ts";
 import type { Database } from "../../workers/db/database.ts";
 import { postgresOrdersStore } from "../../workers/orders/postgres.ts";
 import { requestHandlers } from "../../workers/requests/handlers.ts";
-import { RequestServer } from "../../workers/requests/server.ts";
+import { serve, type RequestServer } from "#program/requests/serve";
 import { postgresRestoreSource } from "../../workers/restore/postgres.ts";
 import { redisRestoreTarget } from "../../workers/restore/redis.ts";
 import { restoreShard } from "../../workers/restore/restore.ts";
@@ -40,7 +40,7 @@ export const startWorkerRig = async (parts: {
   let lane: { readonly stop: AbortController; readonly ended: Promise<void> } | undefined;
   const rig: WorkerRig = {
     startAnswers: () => {
-      server ??= new RequestServer({
+      server ??= serve({
         connection,
         fault: nothing,
         handlers: requestHandlers({

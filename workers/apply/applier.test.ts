@@ -9,9 +9,10 @@ import {
   formatOrderId,
   LOG_STREAM,
   LOG_SUBJECTS,
+  publications,
+  publicationSubject,
   logSubject,
   statusEventSchema,
-  statusSubject,
   type StatusEvent,
 } from "#protocol";
 import { shardKeys, type Entry } from "#lua";
@@ -139,7 +140,9 @@ const stopAppliers = async (): Promise<void> => {
 
 const listen = (): StatusEvent[] => {
   const events: StatusEvent[] = [];
-  connection.subscribe(statusSubject(shard), { callback: (_, message) => void events.push(statusEventSchema.parse(message.json())) });
+  connection.subscribe(publicationSubject(publications.status, shard), {
+    callback: (_, message) => void events.push(statusEventSchema.parse(message.json())),
+  });
   return events;
 };
 const row = () => readShard(database.em(), shard);

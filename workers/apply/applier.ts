@@ -1,5 +1,6 @@
 import type { NatsConnection } from "nats";
-import { statusSubject } from "#protocol/subjects";
+import { publish } from "#program/requests/publish";
+import { publications } from "#protocol/requests/publications";
 import { applyDelivery, type DeliveryPorts } from "./delivery.ts";
 import type { SweepShards } from "../sales/sweep-ports.ts";
 import type { ShardConsumer } from "../consume/consumer.ts";
@@ -67,7 +68,7 @@ export const runApplier = async (options: ApplierOptions, stop: AbortSignal): Pr
     if (aftermath === undefined) continue;
     if (aftermath.moved) options.onMoved?.();
     if (aftermath.settle !== undefined) settler.settle(aftermath.settle);
-    if (!connection.isClosed()) connection.publish(statusSubject(shard), JSON.stringify(aftermath.status));
+    publish(connection, publications.status, shard, aftermath.status);
   }
   await settler.idle();
 };

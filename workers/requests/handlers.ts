@@ -1,21 +1,6 @@
-import { z } from "zod";
-import {
-  addUnitsSchema,
-  changeSaleSchema,
-  RequestError,
-  restoreRequestSchema,
-  rowRequestSchema,
-  soldOutFactsRequestSchema,
-  soldOutSetRequestSchema,
-  transferFactsRequestSchema,
-  type Answer,
-  type RestoreProgress,
-  type RestoreRequest,
-} from "#protocol/requests";
-import { changeOrderSchema, orderAddressSchema, payOrderSchema } from "#protocol/order";
-import { openSaleSchema } from "#protocol/sale";
-import { changeShardSchema } from "#protocol/shard-facts";
-import { Request } from "#protocol/subjects";
+import type { Handlers } from "#program/requests/serve";
+import { RequestError, type Reply } from "#protocol/requests/reply";
+import type { RestoreProgress, RestoreRequest } from "#protocol/requests/shard-rows";
 import type { Database } from "../db/database.ts";
 import { readShard } from "../db/shard-row.ts";
 import { changeOrder, payOrder, readOrder, type OrdersPorts } from "../orders/commands.ts";
@@ -25,7 +10,6 @@ import { readSales } from "../sales/records.ts";
 import { setSoldOut, soldOutFacts, soldOutFlags } from "../sales/sold-out.ts";
 import { drainingShards, transferFacts } from "../sales/transfers.ts";
 import type { ShardAdmin } from "../shards/admin.ts";
-import { handler, type Handler } from "./server.ts";
 
 export interface HandlerOptions {
   readonly database: Database;
@@ -38,29 +22,25 @@ export interface HandlerOptions {
   readonly changed: () => void;
 }
 
-const nothing = z.strictObject({});
+const ok = <T>(value: T): Reply<T> => ({ ok: true, value });
 
-const ok = <T>(value: T): Answer<T> => ({ ok: true, value });
-
-/** What the workers answer, by subject; bodies and answers in protocol/requests.ts. */
-export const requestHandlers = (options: HandlerOptions): Readonly<Record<Request, Handler>> => {
+/** What the workers answer (protocol/requests/contract.ts). */
+export const requestHandlers = (options: HandlerOptions): Handlers => {
   const { database, shards, orders } = options;
   const flags = soldOutFlags(database.sql);
-  const noShard = (shard: number): Answer<never> => ({
+  const noShard = (shard: number): Reply<never> => ({
     ok: false,
     code: RequestError.notFound,
     detail: `shard ${shard} is not configured`,
   });
-  const changing = async <T>(work: Promise<Answer<T>>): Promise<Answer<T>> => {
+  const changing = async <T>(work: Promise<Reply<T>>): Promise<Reply<T>> => {
     const answer = await work;
     if (answer.ok) options.changed();
     return answer;
   };
   return {
-    [Request.row]: handler(rowRequestSchema, async ({ shard }) =>
-      shard < shards ? ok(await readShard(database.em(), shard)) : noShard(shard),
-    ),
-    [Request.restore]: handler(restoreRequestSchema, async (request, progress) => {
+    row: async ({ shard }) => (shard < shards ? ok(await readShard(database.em(), shard)) : noShard(shard)),
+    restore: async (request, progress) => {
       if (request.shard >= shards) return noShard(request.shard);
       let staged: RestoreProgress = { orders: 0, ofUnits: 0, done: false };
       const end = await options.restore(request, (orders, ofUnits) => {
@@ -73,22 +53,20 @@ export const requestHandlers = (options: HandlerOptions): Readonly<Record<Reques
         code: end === RestoreEnd.overtaken ? RequestError.overtaken : RequestError.conflict,
         detail: `the restore of shard ${request.shard} ended ${end}`,
       };
-    }),
-    [Request.soldOutFacts]: handler(soldOutFactsRequestSchema, ({ saleId }) => soldOutFacts(database.sql, saleId)),
-    [Request.soldOutSet]: handler(soldOutSetRequestSchema, ({ saleId, returnsSeq }) => setSoldOut(database.em(), saleId, returnsSeq)),
-    [Request.soldOutFlags]: handler(nothing, async () => ok(await flags())),
-    [Request.transferFacts]: handler(transferFactsRequestSchema, ({ saleId }) => transferFacts(database.sql, saleId)),
-    [Request.drainingShards]: handler(nothing, async () => ok(await drainingShards(database.em()))),
-    [Request.openSale]: handler(openSaleSchema, (sale) => changing(openSale(database, shards, sale))),
-    [Request.changeSale]: handler(changeSaleSchema, (change) => changing(changeSale(database, change))),
-    [Request.addUnits]: handler(addUnitsSchema, (add) => changing(addUnits(database, add))),
-    [Request.sales]: handler(nothing, async () => ok(await readSales(database.em()))),
-    [Request.order]: handler(orderAddressSchema, (address) => readOrder(orders, address)),
-    [Request.payOrder]: handler(payOrderSchema, (pay) => payOrder(orders, pay)),
-    [Request.changeOrder]: handler(changeOrderSchema, (change) => changing(changeOrder(orders, change))),
-    [Request.shards]: handler(nothing, async () => ok(await options.shardAdmin.facts())),
-    [Request.changeShard]: handler(changeShardSchema, async (change) =>
-      change.shard < shards ? options.shardAdmin.change(change) : noShard(change.shard),
-    ),
+    },
+    soldOutFacts: ({ saleId }) => soldOutFacts(database.sql, saleId),
+    soldOutSet: ({ saleId, returnsSeq }) => setSoldOut(database.em(), saleId, returnsSeq),
+    soldOutFlags: async () => ok(await flags()),
+    transferFacts: ({ saleId }) => transferFacts(database.sql, saleId),
+    drainingShards: async () => ok(await drainingShards(database.em())),
+    openSale: (sale) => changing(openSale(database, shards, sale)),
+    changeSale: (change) => changing(changeSale(database, change)),
+    addUnits: (add) => changing(addUnits(database, add)),
+    sales: async () => ok(await readSales(database.em())),
+    order: (address) => readOrder(orders, address),
+    payOrder: (pay) => payOrder(orders, pay),
+    changeOrder: (change) => changing(changeOrder(orders, change)),
+    shards: async () => ok(await options.shardAdmin.facts()),
+    changeShard: async (change) => (change.shard < shards ? options.shardAdmin.change(change) : noShard(change.shard)),
   };
 };

@@ -1,7 +1,7 @@
 import { RequestStrategy, type NatsConnection } from "nats";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { connectNats } from "#program";
-import { Request, type Answer, type OpenSale } from "#protocol";
+import { requests, type OpenSale, type Reply } from "#protocol";
 import { freshDatabase, startNats, until, waitingForLocks, type NatsServer, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import { changeDraining } from "../db/drain-lock.ts";
@@ -9,7 +9,7 @@ import { postgresOrdersStore } from "../orders/postgres.ts";
 import type { RestoreEnd } from "../restore/restore.ts";
 import { OPENING_LOCK } from "../sales/commands.ts";
 import { requestHandlers } from "./handlers.ts";
-import { RequestServer } from "./server.ts";
+import { serve, type RequestServer } from "#program/requests/serve";
 
 let empty: TestDatabase;
 let database: Database;
@@ -27,7 +27,7 @@ beforeAll(async () => {
   database = await connectDatabase({ url: empty.url, pool: 4, name: "requests-test" });
   connection = await connectNats({ NATS_URL: nats.url, NATS_USER: nats.user, NATS_PASSWORD: nats.pass }, "requests-test");
   await ensureShards(database.sql, 2);
-  server = new RequestServer({
+  server = serve({
     connection,
     fault: (subject) => faults.push(subject),
     handlers: requestHandlers({
@@ -50,7 +50,7 @@ afterAll(async () => {
   await empty.drop();
 });
 
-const ask = async (subject: Request, body: unknown): Promise<Answer<never>> =>
+const ask = async (subject: string, body: unknown): Promise<Reply<never>> =>
   (await connection.request(subject, JSON.stringify(body), { timeout: 5_000 })).json();
 const refused = (code: string) => ({ ok: false, code, detail: expect.any(String) });
 
@@ -75,7 +75,7 @@ const grantOf = async (id: string, grantId: string) =>
 describe("opening a sale", () => {
   it("records it with its opening stock as a grant; Redis gets units only from the sweep", async () => {
     const before = changes;
-    const answer = await ask(Request.openSale, definition());
+    const answer = await ask(requests.openSale.subject, definition());
     expect(answer).toMatchObject({
       ok: true,
       value: {
@@ -95,19 +95,25 @@ describe("opening a sale", () => {
   });
 
   it("again is a repeat, also by many at once and after stock was added; another definition is a conflict", async () => {
-    const answers = await Promise.all(Array.from({ length: 8 }, () => ask(Request.openSale, definition())));
+    const answers = await Promise.all(Array.from({ length: 8 }, () => ask(requests.openSale.subject, definition())));
     for (const answer of answers) expect(answer).toEqual(answers[0]);
-    await ask(Request.addUnits, { saleId, grantId: "more", units: 5 });
-    expect(await ask(Request.openSale, definition())).toMatchObject({ ok: true, value: { totalUnits: 105 } });
-    expect(await ask(Request.openSale, definition({ units: 105 }))).toEqual(refused("conflict"));
-    expect(await ask(Request.openSale, definition({ title: "Another" }))).toEqual(refused("conflict"));
+    await ask(requests.addUnits.subject, { saleId, grantId: "more", units: 5 });
+    expect(await ask(requests.openSale.subject, definition())).toMatchObject({ ok: true, value: { totalUnits: 105 } });
+    expect(await ask(requests.openSale.subject, definition({ units: 105 }))).toEqual(refused("conflict"));
+    expect(await ask(requests.openSale.subject, definition({ title: "Another" }))).toEqual(refused("conflict"));
+  });
+
+  it("takes a request of a later version without what it does not know", async () => {
+    const opened = await ask(requests.openSale.subject, { ...definition(), badge: "new" });
+    expect(opened).toEqual(await ask(requests.openSale.subject, definition()));
+    expect(opened).toMatchObject({ ok: true, value: { id: saleId } });
   });
 
   it("looks for a shard only when no other opening does", async () => {
     let opening: Promise<unknown> | undefined;
     await database.transaction(async (sql) => {
       await sql("SELECT pg_advisory_xact_lock(?)", [OPENING_LOCK]);
-      opening = ask(Request.openSale, definition());
+      opening = ask(requests.openSale.subject, definition());
       await until(async () => (await waitingForLocks(sql)) > 0, "the opening to wait");
     });
     expect(await opening).toMatchObject({ ok: true });
@@ -115,15 +121,15 @@ describe("opening a sale", () => {
 
   it("deals nothing to a shard that begins to drain at the same moment, opening or adding", async () => {
     const two = definition({ shardCount: 2 });
-    await ask(Request.openSale, two);
+    await ask(requests.openSale.subject, two);
     const another = `${saleId}-another`;
     let asked: Promise<unknown[]> | undefined;
     await database.transaction(async (sql) => {
       await sql("UPDATE shards SET draining = true WHERE shard = 0");
       await changeDraining(sql);
       asked = Promise.all([
-        ask(Request.openSale, definition({ id: another })),
-        ask(Request.addUnits, { saleId: two.id, grantId: "more", units: 10 }),
+        ask(requests.openSale.subject, definition({ id: another })),
+        ask(requests.addUnits.subject, { saleId: two.id, grantId: "more", units: 10 }),
       ]);
       await until(async () => (await waitingForLocks(sql)) === 2, "both to wait");
     });
@@ -140,7 +146,7 @@ describe("opening a sale", () => {
     await database.sql("UPDATE sales SET state = 'closed'");
     const shards: unknown[] = [];
     for (const name of ["a", "b", "c", "d"]) {
-      const answer = await ask(Request.openSale, definition({ id: `${saleId}${name}` }));
+      const answer = await ask(requests.openSale.subject, definition({ id: `${saleId}${name}` }));
       shards.push(...((answer.ok ? answer.value : { shards: [] }) as { shards: number[] }).shards);
     }
     expect(shards.map(String).toSorted((a, b) => a.localeCompare(b))).toEqual(["0", "0", "1", "1"]);
@@ -149,45 +155,51 @@ describe("opening a sale", () => {
 
 describe("changing a sale", () => {
   it("raises the version once a change; closed is final", async () => {
-    await ask(Request.openSale, definition());
-    expect(await ask(Request.changeSale, { id: saleId, state: "paused" })).toMatchObject({ value: { state: "paused", version: 2 } });
-    expect(await ask(Request.changeSale, { id: saleId, state: "paused" })).toMatchObject({ value: { state: "paused", version: 2 } });
-    expect(await ask(Request.changeSale, { id: saleId, state: "closed" })).toMatchObject({ value: { state: "closed", version: 3 } });
-    expect(await ask(Request.changeSale, { id: saleId, state: "open" })).toEqual(refused("conflict"));
-    expect(await ask(Request.addUnits, { saleId, grantId: "more", units: 5 })).toEqual(refused("conflict"));
-    expect(await ask(Request.changeSale, { id: "nowhere", state: "open" })).toEqual(refused("not_found"));
+    await ask(requests.openSale.subject, definition());
+    expect(await ask(requests.changeSale.subject, { id: saleId, state: "paused" })).toMatchObject({
+      value: { state: "paused", version: 2 },
+    });
+    expect(await ask(requests.changeSale.subject, { id: saleId, state: "paused" })).toMatchObject({
+      value: { state: "paused", version: 2 },
+    });
+    expect(await ask(requests.changeSale.subject, { id: saleId, state: "closed" })).toMatchObject({
+      value: { state: "closed", version: 3 },
+    });
+    expect(await ask(requests.changeSale.subject, { id: saleId, state: "open" })).toEqual(refused("conflict"));
+    expect(await ask(requests.addUnits.subject, { saleId, grantId: "more", units: 5 })).toEqual(refused("conflict"));
+    expect(await ask(requests.changeSale.subject, { id: "nowhere", state: "open" })).toEqual(refused("not_found"));
   });
 });
 
 describe("adding units", () => {
   it("records a grant once per id and withdraws the sold-out flag", async () => {
-    await ask(Request.openSale, definition());
+    await ask(requests.openSale.subject, definition());
     await flag(saleId);
     const add = { saleId, grantId: "more", units: 5 };
-    const answers = await Promise.all(Array.from({ length: 5 }, () => ask(Request.addUnits, add)));
+    const answers = await Promise.all(Array.from({ length: 5 }, () => ask(requests.addUnits.subject, add)));
     for (const answer of answers) expect(answer).toMatchObject({ ok: true, value: { totalUnits: 105, version: 2 } });
     expect(await grantOf(saleId, "more")).toEqual({ units: "5", kind: "added", state: "sent", flagged: true });
-    expect(await ask(Request.soldOutFacts, { saleId })).toMatchObject({
+    expect(await ask(requests.soldOutFacts.subject, { saleId })).toMatchObject({
       ok: true,
       value: { returnsSeq: 1, sentGrants: 2, soldOut: false },
     });
-    expect(await ask(Request.addUnits, { ...add, units: 6 })).toEqual(refused("conflict"));
-    expect(await ask(Request.addUnits, { ...add, grantId: "opening" })).toEqual(refused("conflict"));
-    expect(await ask(Request.addUnits, { ...add, saleId: "nowhere" })).toEqual(refused("not_found"));
+    expect(await ask(requests.addUnits.subject, { ...add, units: 6 })).toEqual(refused("conflict"));
+    expect(await ask(requests.addUnits.subject, { ...add, grantId: "opening" })).toEqual(refused("conflict"));
+    expect(await ask(requests.addUnits.subject, { ...add, saleId: "nowhere" })).toEqual(refused("not_found"));
   });
 
   it("marks a grant of a sale that was flagged before, even if the flag is gone already", async () => {
-    await ask(Request.openSale, definition());
-    await ask(Request.soldOutSet, { saleId, returnsSeq: 0 });
-    await ask(Request.addUnits, { saleId, grantId: "one", units: 1 });
-    await ask(Request.addUnits, { saleId, grantId: "two", units: 1 });
+    await ask(requests.openSale.subject, definition());
+    await ask(requests.soldOutSet.subject, { saleId, returnsSeq: 0 });
+    await ask(requests.addUnits.subject, { saleId, grantId: "one", units: 1 });
+    await ask(requests.addUnits.subject, { saleId, grantId: "two", units: 1 });
     expect(await grantOf(saleId, "two")).toMatchObject({ flagged: true });
   });
 
   it("refuses more units than a sale may have", async () => {
-    await ask(Request.openSale, definition({ units: 999_999_999 }));
-    expect(await ask(Request.addUnits, { saleId, grantId: "more", units: 2 })).toEqual(refused("bad_request"));
-    expect(await ask(Request.addUnits, { saleId, grantId: "more", units: 1 })).toMatchObject({
+    await ask(requests.openSale.subject, definition({ units: 999_999_999 }));
+    expect(await ask(requests.addUnits.subject, { saleId, grantId: "more", units: 2 })).toEqual(refused("bad_request"));
+    expect(await ask(requests.addUnits.subject, { saleId, grantId: "more", units: 1 })).toMatchObject({
       ok: true,
       value: { totalUnits: 1_000_000_000 },
     });
@@ -196,29 +208,32 @@ describe("adding units", () => {
 
 describe("the sold-out flag", () => {
   it("is set only at the returns_seq that was seen, and listed with it", async () => {
-    await ask(Request.openSale, definition());
-    const facts = await ask(Request.soldOutFacts, { saleId });
+    await ask(requests.openSale.subject, definition());
+    const facts = await ask(requests.soldOutFacts.subject, { saleId });
     const epochs = [[expect.any(Number), 0]];
     // nothing has come to its quota, and nothing is sold: what makes it a shard with units is the grant
     const full = [expect.any(Number)];
     expect(facts).toEqual({ ok: true, value: { returnsSeq: 0, sentGrants: 1, soldOut: false, epochs, full } });
-    await ask(Request.addUnits, { saleId, grantId: "more", units: 5 });
-    expect(await ask(Request.soldOutSet, { saleId, returnsSeq: 0 })).toEqual(refused("overtaken"));
-    expect(await ask(Request.soldOutSet, { saleId, returnsSeq: 1 })).toEqual({ ok: true, value: {} });
-    expect(await ask(Request.soldOutFlags, {})).toMatchObject({ ok: true, value: expect.arrayContaining([{ saleId, version: 1 }]) });
-    expect(await ask(Request.soldOutFacts, { saleId })).toMatchObject({ value: { soldOut: true } });
-    await ask(Request.addUnits, { saleId, grantId: "again", units: 5 });
-    expect(JSON.stringify(await ask(Request.soldOutFlags, {}))).not.toContain(saleId);
+    await ask(requests.addUnits.subject, { saleId, grantId: "more", units: 5 });
+    expect(await ask(requests.soldOutSet.subject, { saleId, returnsSeq: 0 })).toEqual(refused("overtaken"));
+    expect(await ask(requests.soldOutSet.subject, { saleId, returnsSeq: 1 })).toEqual({ ok: true, value: {} });
+    expect(await ask(requests.soldOutFlags.subject, {})).toMatchObject({
+      ok: true,
+      value: expect.arrayContaining([{ saleId, version: 1 }]),
+    });
+    expect(await ask(requests.soldOutFacts.subject, { saleId })).toMatchObject({ value: { soldOut: true } });
+    await ask(requests.addUnits.subject, { saleId, grantId: "again", units: 5 });
+    expect(JSON.stringify(await ask(requests.soldOutFlags.subject, {}))).not.toContain(saleId);
   });
 
   it("is never answered from a query that began before the question", async () => {
-    await ask(Request.openSale, definition());
+    await ask(requests.openSale.subject, definition());
     for (let round = 0; round < 20; round += 1) {
       await flag(saleId);
       // Others keep a query running all the time; the answer that counts is to the question after the withdrawal.
-      const others = Array.from({ length: 5 }, () => ask(Request.soldOutFlags, {}));
+      const others = Array.from({ length: 5 }, () => ask(requests.soldOutFlags.subject, {}));
       await database.sql("UPDATE sales SET sold_out_version = NULL WHERE id = ?", [saleId]);
-      expect(JSON.stringify(await ask(Request.soldOutFlags, {}))).not.toContain(`"${saleId}"`);
+      expect(JSON.stringify(await ask(requests.soldOutFlags.subject, {}))).not.toContain(`"${saleId}"`);
       await Promise.all(others);
     }
   });
@@ -226,7 +241,7 @@ describe("the sold-out flag", () => {
 
 describe("a shard's row and its restore", () => {
   it("are answered for configured shards only", async () => {
-    expect(await ask(Request.row, { shard: 1 })).toEqual({
+    expect(await ask(requests.row.subject, { shard: 1 })).toEqual({
       ok: true,
       value: {
         shard: 1,
@@ -241,8 +256,8 @@ describe("a shard's row and its restore", () => {
         draining: false,
       },
     });
-    expect(await ask(Request.row, { shard: 2 })).toEqual(refused("not_found"));
-    expect(await ask(Request.restore, { shard: 2, epoch: 1, attempt: "a", replicationId: "r" })).toEqual(refused("not_found"));
+    expect(await ask(requests.row.subject, { shard: 2 })).toEqual(refused("not_found"));
+    expect(await ask(requests.restore.subject, { shard: 2, epoch: 1, attempt: "a", replicationId: "r" })).toEqual(refused("not_found"));
   });
 
   it.each([
@@ -253,7 +268,7 @@ describe("a shard's row and its restore", () => {
     restored = end;
     const answers: unknown[] = [];
     const request = JSON.stringify({ shard: 0, epoch: 1, attempt: "a", replicationId: "r" });
-    for await (const message of await connection.requestMany(Request.restore, request, {
+    for await (const message of await connection.requestMany(requests.restore.subject, request, {
       strategy: RequestStrategy.Count,
       maxMessages: 2,
       maxWait: 5_000,
@@ -265,36 +280,35 @@ describe("a shard's row and its restore", () => {
 
 describe("bad input", () => {
   it.each([
-    [Request.openSale, {}],
-    [Request.openSale, definition({ id: "no spaces" })],
-    [Request.openSale, definition({ id: "x".repeat(65) })],
-    [Request.openSale, definition({ units: 0 })],
-    [Request.openSale, definition({ units: 1.5 })],
-    [Request.openSale, definition({ opensAtMs: 10, closesAtMs: 10 })],
-    [Request.openSale, { ...definition(), id: "fine", extra: 1 }],
-    [Request.changeSale, { id: "x", state: "ajar" }],
-    [Request.addUnits, { saleId: "x", grantId: "y'; DROP TABLE orders; --", units: 1 }],
-    [Request.addUnits, { saleId: "x", grantId: "y", units: -1 }],
-    [Request.row, { shard: -1 }],
-    [Request.row, { shard: "0" }],
-    [Request.row, null],
-    [Request.restore, { shard: 0 }],
-    [Request.soldOutSet, { saleId: "x" }],
-    [Request.soldOutFacts, []],
+    [requests.openSale.subject, {}],
+    [requests.openSale.subject, definition({ id: "no spaces" })],
+    [requests.openSale.subject, definition({ id: "x".repeat(65) })],
+    [requests.openSale.subject, definition({ units: 0 })],
+    [requests.openSale.subject, definition({ units: 1.5 })],
+    [requests.openSale.subject, definition({ opensAtMs: 10, closesAtMs: 10 })],
+    [requests.changeSale.subject, { id: "x", state: "ajar" }],
+    [requests.addUnits.subject, { saleId: "x", grantId: "y'; DROP TABLE orders; --", units: 1 }],
+    [requests.addUnits.subject, { saleId: "x", grantId: "y", units: -1 }],
+    [requests.row.subject, { shard: -1 }],
+    [requests.row.subject, { shard: "0" }],
+    [requests.row.subject, null],
+    [requests.restore.subject, { shard: 0 }],
+    [requests.soldOutSet.subject, { saleId: "x" }],
+    [requests.soldOutFacts.subject, []],
   ])("is told to the asker: %s %j", async (subject, body) => {
     expect(await ask(subject, body)).toEqual(refused("bad_request"));
   });
 
   it.each([["{"], ["\u0000"], [""]])("is told to the asker, also if it is not JSON: %j", async (text) => {
-    const answer = (await connection.request(Request.row, text, { timeout: 5_000 })).json();
+    const answer = (await connection.request(requests.row.subject, text, { timeout: 5_000 })).json();
     expect(answer).toEqual(refused("bad_request"));
-    const bytes = await connection.request(Request.row, new Uint8Array([0xff, 0xfe]), { timeout: 5_000 });
+    const bytes = await connection.request(requests.row.subject, new Uint8Array([0xff, 0xfe]), { timeout: 5_000 });
     expect(bytes.json()).toEqual(refused("bad_request"));
     expect(faults).toEqual([]);
   });
 
   it("without a body asks for everything where nothing has to be said", async () => {
-    expect((await connection.request(Request.sales)).json()).toMatchObject({ ok: true, value: expect.any(Array) });
+    expect((await connection.request(requests.sales.subject)).json()).toMatchObject({ ok: true, value: expect.any(Array) });
   });
 });
 
@@ -303,7 +317,7 @@ it("answers unavailable when Postgres fails", async () => {
   const other = await connectNats({ NATS_URL: nats.url, NATS_USER: nats.user, NATS_PASSWORD: nats.pass }, "other");
   const failed: string[] = [];
   await server.close();
-  const failing = new RequestServer({
+  const failing = serve({
     connection: other,
     fault: (subject) => failed.push(subject),
     handlers: requestHandlers({
@@ -317,11 +331,11 @@ it("answers unavailable when Postgres fails", async () => {
   });
   await other.flush();
   for (const [subject, body] of [
-    [Request.sales, {}],
-    [Request.soldOutFlags, {}],
-    [Request.openSale, definition()],
-    [Request.payOrder, { saleId: "a", uid: "ann", orderId: "0-1-1-0", paymentId: "p" }],
-    [Request.restore, { shard: 0, epoch: 1, attempt: "a", replicationId: "r" }],
+    [requests.sales.subject, {}],
+    [requests.soldOutFlags.subject, {}],
+    [requests.openSale.subject, definition()],
+    [requests.payOrder.subject, { saleId: "a", uid: "ann", orderId: "0-1-1-0", paymentId: "p" }],
+    [requests.restore.subject, { shard: 0, epoch: 1, attempt: "a", replicationId: "r" }],
   ] as const)
     expect(await ask(subject, body)).toEqual(refused("unavailable"));
   expect(failed).toHaveLength(5);

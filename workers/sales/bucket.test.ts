@@ -72,6 +72,18 @@ describe("the bucket of sales", () => {
     expect(await held()).toEqual(await wanted());
   });
 
+  it("keeps what a worker of a later version has written beside, until the record changes", async () => {
+    const view = await kv();
+    const later = { ...(await wanted())["lamp"], badge: "new" };
+    await view.put("lamp", JSON.stringify(later));
+    await bucket.converge();
+    await new SalesBucket(database, connection).converge();
+    expect((await held())["lamp"]).toEqual(later);
+    await changeSale(database, { id: "lamp", state: "paused" });
+    await bucket.converge();
+    expect(await held()).toEqual(await wanted());
+  });
+
   it("is made again after the broker lost everything", async () => {
     await nats.kill();
     await rm(nats.dir, { recursive: true });

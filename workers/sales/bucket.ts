@@ -1,6 +1,5 @@
 import { isDeepStrictEqual } from "node:util";
 import { StorageType, type JetStreamManager, type KV, type NatsConnection } from "nats";
-import { readSaleRecord } from "#protocol/read-sale";
 import type { SaleRecord } from "#protocol/sale";
 import { SALES_BUCKET } from "#protocol/subjects";
 import type { Database } from "../db/database.ts";
@@ -15,8 +14,24 @@ const SUBJECT = `$KV.${SALES_BUCKET}.`;
 interface Held {
   readonly revision: number;
   /** undefined if it is not a sale */
-  readonly record: SaleRecord | undefined;
+  readonly record: Readonly<Record<string, unknown>> | undefined;
 }
+
+const recordOf = (json: () => unknown): Held["record"] => {
+  try {
+    const value = json();
+    return typeof value === "object" && value !== null ? (value as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+/**
+ * Whether everything that this version would write is there. What a worker of a later version has written beside it stays:
+ * two versions that took each other's fields away would write for ever.
+ */
+const holds = ({ record }: Held, sale: SaleRecord): boolean =>
+  record !== undefined && Object.entries(sale).every(([field, value]) => isDeepStrictEqual(record[field], value));
 
 /** Not by `bucket.keys()`: nats.js 2.29 drops keys that arrive while an earlier one is being looked at. */
 const readHeld = async (manager: JetStreamManager, bucket: KV): Promise<Map<string, Held>> => {
@@ -25,15 +40,13 @@ const readHeld = async (manager: JetStreamManager, bucket: KV): Promise<Map<stri
   for (const subject of Object.keys(state.subjects ?? {})) {
     const key = subject.slice(SUBJECT.length);
     const entry = await bucket.get(key);
-    if (entry?.operation !== "PUT") continue;
-    const record = readSaleRecord(key, entry.value);
-    held.set(key, { revision: entry.revision, record: typeof record === "string" ? undefined : record });
+    if (entry?.operation === "PUT") held.set(key, { revision: entry.revision, record: recordOf(() => entry.json()) });
   }
   return held;
 };
 
 /**
- * Makes the bucket that gateways watch hold exactly what Postgres holds (DESIGN 7.5): creates it if it is missing, puts
+ * Makes the bucket that gateways watch hold what Postgres holds (DESIGN 7.5): creates it if it is missing, puts
  * what differs, deletes what Postgres does not have. Cheap when nothing changed.
  */
 export class SalesBucket {
@@ -75,7 +88,7 @@ export class SalesBucket {
     for (const sale of sales) {
       const entry = held.get(sale.id);
       held.delete(sale.id);
-      if (entry !== undefined && isDeepStrictEqual(entry.record, sale)) continue;
+      if (entry !== undefined && holds(entry, sale)) continue;
       // A process that was paused while it held the lock must not put an older record over a newer one.
       await (entry === undefined
         ? bucket.create(sale.id, JSON.stringify(sale))

@@ -1,4 +1,4 @@
-import type { SaleState } from "#protocol/sale";
+import { saleStateOf } from "#protocol/sale";
 import { defineSale, grant, settle, type ScriptRedis } from "#lua";
 import type { Sql } from "../db/database.ts";
 import { GrantKind, GrantState } from "../db/states.ts";
@@ -20,7 +20,7 @@ export const postgresSweepStore = (sql: Sql): SweepStore => ({
       epoch: Number(row["epoch"]),
       saleId: String(row["id"]),
       version: Number(row["version"]),
-      state: row["state"] as SaleState,
+      state: saleStateOf(String(row["state"])),
       limit: Number(row["limit_per_buyer"]),
       opensAtMs: Number(row["opens_at_ms"]),
       closesAtMs: Number(row["closes_at_ms"]),

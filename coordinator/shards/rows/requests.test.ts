@@ -2,7 +2,8 @@ import type { Msg, NatsConnection } from "nats";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { startNats, type NatsServer } from "../../../test/harness/index.ts";
 import { connectNats } from "#program";
-import { Request, WORKERS } from "#protocol/subjects";
+import { requests } from "#protocol/requests";
+import { WORKERS } from "#protocol/subjects";
 import { createUnitFacts } from "./requests.ts";
 
 let nats: NatsServer;
@@ -24,7 +25,7 @@ afterEach(() => {
 /** A worker that does what it is told with the requests as they come. */
 const worker = (accept: (message: Msg, nth: number) => void): { readonly asked: number } => {
   const state = { asked: 0 };
-  const subscription = connection.subscribe(Request.drainingShards, {
+  const subscription = connection.subscribe(requests.drainingShards.subject, {
     queue: WORKERS,
     callback: (_error, message) => accept(message, state.asked++),
   });
