@@ -1,6 +1,6 @@
 import { formatOrderId, parseOrderId } from "#protocol/order-id";
 import { PaymentDecision, type ChangeOrder, type OrderAddress, type OrderRecord, type PaidOrder, type PayOrder } from "#protocol/order";
-import { RequestError, type Answer } from "#protocol/requests";
+import { RequestError, type Reply } from "#protocol/requests";
 import { OrderEvent, Standing, standingOf } from "./machine.ts";
 import type { OrderKey, OrdersStore, OrdersTransaction, Payment } from "./orders-store.ts";
 
@@ -23,18 +23,18 @@ const keyOf = ({ saleId, uid, orderId }: OrderAddress): OrderKey => {
 };
 
 /** A win is told before its order is in Postgres, so a payment can be the first that is heard of it. */
-const unknown = (order: OrderKey): Answer<never> => ({
+const unknown = (order: OrderKey): Reply<never> => ({
   ok: false,
   code: RequestError.notFound,
   detail: `no order ${formatOrderId(order)} of ${order.uid} in ${order.saleId}, or it is not in Postgres yet: ask again`,
 });
 
-const conflict = (detail: string): Answer<never> => ({ ok: false, code: RequestError.conflict, detail });
+const conflict = (detail: string): Reply<never> => ({ ok: false, code: RequestError.conflict, detail });
 
 /** Ends a transaction that must leave nothing behind. */
 class UnknownOrder extends Error {}
 
-export const readOrder = async ({ store }: OrdersPorts, address: OrderAddress): Promise<Answer<OrderRecord>> => {
+export const readOrder = async ({ store }: OrdersPorts, address: OrderAddress): Promise<Reply<OrderRecord>> => {
   const order = keyOf(address);
   const value = await store.read(order);
   return value === undefined ? unknown(order) : { ok: true, value };
@@ -52,7 +52,7 @@ const decide = async (transaction: OrdersTransaction, order: OrderKey): Promise<
  * Money came in (DESIGN 9). The order keeps it, or it has to be paid back, and either is recorded in the transaction that
  * decides it; the same payment again hears the same.
  */
-export const payOrder = async ({ store, observer }: OrdersPorts, pay: PayOrder): Promise<Answer<PaidOrder>> => {
+export const payOrder = async ({ store, observer }: OrdersPorts, pay: PayOrder): Promise<Reply<PaidOrder>> => {
   const { paymentId, amountMinor, ...address } = pay;
   const payment: Payment = { id: paymentId, order: keyOf(address), amountMinor };
   const { order } = payment;
@@ -81,7 +81,7 @@ export const payOrder = async ({ store, observer }: OrdersPorts, pay: PayOrder):
 };
 
 /** Cancels or refunds an order and gives its units back; said again it changes nothing. */
-export const changeOrder = async ({ store, observer }: OrdersPorts, request: ChangeOrder): Promise<Answer<OrderRecord>> => {
+export const changeOrder = async ({ store, observer }: OrdersPorts, request: ChangeOrder): Promise<Reply<OrderRecord>> => {
   const { change, ...address } = request;
   const order = keyOf(address);
   const { isChanged, record } = await store.transaction(async (transaction) => {

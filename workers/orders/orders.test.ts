@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { formatOrderId } from "#protocol/order-id";
 import { OrderState, type PaidOrder } from "#protocol/order";
-import type { Answer } from "#protocol/requests";
+import type { Reply } from "#protocol/requests";
 import { freshDatabase, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import { setSoldOut } from "../sales/sold-out.ts";
@@ -77,7 +77,7 @@ const grants = async (): Promise<readonly { readonly id: string; readonly units:
 const returnsSeq = async (): Promise<number> =>
   Number((await database.sql("SELECT returns_seq FROM sales WHERE id = ?", [saleId])).rows[0]?.["returns_seq"]);
 const grantId = (n = 0): string => `r1-1-${sales}-${n}`;
-const decisionOf = (answer: Answer<PaidOrder>): string => (answer.ok ? answer.value.decision : answer.code);
+const decisionOf = (answer: Reply<PaidOrder>): string => (answer.ok ? answer.value.decision : answer.code);
 /** What a sweep does before it tells Redis. */
 const offer = async (): Promise<readonly string[]> => {
   const sweep = postgresSweepStore(database.sql);

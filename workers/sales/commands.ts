@@ -1,5 +1,5 @@
 import { LockMode } from "@mikro-orm/core";
-import { RequestError, type AddUnits, type Answer, type ChangeSale } from "#protocol/requests";
+import { RequestError, type AddUnits, type Reply, type ChangeSale } from "#protocol/requests";
 import { SaleState, type OpenSale, type SaleRecord } from "#protocol/sale";
 import type { Database, EntityManager } from "../db/database.ts";
 import { holdDraining } from "../db/drain-lock.ts";
@@ -16,9 +16,9 @@ const MOST_UNITS = 1_000_000_000;
 /** Advisory lock: one opening at a time looks for the emptiest shards. */
 export const OPENING_LOCK = 0x6462_0002;
 
-const refuse = (code: RequestError, detail: string): Answer<never> => ({ ok: false, code, detail });
+const refuse = (code: RequestError, detail: string): Reply<never> => ({ ok: false, code, detail });
 
-const noSale = (saleId: string): Answer<never> => refuse(RequestError.notFound, `no sale ${saleId}`);
+const noSale = (saleId: string): Reply<never> => refuse(RequestError.notFound, `no sale ${saleId}`);
 
 /**
  * A sale, locked until the end of the transaction. FOR UPDATE holds up nobody whom FOR NO KEY UPDATE would let through: only
@@ -56,7 +56,7 @@ const insertSale = async (em: EntityManager, sale: OpenSale, chosen: readonly nu
  * Records a sale and its opening stock, dealt to the emptiest shards, in one transaction; the sweep brings both to
  * Redis. The same definition again is a repeat, another one under the same id a conflict.
  */
-export const openSale = (database: Database, shards: number, sale: OpenSale): Promise<Answer<SaleRecord>> =>
+export const openSale = (database: Database, shards: number, sale: OpenSale): Promise<Reply<SaleRecord>> =>
   database.transaction(async (sql, em) => {
     await holdDraining(sql);
     await sql("SELECT pg_advisory_xact_lock(?)", [OPENING_LOCK]);
@@ -74,7 +74,7 @@ export const openSale = (database: Database, shards: number, sale: OpenSale): Pr
   });
 
 /** Pauses, resumes or closes. `closed` is final; the state that is there already is a repeat. */
-export const changeSale = (database: Database, change: ChangeSale): Promise<Answer<SaleRecord>> =>
+export const changeSale = (database: Database, change: ChangeSale): Promise<Reply<SaleRecord>> =>
   database.transaction(async (_sql, em) => {
     const sale = await lockSale(em, change.id);
     if (sale === null) return noSale(change.id);
@@ -112,7 +112,7 @@ const insertGrants = async (
  * Adds stock, dealt to the sale's shards, once per grant id, and withdraws the sold-out flag in the same transaction. If the sale ever was flagged, a
  * gateway may believe the flag for a moment longer, so the grant is marked and the sweep waits with it (P5).
  */
-export const addUnits = (database: Database, add: AddUnits): Promise<Answer<SaleRecord>> =>
+export const addUnits = (database: Database, add: AddUnits): Promise<Reply<SaleRecord>> =>
   database.transaction(async (sql, em) => {
     await holdDraining(sql);
     const sale = await lockSale(em, add.saleId);

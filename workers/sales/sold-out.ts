@@ -1,11 +1,11 @@
-import { RequestError, type Answer, type SoldOutFacts } from "#protocol/requests";
+import { RequestError, type Reply, type SoldOutFacts } from "#protocol/requests";
 import type { SoldOutFlag } from "#protocol/sale";
 import type { EntityManager, Sql } from "../db/database.ts";
 import { Sale } from "../db/entities.ts";
 import { GrantState } from "../db/states.ts";
 
 /** What Postgres knows about a sale for the decision of DESIGN 7.4. Raw: one statement over four tables sees one moment. */
-export const soldOutFacts = async (sql: Sql, saleId: string): Promise<Answer<SoldOutFacts>> => {
+export const soldOutFacts = async (sql: Sql, saleId: string): Promise<Reply<SoldOutFacts>> => {
   const { rows } = await sql(
     `SELECT returns_seq, sold_out_version IS NOT NULL AS sold_out,
        (SELECT count(*) FROM grants g WHERE g.sale_id = s.id AND g.state = '${GrantState.sent}') AS sent,
@@ -30,7 +30,7 @@ export const soldOutFacts = async (sql: Sql, saleId: string): Promise<Answer<Sol
 };
 
 /** Flags a sale sold out, unless a unit was freed or an epoch began since `returnsSeq` was read. */
-export const setSoldOut = async (em: EntityManager, saleId: string, returnsSeq: number): Promise<Answer<Record<string, never>>> => {
+export const setSoldOut = async (em: EntityManager, saleId: string, returnsSeq: number): Promise<Reply<Record<string, never>>> => {
   const flagged = await em.nativeUpdate(Sale, { id: saleId, returnsSeq }, { soldOutVersion: returnsSeq, everSoldOut: true });
   return flagged === 1
     ? { ok: true, value: {} }

@@ -1,4 +1,4 @@
-import { RequestError, type Answer, type TransferFacts } from "#protocol/requests";
+import { RequestError, type Reply, type TransferFacts } from "#protocol/requests";
 import type { EntityManager, Sql } from "../db/database.ts";
 import { Shard } from "../db/entities.ts";
 import { GrantKind, GrantState } from "../db/states.ts";
@@ -7,7 +7,7 @@ import { GrantKind, GrantState } from "../db/states.ts";
  * What Postgres knows about a sale's shards for moving its units (DESIGN 7.3). Raw: one statement sees one moment. A transfer
  * after which stock was added counts no more: what is there now came for nobody.
  */
-export const transferFacts = async (sql: Sql, saleId: string): Promise<Answer<TransferFacts>> => {
+export const transferFacts = async (sql: Sql, saleId: string): Promise<Reply<TransferFacts>> => {
   const { rows } = await sql(
     `SELECT ss.shard, ss.sold, sh.draining, coalesce(sent.units, 0) AS sent, coalesce(received.units, 0) AS received,
        extract(epoch FROM now() - received.created_at) * 1000 AS received_ago_ms

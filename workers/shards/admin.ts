@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import type { Answer } from "#protocol/requests";
+import type { Reply } from "#protocol/requests";
 import type { ChangeShard, ShardFacts } from "#protocol/shard-facts";
 import type { Database } from "../db/database.ts";
 import type { AttemptBoard } from "./attempt-board.ts";
@@ -10,7 +10,7 @@ import { readShardFacts } from "./facts.ts";
 export interface ShardAdmin {
   facts(): Promise<readonly ShardFacts[]>;
   /** @returns the shard's facts afterwards */
-  change(change: ChangeShard): Promise<Answer<ShardFacts>>;
+  change(change: ChangeShard): Promise<Reply<ShardFacts>>;
 }
 
 export interface ShardAdminOptions {

@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import { RequestError, type Answer } from "#protocol/requests";
+import { RequestError, type Reply } from "#protocol/requests";
 import type { ShardChange } from "#protocol/shard-facts";
 import { shardState } from "#lua/shard/shard-state";
 import type { Database } from "../db/database.ts";
@@ -10,10 +10,10 @@ import { readShard } from "../db/shard-row.ts";
 /** Stands for the attempt in a row whose epoch an operator ended; no coordinator's nonce is like it. */
 export const DISCARDED = "discarded";
 
-const done: Answer<undefined> = { ok: true, value: undefined };
-const refuse = (code: RequestError, detail: string): Answer<never> => ({ ok: false, code, detail });
+const done: Reply<undefined> = { ok: true, value: undefined };
+const refuse = (code: RequestError, detail: string): Reply<never> => ({ ok: false, code, detail });
 
-const setDraining = (database: Database, shard: number, draining: boolean): Promise<Answer<undefined>> =>
+const setDraining = (database: Database, shard: number, draining: boolean): Promise<Reply<undefined>> =>
   database.transaction(async (sql, em) => {
     await em.nativeUpdate(Shard, { shard }, { draining });
     await changeDraining(sql);
@@ -24,7 +24,7 @@ const setDraining = (database: Database, shard: number, draining: boolean): Prom
  * Safe whenever it is asked: the shard stays closed until an attempt has appended what Redis still holds and a worker has
  * applied it, and the same cause halts it again. Also for a halt whose message was lost with the log.
  */
-const retry = async (database: Database, shard: number): Promise<Answer<undefined>> => {
+const retry = async (database: Database, shard: number): Promise<Reply<undefined>> => {
   const retried = await database.em().nativeUpdate(Shard, { shard, halted: { $ne: null } }, { halted: null });
   return retried === 1 ? done : refuse(RequestError.conflict, `shard ${shard} is not halted`);
 };
@@ -50,7 +50,7 @@ const BEGIN = `
  * beyond Redis's own, so that a Redis with a higher one than Postgres (another deployment's, or an older Postgres) can be
  * rebuilt too. Reservations that Postgres has not applied are lost: only of a shard that does not sell.
  */
-const discard = async (database: Database, redis: Redis, shard: number): Promise<Answer<undefined>> => {
+const discard = async (database: Database, redis: Redis, shard: number): Promise<Reply<undefined>> => {
   let state;
   try {
     state = await shardState(redis, { shard });
@@ -72,7 +72,7 @@ interface ShardStores {
   readonly redisOf: (shard: number) => Redis;
 }
 
-const changes: Readonly<Record<ShardChange, (stores: ShardStores, shard: number) => Promise<Answer<undefined>>>> = {
+const changes: Readonly<Record<ShardChange, (stores: ShardStores, shard: number) => Promise<Reply<undefined>>>> = {
   drain: ({ database }, shard) => setDraining(database, shard, true),
   undrain: ({ database }, shard) => setDraining(database, shard, false),
   retry: ({ database }, shard) => retry(database, shard),
@@ -83,4 +83,4 @@ const changes: Readonly<Record<ShardChange, (stores: ShardStores, shard: number)
 export const changeShard = (
   stores: ShardStores,
   { shard, change }: { readonly shard: number; readonly change: ShardChange },
-): Promise<Answer<undefined>> => changes[change](stores, shard);
+): Promise<Reply<undefined>> => changes[change](stores, shard);

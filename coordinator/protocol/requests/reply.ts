@@ -17,8 +17,6 @@ export type Reply<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly code: RequestError; readonly detail: string };
 
-export type Answer<T> = Reply<T>;
-
 const refusalSchema = z.object({
   ok: z.literal(false),
   /** a code of a later version: the outcome is not known here, and asking again is safe */
