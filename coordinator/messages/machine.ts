@@ -74,13 +74,8 @@ const nothing = (reply: Reply, effects: readonly Effect[] = []): Decided => ({ r
 const conflict = (message: string): Decided => nothing({ code: Reply.conflict, message });
 const unknown = nothing({ code: Reply.unknown });
 
-/**
- * The life of a two-phase message as a pure function: what an event at `nowMs` makes of it, what to store, what to do.
- * Doing is the runner's; storing is conditional on the version, so a lost race only means deciding again.
- */
-export const decide = (policy: MessagePolicy, before: MessageRecord | undefined, event: MessageEvent, nowMs: number): Decided => {
-  if (before === undefined) return decideNew(policy, event, nowMs);
-
+/** What may become of a message that is there: each names the record that follows, and when it is due. */
+const changesOf = (policy: MessagePolicy, before: MessageRecord, nowMs: number) => {
   const change = (patch: Partial<MessageRecord>, dueAtMs: Change["dueAtMs"], effects: readonly Effect[] = []): Decided => {
     const record: MessageRecord = { ...before, ...patch, version: before.version + 1, updatedAtMs: nowMs };
     const ended = isFinished(record.state) && !isFinished(before.state);
@@ -109,6 +104,16 @@ export const decide = (policy: MessagePolicy, before: MessageRecord | undefined,
     if (failures >= policy.rounds) return change({ rounds, failures, reason, dead: true }, "none", [Effect.alert]);
     return change({ rounds, failures, reason }, nowMs + retryDelayMs(policy, before.definition, failures - 1, fraction));
   };
+  return { change, finish, submit, again };
+};
+
+/**
+ * The life of a two-phase message as a pure function: what an event at `nowMs` makes of it, what to store, what to do.
+ * Doing is the runner's; storing is conditional on the version, so a lost race only means deciding again.
+ */
+export const decide = (policy: MessagePolicy, before: MessageRecord | undefined, event: MessageEvent, nowMs: number): Decided => {
+  if (before === undefined) return decideNew(policy, event, nowMs);
+  const { change, finish, submit, again } = changesOf(policy, before, nowMs);
   const { state, dead } = before;
 
   switch (event.type) {

@@ -61,7 +61,7 @@ describe("Ledger", () => {
 });
 
 describe("lineUp", () => {
-  it("lets each buyer fire one to three times", () => {
+  it("lets each buyer send one to three times", () => {
     const times = new Map<number, number>();
     for (const buyer of lineUp(100, 10_000)) times.set(buyer, (times.get(buyer) ?? 0) + 1);
     expect(times.size).toBe(10_000);

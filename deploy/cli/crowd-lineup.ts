@@ -17,21 +17,21 @@ const THRICE = 0.1;
 const DOUBLE_CLICK = 0.002;
 
 /**
- * The order in which buyers fire: everybody once, some two or three times, half of the further ones as double clicks
+ * The order in which buyers send: everybody once, some two or three times, half of the further ones as double clicks
  * right behind the first, half at any time later.
  * @param first the lowest buyer's number
  */
 export const lineUp = (first: number, buyers: number): Uint32Array => {
   const next = random(20_261_122);
-  const shots: { readonly buyer: number; readonly at: number }[] = [];
+  const sends: { readonly buyer: number; readonly at: number }[] = [];
   for (let number = 0; number < buyers; number += 1) {
     const buyer = first + number;
     const at = next();
     const kind = next();
     const times = kind < THRICE ? 3 : kind < TWICE ? 2 : 1;
-    shots.push({ buyer, at });
+    sends.push({ buyer, at });
     for (let more = 1; more < times; more += 1)
-      shots.push({ buyer, at: next() < 0.5 ? at + next() * DOUBLE_CLICK : at + next() * (1 - at) });
+      sends.push({ buyer, at: next() < 0.5 ? at + next() * DOUBLE_CLICK : at + next() * (1 - at) });
   }
-  return Uint32Array.from(shots.sort((one, other) => one.at - other.at).map((shot) => shot.buyer));
+  return Uint32Array.from(sends.sort((one, other) => one.at - other.at).map((send) => send.buyer));
 };

@@ -17,7 +17,7 @@ export interface SocketsOptions {
   readonly patienceMs: number;
 }
 
-/** All sockets fire within this after the start. */
+/** All sockets buy within this after the start. */
 const SPREAD_MS = 300;
 const RECONNECT_MS = 300;
 /** A push that does not come: asking again tells the truth. */

@@ -1,7 +1,7 @@
 import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
 import { parseOrderId } from "#protocol";
 import { signTicket, type TicketKeys } from "../../gateway/index.ts";
-import { fire, type Magazine, type Reply, type Shot } from "./crowd-cannon.ts";
+import { sendAll, type CrowdRequest, type RequestSource } from "./crowd-http.ts";
 import { Ledger, Next, readAnswer } from "./crowd-ledger.ts";
 import { lineUp } from "./crowd-lineup.ts";
 import { ComeBack } from "./crowd-queue.ts";
@@ -21,7 +21,7 @@ export interface CrowdOptions {
   readonly stop: AbortSignal;
 }
 
-interface BuyerShot extends Shot {
+interface BuyerRequest extends CrowdRequest {
   readonly buyer: number;
 }
 
@@ -61,7 +61,7 @@ export class Crowd {
     this.#isFinal = new Uint8Array(options.buyers);
   }
 
-  /** Everybody fires, and comes back as told, until everybody has a definite answer (or nobody gets one any more). */
+  /** Everybody buys, and comes back as told, until everybody has a definite answer (or nobody gets one any more). */
   async rush(onStart: () => void): Promise<void> {
     const options = this.#options;
     const byHttp = options.buyers - options.sockets;
@@ -78,14 +78,14 @@ export class Crowd {
     const lineup = lineUp(0, byHttp);
     this.#progressAt = performance.now();
     onStart();
-    const magazine = this.#purchases(lineup);
-    await Promise.all([sockets.rush(), byHttp === 0 ? undefined : this.#fire(magazine)]);
+    const source = this.#purchases(lineup);
+    await Promise.all([sockets.rush(), byHttp === 0 ? undefined : this.#send(source)]);
   }
 
   /** These buyers, whose reservation went down with a Redis, buy again, as anybody would. */
   async buyAgain(buyers: readonly number[]): Promise<void> {
     this.#progressAt = performance.now();
-    await this.#fire(this.#purchases(Uint32Array.from(buyers)));
+    await this.#send(this.#purchases(Uint32Array.from(buyers)));
   }
 
   /**
@@ -96,11 +96,11 @@ export class Crowd {
   async confirm(onFinal: (buyer: number, code: string) => void): Promise<readonly number[]> {
     const gone: number[] = [];
     const winners = this.ledger.orderIds.flatMap((orderId, buyer) => (orderId === undefined || this.#isFinal[buyer] === 1 ? [] : [buyer]));
-    const later = new ComeBack<BuyerShot>();
+    const later = new ComeBack<BuyerRequest>();
     let sent = 0;
     this.#progressAt = performance.now();
-    const again = (shot: BuyerShot, ms: number): void => later.add(shot, performance.now() + ms);
-    await this.#fire({
+    const again = (request: BuyerRequest, ms: number): void => later.add(request, performance.now() + ms);
+    await this.#send({
       next: () => {
         const due = later.take(performance.now());
         if (due !== undefined || sent === winners.length) return due;
@@ -109,38 +109,38 @@ export class Crowd {
         return { buyer, method: "GET", path: `/buy/${this.#ticketOf(buyer)}` };
       },
       isEmpty: () => (sent === winners.length && later.size === 0) || this.#isHopeless(),
-      failed: (shot) => again(shot, AGAIN_MS),
-      answered: (shot, reply) => {
-        const { code, orderId } = readAnswer(reply.status, reply.body);
+      failed: (request) => again(request, AGAIN_MS),
+      answered: (request, answer) => {
+        const { code, orderId } = readAnswer(answer.status, answer.body);
         if (code !== "confirmed" && code !== "rejected" && code !== "none") {
-          again(shot, code === "reserved" ? NOT_FINAL_MS : reply.retryAfterMs || AGAIN_MS);
+          again(request, code === "reserved" ? NOT_FINAL_MS : answer.retryAfterMs || AGAIN_MS);
           return;
         }
         this.#progressAt = performance.now();
-        if (code === "none" && this.ledger.wentDown(shot.buyer)) {
-          gone.push(shot.buyer);
+        if (code === "none" && this.ledger.wentDown(request.buyer)) {
+          gone.push(request.buyer);
           return;
         }
-        this.#isFinal[shot.buyer] = 1;
-        const told = this.ledger.orderIds[shot.buyer];
+        this.#isFinal[request.buyer] = 1;
+        const told = this.ledger.orderIds[request.buyer];
         if (code === "none" || orderId !== told)
-          this.ledger.contradict(`${uidOf(shot.buyer)}: told ${told}, GET says ${code} ${orderId ?? ""}`);
-        onFinal(shot.buyer, code);
+          this.ledger.contradict(`${uidOf(request.buyer)}: told ${told}, GET says ${code} ${orderId ?? ""}`);
+        onFinal(request.buyer, code);
       },
     });
     return gone;
   }
 
-  #fire(magazine: Magazine<BuyerShot>): Promise<void> {
-    return fire(magazine, { url: this.#options.gateway, connections: CONNECTIONS, stop: this.#options.stop });
+  #send(source: RequestSource<BuyerRequest>): Promise<void> {
+    return sendAll(source, { url: this.#options.gateway, connections: CONNECTIONS, stop: this.#options.stop });
   }
 
-  #purchases(lineup: Uint32Array): Magazine<BuyerShot> {
+  #purchases(lineup: Uint32Array): RequestSource<BuyerRequest> {
     const { ledger } = this;
-    const later = new ComeBack<BuyerShot>();
+    const later = new ComeBack<BuyerRequest>();
     let sent = 0;
     let isNewcomersTurn = false;
-    const again = (shot: BuyerShot, ms: number): void => later.add(shot, performance.now() + ms * (1 + Math.random() / 4));
+    const again = (request: BuyerRequest, ms: number): void => later.add(request, performance.now() + ms * (1 + Math.random() / 4));
     return {
       next: () => {
         // In turns: those who are told to come again may be so many that they would take all connections for themselves.
@@ -152,19 +152,19 @@ export class Crowd {
         return { buyer, method: "POST", path: `/buy/${this.#ticketOf(buyer)}` };
       },
       isEmpty: () => (sent === lineup.length && later.size === 0) || this.#isHopeless(),
-      failed: (shot) => {
+      failed: (request) => {
         ledger.failed();
-        again(shot, AGAIN_MS);
+        again(request, AGAIN_MS);
       },
-      answered: (shot, reply: Reply) => {
+      answered: (request, answer) => {
         const wins = ledger.counts.reserved;
-        ledger.latency.record(Math.max(1, Math.round(reply.tookMs * 1_000)));
-        if (ledger.record(shot.buyer, readAnswer(reply.status, reply.body)) === Next.again) {
-          again(shot, reply.retryAfterMs || AGAIN_MS);
+        ledger.latency.record(Math.max(1, Math.round(answer.tookMs * 1_000)));
+        if (ledger.record(request.buyer, readAnswer(answer.status, answer.body)) === Next.again) {
+          again(request, answer.retryAfterMs || AGAIN_MS);
           return;
         }
         this.#progressAt = performance.now();
-        if (ledger.counts.reserved > wins && Math.random() < RESEND) again(shot, Math.random() * RESEND_WITHIN_MS);
+        if (ledger.counts.reserved > wins && Math.random() < RESEND) again(request, Math.random() * RESEND_WITHIN_MS);
       },
     };
   }

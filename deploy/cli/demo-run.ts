@@ -1,10 +1,11 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
-import { compareInThread, eachLiveOrder, glance, openStores, type AuditReport, type AuditStores } from "../../workers/index.ts";
+import { compareInThread, eachLiveOrder, openStores, type AuditReport, type AuditStores } from "../../workers/index.ts";
 import { auditOnce, storesOf } from "./audit.ts";
 import { buyerOf, Crowd } from "./crowd.ts";
 import type { DemoReport } from "./demo-report.ts";
 import type { Screen } from "./demo-screen.ts";
+import { GLANCE_MS, Watcher } from "./demo-watcher.ts";
 import type { ReadyFile } from "./ready-file.ts";
 import { signingKeys } from "./tickets.ts";
 
@@ -38,73 +39,12 @@ export interface DemoResult {
 /** "A few hundred WebSocket buyers", fewer in a small crowd. */
 const SOCKETS = 300;
 const SOCKETS_PART = 10;
-const GLANCE_MS = 250;
 /** The backlog may stand still this long (a store that was killed is back within seconds). */
 const BACKLOG_PATIENCE_MS = 60_000;
 /** So long where a Redis has lost its data: what was reserved there and not yet carried away will never come. */
 const LOST_PATIENCE_MS = 10_000;
 const AUDIT_TRIES = 5;
 const AUDIT_AGAIN_MS = 3_000;
-
-/** Keeps the screen up to date, and knows when Postgres had which number of orders. */
-class Watcher {
-  sold = 0;
-  /** when `sold` was seen to change last */
-  soldAt = 0;
-  #left: number | undefined;
-  #answers = 0;
-  #answersAt = 0;
-  readonly #run: DemoRun;
-  readonly #crowd: Crowd;
-  readonly #stores: AuditStores;
-  readonly #ended = new AbortController();
-  #looking: Promise<void> | undefined;
-
-  constructor(run: DemoRun, crowd: Crowd, stores: AuditStores) {
-    this.#run = run;
-    this.#crowd = crowd;
-    this.#stores = stores;
-  }
-
-  start(): void {
-    this.#answersAt = performance.now();
-    this.#looking = this.#look();
-  }
-
-  async end(): Promise<void> {
-    this.#ended.abort();
-    await this.#looking;
-  }
-
-  async #look(): Promise<void> {
-    const saleIds = this.#run.sales.map((sale) => sale.id);
-    while (!this.#ended.signal.aborted) {
-      const seen = await glance(this.#stores, saleIds).catch(() => undefined);
-      const now = performance.now();
-      this.#left = seen?.left;
-      if (seen !== undefined && seen.sold !== this.sold) {
-        this.sold = seen.sold;
-        this.soldAt = now;
-      }
-      this.#show(now);
-      await delay(GLANCE_MS, undefined, { signal: this.#ended.signal }).catch(() => undefined);
-    }
-  }
-
-  #show(now: number): void {
-    const { ledger } = this.#crowd;
-    const answers = ledger.counts.requests - ledger.counts.errors;
-    this.#run.screen.show({
-      answered: ledger.answered,
-      reserved: ledger.counts.reserved,
-      confirmed: this.sold,
-      decisionsPerSecond: Math.round(((answers - this.#answers) * 1_000) / Math.max(1, now - this.#answersAt)),
-      left: this.#left,
-    });
-    this.#answers = answers;
-    this.#answersAt = now;
-  }
-}
 
 /** Resolves when Postgres has an order for every reserved buyer, or nothing has moved for long. */
 const drainBacklog = async (run: DemoRun, crowd: Crowd, watcher: Watcher): Promise<void> => {
@@ -131,8 +71,24 @@ const auditPatiently = async (run: DemoRun): Promise<AuditReport> => {
   }
 };
 
+/** How the sale went, as the crowd saw it. */
+interface Course {
+  readonly rushMs: number;
+  /** sent in the rush */
+  readonly requests: number;
+  /** winners whose order GET calls confirmed */
+  readonly confirmed: number;
+  /** from the start until Postgres had the last order */
+  readonly soldAfterMs: number;
+}
+
 /** Orders of these sales, and the reserved buyers without theirs. */
-const countOrders = async (stores: AuditStores, run: DemoRun, crowd: Crowd): Promise<{ orders: number; lost: number }> => {
+interface Stored {
+  readonly orders: number;
+  readonly lost: number;
+}
+
+const countOrders = async (stores: AuditStores, run: DemoRun, crowd: Crowd): Promise<Stored> => {
   const { orderIds } = crowd.ledger;
   const found = new Set<number>();
   let orders = 0;
@@ -148,92 +104,99 @@ const countOrders = async (stores: AuditStores, run: DemoRun, crowd: Crowd): Pro
   return { orders, lost: crowd.ledger.counts.reserved - found.size };
 };
 
+/** Rush, backlog, and every winner's standing, until nobody's reservation has gone down with its Redis since. */
+const sellOut = async (run: DemoRun, crowd: Crowd, watcher: Watcher): Promise<Course> => {
+  const { screen, stop } = run;
+  let startedAt = 0;
+  await crowd.rush(() => {
+    startedAt = performance.now();
+    screen.begin({ buyers: run.buyers, stock: run.stock });
+    watcher.start();
+  });
+  const rushMs = performance.now() - startedAt;
+  const { requests } = crowd.ledger.counts;
+  stop.throwIfAborted();
+  let confirmed = 0;
+  for (let isOver = false; !isOver;) {
+    await drainBacklog(run, crowd, watcher);
+    stop.throwIfAborted();
+    const gone = await crowd.confirm((_buyer, code) => {
+      if (code === "confirmed") confirmed += 1;
+    });
+    stop.throwIfAborted();
+    isOver = gone.length === 0;
+    if (!isOver) {
+      screen.say(`${gone.length} buyers hear that their reservation went down with the data of its Redis, and buy again`);
+      await crowd.buyAgain(gone);
+    }
+  }
+  const soldAfterMs = watcher.soldAt - startedAt;
+  await watcher.end();
+  screen.end();
+  stop.throwIfAborted();
+  return { rushMs, requests, confirmed, soldAfterMs };
+};
+
 const ms = (microseconds: number): number => Math.round(microseconds / 100) / 10;
 const perSecond = (count: number, tookMs: number): number => Math.round((count * 1_000) / Math.max(1, tookMs));
 
+const reportOf = (run: DemoRun, crowd: Crowd, course: Course, audited: AuditReport, stored: Stored): DemoReport => {
+  const { counts, latency } = crowd.ledger;
+  const ours = audited.sales.filter((sale) => run.sales.some(({ id }) => id === sale.id));
+  const total = (of: (sale: (typeof ours)[number]) => number): number => ours.reduce((sum, sale) => sum + of(sale), 0);
+  return {
+    stock: run.stock,
+    buyers: run.buyers,
+    requests: course.requests,
+    reserved: counts.reserved,
+    repeats: counts.repeats,
+    soldOut: counts.soldOut,
+    lostWithRedis: counts.lostWithRedis,
+    rateLimited: counts.rateLimited,
+    comeAgain: counts.comeAgain,
+    errors: counts.errors,
+    confirmed: course.confirmed,
+    orders: stored.orders,
+    free: total((sale) => sale.free),
+    inFlight: total((sale) => sale.inFlight + sale.reserved),
+    oversold: total((sale) => Math.max(0, sale.sold - sale.total)),
+    lost: stored.lost,
+    duplicateOrders: total((sale) => sale.duplicates),
+    restarts: run.restarts(),
+    requestsPerSecond: perSecond(course.requests, course.rushMs),
+    ordersPerSecond: perSecond(stored.orders, course.soldAfterMs),
+    p50Ms: ms(latency.percentile(50)),
+    p99Ms: ms(latency.percentile(99)),
+    confirmP99Ms: ms(crowd.confirmLatency.percentile(99)),
+    auditOk: audited.ok,
+  };
+};
+
+const opening = (run: DemoRun, sockets: number): string => {
+  const count = (value: number): string => value.toLocaleString("en-US");
+  const sales = run.sales.length === 1 ? "the sale is" : `${run.sales.length} sales are`;
+  return `${sales} open: ${count(run.stock)} units, ${count(run.buyers)} buyers, ${sockets} of them by WebSocket`;
+};
+
 /** The crowd comes to open sales: rush, backlog, every winner's standing, audit. @throws if it was stopped or nothing could be audited */
 export const runDemo = async (run: DemoRun): Promise<DemoResult> => {
-  const { screen, stop } = run;
-  const stores = await openStores(storesOf(run.ready), compareInThread(), pino({ level: "silent" }));
+  const { screen, stop, ready } = run;
+  const stores = await openStores(storesOf(ready), compareInThread(), pino({ level: "silent" }));
   try {
     const sockets = Math.min(SOCKETS, Math.floor(run.buyers / SOCKETS_PART));
-    const crowd = new Crowd({
-      gateway: run.ready.gateway,
-      keys: signingKeys(run.ready.ticketKeys),
-      sales: run.sales.map((sale) => sale.id),
-      buyers: run.buyers,
-      sockets,
-      emptiedAtMs: run.emptiedAtMs,
-      stop,
-    });
-    const watcher = new Watcher(run, crowd, stores);
-    const { counts } = crowd.ledger;
-    let startedAt = 0;
-    const count = (value: number): string => value.toLocaleString("en-US");
-    screen.say(
-      `${run.sales.length === 1 ? "the sale is" : `${run.sales.length} sales are`} open: ${count(run.stock)} units, ${count(run.buyers)} buyers, ${sockets} of them by WebSocket`,
-    );
-    await crowd.rush(() => {
-      startedAt = performance.now();
-      screen.begin({ buyers: run.buyers, stock: run.stock });
-      watcher.start();
-    });
-    const rushMs = performance.now() - startedAt;
-    const requests = counts.requests;
-    stop.throwIfAborted();
-    let confirmed = 0;
-    for (let isOver = false; !isOver;) {
-      await drainBacklog(run, crowd, watcher);
-      stop.throwIfAborted();
-      const gone = await crowd.confirm((_buyer, code) => {
-        if (code === "confirmed") confirmed += 1;
-      });
-      stop.throwIfAborted();
-      isOver = gone.length === 0;
-      if (!isOver) {
-        screen.say(`${gone.length} buyers hear that their reservation went down with the data of its Redis, and buy again`);
-        await crowd.buyAgain(gone);
-      }
-    }
-    const soldAfterMs = watcher.soldAt - startedAt;
-    await watcher.end();
-    screen.end();
-    stop.throwIfAborted();
+    const sales = run.sales.map((sale) => sale.id);
+    const keys = signingKeys(ready.ticketKeys);
+    const crowd = new Crowd({ gateway: ready.gateway, keys, sales, buyers: run.buyers, sockets, emptiedAtMs: run.emptiedAtMs, stop });
+    screen.say(opening(run, sockets));
+    const course = await sellOut(run, crowd, new Watcher(sales, screen, crowd, stores));
     screen.say("everybody has an answer and every order is stored; auditing Redis, the log and Postgres");
     const audited = await auditPatiently(run);
-    const sold = await countOrders(stores, run, crowd);
-    const ours = audited.sales.filter((sale) => run.sales.some(({ id }) => id === sale.id));
-    const total = (of: (sale: (typeof ours)[number]) => number): number => ours.reduce((sum, sale) => sum + of(sale), 0);
+    const stored = await countOrders(stores, run, crowd);
     return {
       audited,
       contradictions: crowd.ledger.contradictions,
       unanswered: run.buyers - crowd.ledger.answered,
-      report: {
-        stock: run.stock,
-        buyers: run.buyers,
-        requests,
-        reserved: counts.reserved,
-        repeats: counts.repeats,
-        soldOut: counts.soldOut,
-        lostWithRedis: counts.lostWithRedis,
-        rateLimited: counts.rateLimited,
-        comeAgain: counts.comeAgain,
-        errors: counts.errors,
-        confirmed,
-        orders: sold.orders,
-        free: total((sale) => sale.free),
-        inFlight: total((sale) => sale.inFlight + sale.reserved),
-        oversold: total((sale) => Math.max(0, sale.sold - sale.total)),
-        lost: sold.lost,
-        duplicateOrders: total((sale) => sale.duplicates),
-        restarts: run.restarts(),
-        requestsPerSecond: perSecond(requests, rushMs),
-        ordersPerSecond: perSecond(sold.orders, soldAfterMs),
-        p50Ms: ms(crowd.ledger.latency.percentile(50)),
-        p99Ms: ms(crowd.ledger.latency.percentile(99)),
-        confirmP99Ms: ms(crowd.confirmLatency.percentile(99)),
-        auditOk: audited.ok,
-      },
+      report: reportOf(run, crowd, course, audited, stored),
     };
   } finally {
     await stores.close();

@@ -5,7 +5,7 @@ import { problemOf } from "../http/problem.ts";
 import { CloseCode, type Socket, type SocketRoute } from "../http/socket-route.ts";
 import { readTicket, verifyTicket, type TicketKeys } from "../identity/ticket.ts";
 import type { OutcomeCounts } from "../buy/outcome-counts.ts";
-import { errorFrame, MAX_FRAME_BYTES, outcomeFrame, readFrame, statusFrame } from "./frames.ts";
+import { errorFrame, MAX_FRAME_BYTES, outcomeFrame, readFrame, statusFrame, type UpFrame } from "./frames.ts";
 
 /** A client that goes on sending what is not understood is closed. */
 const MAX_BAD_FRAMES = 3;
@@ -40,97 +40,125 @@ const tooManyUndecided: Outcome = Object.freeze({
 
 export interface Live {
   readonly route: SocketRoute<Visitor>;
-  /** tells everybody to connect again, elsewhere */
+  /** asks everybody to connect again, elsewhere */
   closeAll(): void;
   sockets(): number;
 }
 
-/** `GET /live?ticket=`: a WebSocket that buys, and hears of every change of its buyer's orders in the ticket's sale. */
-export const liveRoute = (prefix: string, service: BuyService, keys: TicketKeys, told: OutcomeCounts, nowMs: () => number): Live => {
-  const sockets = new Set<Socket<Visitor>>();
-  const perBuyer = new Map<string, number>();
-  let closing = false;
+interface LiveOptions {
+  readonly service: BuyService;
+  readonly keys: TicketKeys;
+  /** counts what is answered */
+  readonly answered: OutcomeCounts;
+  /** wall clock, ms since 1970 */
+  readonly nowMs: () => number;
+}
 
-  const buyerOf = (visitor: Visitor): string => `${visitor.saleId} ${visitor.uid}`;
+const buyerOf = ({ saleId, uid }: { readonly saleId: string; readonly uid: string }): string => `${saleId} ${uid}`;
 
-  const refusalOf = (ticket: string): Outcome | { readonly saleId: string; readonly uid: string } => {
-    if (closing) return refusals.stopping;
-    const read = readTicket(ticket);
-    if (read === undefined) return refusals.ticketInvalid;
-    const verdict = verifyTicket(keys, ticket, nowMs());
-    if (verdict !== "ok") return verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid;
-    // not asked whether the sale is known here: the ticket is genuine, and a buy on the socket looks for it
-    if (sockets.size >= MAX_SOCKETS) return refusals.busy;
-    if ((perBuyer.get(`${read.saleId} ${read.uid}`) ?? 0) >= MAX_SOCKETS_PER_BUYER) return tooManySockets;
-    return read;
-  };
+/** The open sockets of a process and what becomes of their frames. */
+class LiveSockets {
+  readonly #options: LiveOptions;
+  readonly #sockets = new Set<Socket<Visitor>>();
+  readonly #perBuyer = new Map<string, number>();
+  #isClosing = false;
 
-  const admit = (exchange: Exchange, ticket: string): Visitor | undefined => {
-    const admitted = refusalOf(ticket);
+  constructor(options: LiveOptions) {
+    this.#options = options;
+  }
+
+  get count(): number {
+    return this.#sockets.size;
+  }
+
+  admit(exchange: Exchange, ticket: string): Visitor | undefined {
+    const admitted = this.#refusalOf(ticket);
     if ("code" in admitted) {
-      told[admitted.code] += 1;
+      this.#options.answered.count(admitted.code);
       exchange.answer(problemOf(admitted));
       return undefined;
     }
     const { saleId, uid } = admitted;
     return { ticket, saleId, uid, address: exchange.address, badFrames: 0, undecided: 0, cancelWatch: undefined };
-  };
+  }
 
-  const open = (socket: Socket<Visitor>): void => {
+  open(socket: Socket<Visitor>): void {
     const visitor = socket.data;
-    sockets.add(socket);
-    perBuyer.set(buyerOf(visitor), (perBuyer.get(buyerOf(visitor)) ?? 0) + 1);
-    visitor.cancelWatch = service.watchBuyer(visitor.saleId, visitor.uid, (outcome) => socket.send(statusFrame(outcome)));
-  };
+    const buyer = buyerOf(visitor);
+    this.#sockets.add(socket);
+    this.#perBuyer.set(buyer, (this.#perBuyer.get(buyer) ?? 0) + 1);
+    visitor.cancelWatch = this.#options.service.watchBuyer(visitor.saleId, visitor.uid, (outcome) => socket.send(statusFrame(outcome)));
+  }
 
-  const closed = (socket: Socket<Visitor>): void => {
-    const visitor = socket.data;
-    sockets.delete(socket);
-    const left = (perBuyer.get(buyerOf(visitor)) ?? 1) - 1;
-    if (left <= 0) perBuyer.delete(buyerOf(visitor));
-    else perBuyer.set(buyerOf(visitor), left);
-    visitor.cancelWatch?.();
-  };
+  closed(socket: Socket<Visitor>): void {
+    const buyer = buyerOf(socket.data);
+    this.#sockets.delete(socket);
+    const left = (this.#perBuyer.get(buyer) ?? 1) - 1;
+    if (left <= 0) this.#perBuyer.delete(buyer);
+    else this.#perBuyer.set(buyer, left);
+    socket.data.cancelWatch?.();
+  }
 
-  const misunderstood = (socket: Socket<Visitor>, code: "bad_request" | "too_large", detail: string): void => {
-    socket.send(errorFrame(code, detail));
-    socket.data.badFrames += 1;
-    if (socket.data.badFrames >= MAX_BAD_FRAMES) socket.close(CloseCode.policy, "too many bad frames");
-  };
-
-  const message = (socket: Socket<Visitor>, text: string | undefined, bytes: number): void => {
-    if (bytes > MAX_FRAME_BYTES) {
-      misunderstood(socket, "too_large", `A frame has at most ${MAX_FRAME_BYTES} bytes.`);
-      return;
-    }
+  message(socket: Socket<Visitor>, text: string | undefined, bytes: number): void {
+    if (bytes > MAX_FRAME_BYTES) return this.#misunderstood(socket, "too_large", `A frame has at most ${MAX_FRAME_BYTES} bytes.`);
     const frame = text === undefined ? "Frames are text." : readFrame(text);
-    if (typeof frame === "string") {
-      misunderstood(socket, "bad_request", frame);
-      return;
-    }
+    if (typeof frame === "string") return this.#misunderstood(socket, "bad_request", frame);
+    this.#buy(socket, frame);
+  }
+
+  closeAll(): void {
+    this.#isClosing = true;
+    for (const socket of this.#sockets) socket.close(CloseCode.restart, "restarting, connect again");
+  }
+
+  #buy(socket: Socket<Visitor>, { ref, units, key }: UpFrame): void {
+    const { service, answered } = this.#options;
     const visitor = socket.data;
-    const { ref, units, key } = frame;
-    const tell = (outcome: Outcome): void => {
-      told[outcome.code] += 1;
+    const answer = (outcome: Outcome): void => {
+      answered.count(outcome.code);
       socket.send(outcomeFrame(ref, outcome));
     };
-    if (visitor.undecided >= MAX_UNDECIDED) {
-      tell(tooManyUndecided);
-      return;
-    }
+    if (visitor.undecided >= MAX_UNDECIDED) return answer(tooManyUndecided);
     visitor.undecided += 1;
     service.buy({ ticket: visitor.ticket, address: visitor.address, units, key }, (outcome) => {
       visitor.undecided -= 1;
-      tell(outcome);
+      answer(outcome);
     });
-  };
+  }
 
+  #misunderstood(socket: Socket<Visitor>, code: "bad_request" | "too_large", detail: string): void {
+    socket.send(errorFrame(code, detail));
+    socket.data.badFrames += 1;
+    if (socket.data.badFrames >= MAX_BAD_FRAMES) socket.close(CloseCode.policy, "too many bad frames");
+  }
+
+  #refusalOf(ticket: string): Outcome | { readonly saleId: string; readonly uid: string } {
+    const { keys, nowMs } = this.#options;
+    if (this.#isClosing) return refusals.stopping;
+    const read = readTicket(ticket);
+    if (read === undefined) return refusals.ticketInvalid;
+    const verdict = verifyTicket(keys, ticket, nowMs());
+    if (verdict !== "ok") return verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid;
+    // not asked whether the sale is known here: the ticket is genuine, and a buy on the socket looks for it
+    if (this.#sockets.size >= MAX_SOCKETS) return refusals.busy;
+    if ((this.#perBuyer.get(buyerOf(read)) ?? 0) >= MAX_SOCKETS_PER_BUYER) return tooManySockets;
+    return read;
+  }
+}
+
+/** `GET /live?ticket=`: a WebSocket that buys, and hears of every change of its buyer's orders in the ticket's sale. */
+export const liveRoute = (prefix: string, service: BuyService, keys: TicketKeys, answered: OutcomeCounts, nowMs: () => number): Live => {
+  const sockets = new LiveSockets({ service, keys, answered, nowMs });
   return {
-    route: { pattern: `${prefix}/live`, query: "ticket", admit, open, message, closed },
-    closeAll: () => {
-      closing = true;
-      for (const socket of sockets) socket.close(CloseCode.restart, "restarting, connect again");
+    route: {
+      pattern: `${prefix}/live`,
+      query: "ticket",
+      admit: (exchange, ticket) => sockets.admit(exchange, ticket),
+      open: (socket) => sockets.open(socket),
+      message: (socket, text, bytes) => sockets.message(socket, text, bytes),
+      closed: (socket) => sockets.closed(socket),
     },
-    sockets: () => sockets.size,
+    closeAll: () => sockets.closeAll(),
+    sockets: () => sockets.count,
   };
 };

@@ -1,9 +1,9 @@
 import { createServer, type Server } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { fire, type Magazine, type Shot } from "./crowd-cannon.ts";
+import { sendAll, type CrowdRequest, type RequestSource } from "./crowd-http.ts";
 
-interface Counted extends Shot {
+interface Counted extends CrowdRequest {
   readonly number: number;
 }
 
@@ -36,43 +36,47 @@ const close = async (): Promise<void> => {
 
 afterEach(close);
 
-/** All shots once; failed ones again until they are answered. */
-const magazineOf = (shots: number, answered: Magazine<Counted>["answered"], onFailed: () => void = () => undefined): Magazine<Counted> => {
-  const waiting = Array.from({ length: shots }, (_, number): Counted => ({ number, method: "POST", path: `/shot/${number}` }));
+/** All requests once; failed ones again until they are answered. */
+const sourceOf = (
+  requests: number,
+  answered: RequestSource<Counted>["answered"],
+  onFailed: () => void = () => undefined,
+): RequestSource<Counted> => {
+  const waiting = Array.from({ length: requests }, (_, number): Counted => ({ number, method: "POST", path: `/request/${number}` }));
   return {
     next: () => waiting.shift(),
     isEmpty: () => waiting.length === 0,
     answered,
-    failed: (shot) => {
+    failed: (request) => {
       onFailed();
-      waiting.push(shot);
+      waiting.push(request);
     },
   };
 };
 
-describe("fire", () => {
-  it("sends each shot once and gives each its own answer", async () => {
+describe("sendAll", () => {
+  it("sends each request once and gives each its own answer", async () => {
     const seen: string[] = [];
     const port = await serve((path) => {
       seen.push(path);
       return false;
     });
     const answers = new Map<number, string>();
-    await fire(
-      magazineOf(2_000, (shot, reply) => {
-        expect(reply.status).toBe(202);
-        expect(reply.retryAfterMs).toBe(3_000);
-        answers.set(shot.number, reply.body);
+    await sendAll(
+      sourceOf(2_000, (request, answer) => {
+        expect(answer.status).toBe(202);
+        expect(answer.retryAfterMs).toBe(3_000);
+        answers.set(request.number, answer.body);
       }),
       { url: `http://127.0.0.1:${port}`, connections: 20 },
     );
     expect(seen).toHaveLength(2_000);
     expect(new Set(seen).size).toBe(2_000);
     expect(answers.size).toBe(2_000);
-    for (const [number, body] of answers) expect(body).toBe(`/shot/${number}`);
+    for (const [number, body] of answers) expect(body).toBe(`/request/${number}`);
   });
 
-  it("tells of a shot whose connection breaks, and never mixes answers up", async () => {
+  it("tells of a request whose connection breaks, and never mixes answers up", async () => {
     const broken = new Set<string>();
     const port = await serve((path, socket) => {
       // the first time, every seventh connection breaks: at once, or in the middle of an answer
@@ -85,17 +89,17 @@ describe("fire", () => {
     });
     const answers = new Map<number, string>();
     let failures = 0;
-    await fire(
-      magazineOf(
+    await sendAll(
+      sourceOf(
         1_000,
-        (shot, reply) => answers.set(shot.number, reply.body),
+        (request, answer) => answers.set(request.number, answer.body),
         () => (failures += 1),
       ),
       { url: `http://127.0.0.1:${port}`, connections: 10 },
     );
     expect(failures).toBe(broken.size);
     expect(answers.size).toBe(1_000);
-    for (const [number, body] of answers) expect(body).toBe(`/shot/${number}`);
+    for (const [number, body] of answers) expect(body).toBe(`/request/${number}`);
   });
 
   it("waits for a server that is away, without losing more than was on its way", async () => {
@@ -109,8 +113,8 @@ describe("fire", () => {
       await new Promise((resolve) => setTimeout(resolve, 300));
       port = await serve(() => false, port);
     };
-    await fire(
-      magazineOf(
+    await sendAll(
+      sourceOf(
         3_000,
         () => {
           answered += 1;
@@ -129,12 +133,12 @@ describe("fire", () => {
     const port = await serve(() => false);
     const stop = new AbortController();
     let answered = 0;
-    await fire(
+    await sendAll(
       {
         next: () => ({ number: 0, method: "GET", path: "/again" }),
         isEmpty: () => false,
-        answered: (_shot, reply) => {
-          expect(reply.status).toBe(503);
+        answered: (_request, answer) => {
+          expect(answer.status).toBe(503);
           answered += 1;
           if (answered === 100) stop.abort();
         },
