@@ -12,7 +12,7 @@ export const machine = (): Results["machine"] => ({
   loadAtStart: loadavg()[0] ?? 0,
 });
 
-const told = async (program: string, args: readonly string[]): Promise<string> => {
+const versionOf = async (program: string, args: readonly string[]): Promise<string> => {
   const { stdout } = await promisify(execFile)(program, args).catch((error: { stdout?: string }) => ({ stdout: error.stdout ?? "" }));
   return stdout.split("\n")[0]?.trim() ?? "";
 };
@@ -22,10 +22,10 @@ export const versions = async (environment: Environment, wrk: string | undefined
   const programs = await findOrInstall([Store.redis, Store.nats, Store.postgres], { path: environment["PATH"] }, () => undefined);
   return {
     node: process.version,
-    redis: await told(programs.redis, ["--version"]),
-    nats: await told(programs.nats, ["--version"]),
-    postgres: await told(programs.postgres, ["--version"]),
-    go: (await told("go", ["version"])) || "not installed",
+    redis: await versionOf(programs.redis, ["--version"]),
+    nats: await versionOf(programs.nats, ["--version"]),
+    postgres: await versionOf(programs.postgres, ["--version"]),
+    go: (await versionOf("go", ["version"])) || "not installed",
     wrk: wrk ?? "not installed",
   };
 };

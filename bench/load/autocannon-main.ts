@@ -1,7 +1,7 @@
 import autocannon from "autocannon";
 
 /**
- * autocannon in a process of its own, so that its CPU time is told apart. Told its options by the first message; says
+ * autocannon in a process of its own, so that its CPU time is told apart. Given its options by the first message; says
  * `begin` and sends the counts when it has ended.
  */
 process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));

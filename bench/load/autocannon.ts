@@ -1,6 +1,6 @@
 import type { Watched } from "../usage.ts";
 import type { Sent } from "./send.ts";
-import { loadFrom } from "./told-load.ts";
+import { loadFrom } from "./forked-load.ts";
 
 export interface AutocannonOrder {
   readonly url: string;

@@ -1,9 +1,9 @@
 import { decodeFromCompressedBase64, type Histogram } from "hdr-histogram-js";
 import type { Curve } from "../results.ts";
 import type { Watched } from "../usage.ts";
-import { fire } from "./cannon.ts";
+import { generate } from "./generator.ts";
 import { answersOf, type LoadResult } from "./order.ts";
-import { orderOf, type Volley } from "./send.ts";
+import { orderOf, type Load } from "./send.ts";
 
 /** Latencies at a fixed arrival rate. */
 export interface Latency {
@@ -21,8 +21,8 @@ const MOST_FAILED = 0.001;
 const ms = (micros: number): number => Math.round(micros) / 1_000;
 
 /** Open loop: `perSecond` arrivals whatever happens, each counted from the moment at which it was meant to start. */
-export const latency = async (volley: Volley, perSecond: number, watched: Watched): Promise<Latency> => {
-  const { result } = await fire(orderOf(volley, WARM_UP_MS, perSecond), watched);
+export const latency = async (load: Load, perSecond: number, watched: Watched): Promise<Latency> => {
+  const { result } = await generate(orderOf(load, WARM_UP_MS, perSecond), watched);
   if (result.failed > answersOf(result) * MOST_FAILED)
     throw new Error(`${result.failed} of ${result.sent} requests had no answer at ${Math.round(perSecond)} a second`);
   const histogram = decodeFromCompressedBase64(result.latency);

@@ -1,5 +1,5 @@
 import { connect, type Socket } from "node:net";
-import { addresses } from "./ammunition.ts";
+import { addresses } from "./prepared-requests.ts";
 import { clientFrame, FrameReader } from "./frames.ts";
 import type { LiveMessage, LiveOrder } from "./live.ts";
 

@@ -1,6 +1,6 @@
 import type { Trial } from "../trials.ts";
 import type { Watched } from "../usage.ts";
-import { loadFrom } from "./told-load.ts";
+import { loadFrom } from "./forked-load.ts";
 
 export interface LiveOrder {
   readonly host: string;

@@ -9,7 +9,7 @@ export interface Pause {
   readonly mostMs: number;
 }
 
-/** What a cannon is told to send; it crosses a process boundary, so it is plain data. */
+/** What a generator is to send; it crosses a process boundary, so it is plain data. */
 export interface LoadOrder {
   readonly host: string;
   readonly port: number;
@@ -67,8 +67,8 @@ export interface LoadResult {
   readonly tenths: readonly number[];
 }
 
-/** Messages of a cannon to the one who loads it. */
-export type CannonMessage =
+/** Messages of a generator to the one who loads it. */
+export type GeneratorMessage =
   | { readonly kind: "ready" }
   | { readonly kind: "begin" }
   | { readonly kind: "end"; readonly result: LoadResult }

@@ -39,8 +39,8 @@ const summarySchema = z.object({ micros: z.number(), answered: z.number(), above
 
 /** First line of `wrk -v`, or undefined where it is not installed. (It exits with 1.) */
 export const wrkVersion = async (): Promise<string | undefined> => {
-  const told = await promisify(execFile)("wrk", ["-v"]).catch((error: { stdout?: string }) => error);
-  return told.stdout?.split("\n")[0]?.split(" [")[0] || undefined;
+  const printed = await promisify(execFile)("wrk", ["-v"]).catch((error: { stdout?: string }) => error);
+  return printed.stdout?.split("\n")[0]?.split(" [")[0] || undefined;
 };
 
 export const wrkCommand = ({ connections, pipelining }: Pick<WrkOrder, "connections" | "pipelining">): string =>

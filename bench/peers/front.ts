@@ -4,7 +4,7 @@ import fastify, { type FastifyInstance } from "fastify";
 
 /** How a peer's web process answers. */
 export interface Shop {
-  /** one unit for this buyer: `won` is told when it is as durable as the peer makes it */
+  /** one unit for this buyer: `won` is answered when it is as durable as the peer makes it */
   buy(uid: string): Promise<"won" | "sold_out">;
   /** empties the shop and puts `units` on sale */
   restock(units: number): Promise<void>;
@@ -12,10 +12,10 @@ export interface Shop {
 
 /** With a schema Fastify writes the answer without looking at each value's type. */
 const SCHEMA = {
-  response: { 202: { $ref: "told#" }, 409: { $ref: "told#" } },
+  response: { 202: { $ref: "answer#" }, 409: { $ref: "answer#" } },
 };
 const routes = (app: FastifyInstance, shop: Shop): void => {
-  app.addSchema({ $id: "told", type: "object", properties: { code: { type: "string" } } });
+  app.addSchema({ $id: "answer", type: "object", properties: { code: { type: "string" } } });
   app.post<{ Params: { uid: string } }>("/buy/:uid", { schema: SCHEMA }, async (request, reply) => {
     const outcome = await shop.buy(request.params.uid);
     return reply.code(outcome === "won" ? 202 : 409).send({ code: outcome === "won" ? "reserved" : "sold_out" });

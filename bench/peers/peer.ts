@@ -20,7 +20,7 @@ import type { Watched } from "../usage.ts";
 /** A peer that runs: the same job by what people would use instead, on servers of its own with the same settings. */
 export interface Peer {
   readonly port: number;
-  /** what a success means on disk when it is told */
+  /** what a success means on disk when it is answered */
   readonly durability: string;
   /** whether each buyer has a path of his own; dtm's handler knows no buyers */
   readonly knowsBuyers: boolean;
@@ -140,8 +140,8 @@ export const startDtmPeer = async (run: Run, client: "shipped" | "tuned"): Promi
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return "go is not installed";
     // The first lines only say what is downloaded.
-    const told = ((error as { stderr?: string }).stderr ?? "").trim().split("\n");
-    return `go could not build it: ${told.at(-1) || String(error)}`;
+    const printed = ((error as { stderr?: string }).stderr ?? "").trim().split("\n");
+    return `go could not build it: ${printed.at(-1) || String(error)}`;
   }
   const { redis: redisServer } = await findOrInstall([Store.redis], { path: run.environment["PATH"] }, () => undefined);
   const redis = await startRedis(run, { name: `dtm-peer-${client}-redis`, program: redisServer });

@@ -1,4 +1,4 @@
-import { fire } from "../load/cannon.ts";
+import { generate } from "../load/generator.ts";
 import { throughputCurve } from "../load/latency.ts";
 import { answersOf, type LoadResult } from "../load/order.ts";
 import { orderOf } from "../load/send.ts";
@@ -35,8 +35,8 @@ interface Part {
 
 const come = async (whole: Whole, buyers: number): Promise<Part> => {
   const requests = newBuyers(whole.ticketKeys, SALE, buyers);
-  const volley = { host: whole.host, port: whole.port, requests, connections: CONNECTIONS, pipelining: 1, seconds: PATIENCE_S };
-  return fire(orderOf(volley, NO_WARM_UP), await whole.watched());
+  const load = { host: whole.host, port: whole.port, requests, connections: CONNECTIONS, pipelining: 1, seconds: PATIENCE_S };
+  return generate(orderOf(load, NO_WARM_UP), await whole.watched());
 };
 
 const countOf = (part: Part, status: number): number => part.result.answered[status] ?? 0;
@@ -75,7 +75,7 @@ const measure = async (bench: Bench, whole: Whole): Promise<Entry> => {
     ...outcome,
     what: `${BUYERS.toLocaleString("en-US")} buyers with a ticket each ask once for ${UNITS.toLocaleString("en-US")} units`,
     unit: "answers",
-    generator: "bench/load/cannon-main.js",
+    generator: "bench/load/generator-main.js",
     memoryBytes,
     durability: "Redis appendfsync always; every order in Postgres",
     numbers: {

@@ -1,12 +1,12 @@
 import { latency, latencyCurve, throughputCurve } from "../load/latency.ts";
-import { generatorOf, send, type Sent, type Volley } from "../load/send.ts";
-import { addresses, requestText } from "../load/ammunition.ts";
+import { generatorOf, send, type Sent, type Load } from "../load/send.ts";
+import { addresses, requestText } from "../load/prepared-requests.ts";
 import { entryOf, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
 import { bareAnswerOf, rawAnswer, statusOf } from "../servers/answer-bytes.ts";
 import { startBare } from "../servers/bare.ts";
 import { startFront, type Front } from "../servers/front.ts";
-import { expectTold, toldSince } from "../servers/told.ts";
+import { expectAnswered, answeredSince } from "../servers/answered.ts";
 import { interleaved } from "../trials.ts";
 import { memoryOf, type Watched } from "../usage.ts";
 import { newBuyers } from "./buyers.ts";
@@ -45,7 +45,7 @@ const measure = async (bench: Bench, front: Front, mode: (typeof MODES)[number])
   if (statusOf(won) !== 202) throw new Error(`the first buyer heard ${won}`);
   const bare = await startBare(front.run, bareAnswerOf(won), (watched["gateway"]?.length ?? 0) - 1);
 
-  const volley = (port: number, seconds: number, connections = CONNECTIONS): Volley => ({
+  const load = (port: number, seconds: number, connections = CONNECTIONS): Load => ({
     host: front.host,
     port,
     requests: newBuyers(front.ticketKeys, SALE, BUYERS_A_SECOND * seconds),
@@ -56,25 +56,25 @@ const measure = async (bench: Bench, front: Front, mode: (typeof MODES)[number])
   const side = async (name: string, port: number, pids: Watched, seconds: number): Promise<Sent> => {
     bench.step(`${mode.appendfsync}: ${name}`);
     const before = await front.left(SALE);
-    const sent = await send(bench, volley(port, seconds), pids, front.run.folder);
+    const sent = await send(bench, load(port, seconds), pids, front.run.folder);
     return port === front.port && bench.wrk !== undefined ? checked(front, before, sent) : sent;
   };
   await side("warm-up", front.port, watched, WARM_UP_S);
   await side("warm-up of the reference", bare.port, bare.watched, WARM_UP_S);
-  const before = await front.told();
+  const before = await front.answered();
   const outcome = await interleaved({
     runs: bench.runs,
     ours: () => side("ours", front.port, watched, bench.runSeconds),
     reference: () => side("bare", bare.port, bare.watched, bench.runSeconds),
   });
-  expectTold(toldSince(await front.told(), before), ["reserved"], 1);
+  expectAnswered(answeredSince(await front.answered(), before), ["reserved"], 1);
   const generator = generatorOf(bench, { connections: CONNECTIONS, pipelining: 1 });
   bench.ceiling(generator, outcome.referencePerSecond ?? 0);
 
   const perSecond = outcome.perSecond / 2;
   bench.step(`${mode.appendfsync}: latency at ${Math.round(perSecond)} a second`);
-  const mine = await latency(volley(front.port, bench.runSeconds, OPEN_CONNECTIONS), perSecond, watched);
-  const theirs = await latency(volley(bare.port, bench.runSeconds, OPEN_CONNECTIONS), perSecond, bare.watched);
+  const mine = await latency(load(front.port, bench.runSeconds, OPEN_CONNECTIONS), perSecond, watched);
+  const theirs = await latency(load(bare.port, bench.runSeconds, OPEN_CONNECTIONS), perSecond, bare.watched);
   return entryOf({
     ...outcome,
     what: "a new buyer with a ticket of his own buys over HTTP and wins",

@@ -1,7 +1,7 @@
 import { beginRun } from "../../deploy/local/index.ts";
-import { CANNON } from "../load/cannon.ts";
+import { GENERATOR } from "../load/generator.ts";
 import { latency, latencyCurve } from "../load/latency.ts";
-import { sendByCannon, sendByWrk, type Volley } from "../load/send.ts";
+import { sendByGenerator, sendByWrk, type Load } from "../load/send.ts";
 import { wrkCommand } from "../load/wrk.ts";
 import { entryOf, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
@@ -19,7 +19,7 @@ const WARM_UP_S = 1;
 const ANSWER = { head: "200 OK\r\nContent-Type: application/json", body: '{"code":"nothing"}' };
 
 const measure = async (bench: Bench, bare: Bare, folder: string): Promise<Entry> => {
-  const volley = (seconds: number): Volley => ({
+  const load = (seconds: number): Load => ({
     host: bare.host,
     port: bare.port,
     requests: { kind: "same", method: "POST", path: "/buy/nothing" },
@@ -28,23 +28,23 @@ const measure = async (bench: Bench, bare: Bare, folder: string): Promise<Entry>
     seconds,
   });
   bench.step("the generator by itself");
-  await sendByCannon(volley(WARM_UP_S), bare.watched);
+  await sendByGenerator(load(WARM_UP_S), bare.watched);
   const outcome = await interleaved({
     runs: bench.runs,
-    ours: () => sendByCannon(volley(bench.runSeconds), bare.watched),
-    reference: bench.wrk === undefined ? undefined : () => sendByWrk(volley(bench.runSeconds), bare.watched, folder),
+    ours: () => sendByGenerator(load(bench.runSeconds), bare.watched),
+    reference: bench.wrk === undefined ? undefined : () => sendByWrk(load(bench.runSeconds), bare.watched, folder),
   });
   const wrk = wrkCommand({ connections: CONNECTIONS, pipelining: 1 });
-  bench.ceiling(CANNON, outcome.perSecond);
+  bench.ceiling(GENERATOR, outcome.perSecond);
   if (outcome.referencePerSecond !== null) bench.ceiling(wrk, outcome.referencePerSecond);
   bench.goOn();
-  const floor = await latency(volley(bench.runSeconds), LATENCY_ARRIVALS, bare.watched);
+  const floor = await latency(load(bench.runSeconds), LATENCY_ARRIVALS, bare.watched);
   return entryOf({
     ...outcome,
     what: "the bench's own generator against one bare uWebSockets.js process; latency: the least that it can show",
     unit: "answers",
     reference: bench.wrk === undefined ? null : `${wrk}, same server`,
-    generator: CANNON,
+    generator: GENERATOR,
     latencyPerSecond: LATENCY_ARRIVALS,
     p50Ms: floor.p50Ms,
     p99Ms: floor.p99Ms,

@@ -1,4 +1,4 @@
-import { fire } from "../load/cannon.ts";
+import { generate } from "../load/generator.ts";
 import { loadLive } from "../load/live.ts";
 import { answersOf } from "../load/order.ts";
 import { orderOf } from "../load/send.ts";
@@ -33,8 +33,8 @@ const overSockets = async (front: Front, buyers: number): Promise<Trial> => {
 
 const overHttp = async (front: Front, buyers: number): Promise<Trial> => {
   const requests = newBuyers(front.ticketKeys, SALE, buyers, "", EACH);
-  const volley = { host: front.host, port: front.port, requests, connections: ON_THE_WAY, pipelining: 1, seconds: PATIENCE_S };
-  const { result, cpuSeconds } = await fire(orderOf(volley, 300), await front.watched());
+  const load = { host: front.host, port: front.port, requests, connections: ON_THE_WAY, pipelining: 1, seconds: PATIENCE_S };
+  const { result, cpuSeconds } = await generate(orderOf(load, 300), await front.watched());
   const { "202": won = 0 } = result.answered;
   if (won !== answersOf(result)) throw new Error(`every purchase was to be won: ${JSON.stringify(result.answered)}`);
   return { count: won, seconds: result.seconds, cpuSeconds };
@@ -61,7 +61,7 @@ const measure = async (bench: Bench, front: Front): Promise<Entry> => {
     what: `${buyers} buyers, each on a WebSocket of his own, buy ${EACH} times and win; ${ON_THE_WAY} purchases on their way`,
     unit: "decisions",
     reference: `the same purchases over HTTP, ${ON_THE_WAY} connections`,
-    generator: "bench/load/live-main.js, bench/load/cannon-main.js",
+    generator: "bench/load/live-main.js, bench/load/generator-main.js",
     memoryBytes: await memoryOf(await front.watched()),
     durability: "Redis appendfsync always",
     notes: ["the generators differ: their CPU is in cpuSeconds"],

@@ -27,7 +27,7 @@ const SLOW_SHARDS = [2, 4];
 const SLOW_SHARE = 0.05;
 const bySlow = (shards: number): string => `messages.slow.${shards}`;
 
-/** A larger house is built for a larger crowd, and the batches stay as large as they were. */
+/** A larger setup is built for a larger crowd, and the batches stay as large as they were. */
 const SENDERS_A_SHARD = 256;
 const CONNECTIONS = 64;
 /** A sale's opening: the batches of our client grow with it, what dtm does for a purchase stays what it is. */
@@ -44,7 +44,7 @@ const DUE_S = 2;
 const DECIDED_WITHIN_MS = 60_000;
 const DURABILITY = "Redis appendfsync always";
 
-interface House {
+interface Setup {
   readonly run: Run;
   readonly redisServer: string;
   readonly nats: NatsPart;
@@ -69,7 +69,7 @@ interface Shards {
 }
 
 /** @param share of one core that each Redis gets; undefined = what it can get */
-const startShards = async ({ run, redisServer, nats }: House, count: number, name: string, share?: number): Promise<Shards> => {
+const startShards = async ({ run, redisServer, nats }: Setup, count: number, name: string, share?: number): Promise<Shards> => {
   const redis = await Promise.all(
     Array.from({ length: count }, (_, shard) => startRedis(run, { name: `${name}-${count}-redis-${shard}`, program: redisServer })),
   );
@@ -102,10 +102,10 @@ const GENERATOR = "bench/load/messages-main.js with the TypeScript client";
  * prepare + submit over so many shards, by one service and one coordinator. Those two are a thread each, and all share few
  * cores: what a shard's Redis does for a message tells how far more shards, with more coordinators, would go.
  */
-const throughput = async (bench: Bench, house: House, count: number): Promise<Entry> => {
-  const { dtm } = house;
+const throughput = async (bench: Bench, setup: Setup, count: number): Promise<Entry> => {
+  const { dtm } = setup;
   bench.step(`prepare + submit, ${count} shards`);
-  const shards = await startShards(house, count, "messages");
+  const shards = await startShards(setup, count, "messages");
   const dtmPids = (await dtm?.watched()) ?? {};
   const outcome = await interleaved({
     runs: bench.runs,
@@ -127,9 +127,9 @@ const throughput = async (bench: Bench, house: House, count: number): Promise<En
 };
 
 /** The same where the shards are what is short: each Redis gets a part of a core, as if this machine had many more cores. */
-const growth = async (bench: Bench, house: House, count: number): Promise<Entry> => {
+const growth = async (bench: Bench, setup: Setup, count: number): Promise<Entry> => {
   bench.step(`prepare + submit, ${count} shards of ${SLOW_SHARE} core`);
-  const [one, several] = [await startShards(house, 1, "slow", SLOW_SHARE), await startShards(house, count, "slow", SLOW_SHARE)];
+  const [one, several] = [await startShards(setup, 1, "slow", SLOW_SHARE), await startShards(setup, count, "slow", SLOW_SHARE)];
   const load = (shards: Shards, number: number): Promise<Trial> =>
     prepareAndSubmit(bench, shards.url, `s${shards.count}-${number}`, shards.count, shards.watched);
   let outcome: Compared;
@@ -167,10 +167,10 @@ const implied = (entry: Entry, first: Entry | undefined): Entry => {
 };
 
 /** The three-step purchase over HTTP, ours and dtm's: the same handler, the same Redis settings. */
-const purchases = async (bench: Bench, house: House, entries: Record<string, Entry>): Promise<void> => {
-  const redis = await startRedis(house.run, { name: "purchase-redis", program: house.redisServer });
-  const coordinator = await startCoordinator(house.run, [redis.url], house.nats);
-  const service = await startPurchaseService(house.run, { coordinator: coordinator.url, redis: redis.url, stockKey: STOCK });
+const purchases = async (bench: Bench, setup: Setup, entries: Record<string, Entry>): Promise<void> => {
+  const redis = await startRedis(setup.run, { name: "purchase-redis", program: setup.redisServer });
+  const coordinator = await startCoordinator(setup.run, [redis.url], setup.nats);
+  const service = await startPurchaseService(setup.run, { coordinator: coordinator.url, redis: redis.url, stockKey: STOCK });
   const watched: Watched = {
     service: await service.part.pids(),
     coordinator: await coordinator.part.pids(),
@@ -187,7 +187,7 @@ const purchases = async (bench: Bench, house: House, entries: Record<string, Ent
     const side = async (who: string, port: number, pids: Watched, seconds: number): Promise<Sent> => {
       bench.step(`three-step purchase, ${connections} connections: ${who}`);
       const requests = { kind: "same", method: "POST", path: "/buy" } as const;
-      return send(bench, { host: "127.0.0.1", port, requests, connections, pipelining: 1, seconds }, pids, house.run.folder);
+      return send(bench, { host: "127.0.0.1", port, requests, connections, pipelining: 1, seconds }, pids, setup.run.folder);
     };
     const peerPids = (await peer?.watched()) ?? {};
     await store.set(STOCK, units);
@@ -206,16 +206,16 @@ const purchases = async (bench: Bench, house: House, entries: Record<string, Ent
       reference:
         peer === undefined
           ? null
-          : `dtm's server and its benchmark handler (Go), its client ${peer === house.dtm ? "tuned" : "as it ships"}; its own Redis`,
+          : `dtm's server and its benchmark handler (Go), its client ${peer === setup.dtm ? "tuned" : "as it ships"}; its own Redis`,
       generator: generatorOf(bench, { connections, pipelining: 1 }),
       durability: DURABILITY,
     });
   };
   try {
-    const { dtm } = house;
+    const { dtm } = setup;
     if (bench.wants(WON)) entries[WON] = await compare(dtm, UNITS, WIN, "wins");
     if (bench.wants(SOLD_OUT)) entries[SOLD_OUT] = await compare(dtm, 0, "prepare, find nothing left, abort", "refusals");
-    if (bench.wants(SHIPPED)) entries[SHIPPED] = await compare(await dtmOrNone(bench, house.run, "shipped"), UNITS, WIN, "wins");
+    if (bench.wants(SHIPPED)) entries[SHIPPED] = await compare(await dtmOrNone(bench, setup.run, "shipped"), UNITS, WIN, "wins");
     // last: on a busy machine dtm lets some of so many wait for longer than the generator does, which ends the scenario
     if (bench.wants(CROWD)) entries[CROWD] = await compare(dtm, UNITS, `${WIN}; a crowd`, "wins", CROWD_CONNECTIONS);
   } finally {
@@ -224,10 +224,10 @@ const purchases = async (bench: Bench, house: House, entries: Record<string, Ent
 };
 
 /** Messages prepared by a process that is gone: how long after they are due until the last one is decided. */
-const crashed = async (bench: Bench, house: House): Promise<Entry> => {
+const crashed = async (bench: Bench, setup: Setup): Promise<Entry> => {
   bench.step(`${CRASHED_MESSAGES} crashed purchases`);
-  const redis = await startRedis(house.run, { name: "crashed-redis", program: house.redisServer });
-  const coordinator = await startCoordinator(house.run, [redis.url], house.nats);
+  const redis = await startRedis(setup.run, { name: "crashed-redis", program: setup.redisServer });
+  const coordinator = await startCoordinator(setup.run, [redis.url], setup.nats);
   const client = new Coordinator({ url: coordinator.url, timeoutMs: 30_000 });
   const asked = new Set<string>();
   const query = createServer((request, response) => {
@@ -273,24 +273,24 @@ export const messages: Scenario = {
     try {
       const nats = await startNats(run, { program: programs.nats });
       const isCompared = [...SHARDS.map(byShards), WON, SOLD_OUT, CROWD].some((entry) => bench.wants(entry));
-      const house: House = { run, redisServer: programs.redis, nats, dtm: isCompared ? await dtmOrNone(bench, run, "tuned") : undefined };
+      const setup: Setup = { run, redisServer: programs.redis, nats, dtm: isCompared ? await dtmOrNone(bench, run, "tuned") : undefined };
       for (const shards of SHARDS) {
         bench.goOn();
         if (!bench.wants(byShards(shards))) continue;
-        entries[byShards(shards)] = implied(await throughput(bench, house, shards), entries[byShards(1)]);
+        entries[byShards(shards)] = implied(await throughput(bench, setup, shards), entries[byShards(1)]);
       }
       for (const shards of SLOW_SHARDS) {
         bench.goOn();
         if (!bench.wants(bySlow(shards))) continue;
         try {
-          entries[bySlow(shards)] = await growth(bench, house, shards);
+          entries[bySlow(shards)] = await growth(bench, setup, shards);
         } catch (error) {
           if (!(error instanceof NotConfined)) throw error;
           bench.skip(`${bySlow(shards)}: ${error.message}`);
         }
       }
-      if (bench.wants(CRASHED)) entries[CRASHED] = await crashed(bench, house);
-      if ([WON, SOLD_OUT, SHIPPED, CROWD].some((entry) => bench.wants(entry))) await purchases(bench, house, entries);
+      if (bench.wants(CRASHED)) entries[CRASHED] = await crashed(bench, setup);
+      if ([WON, SOLD_OUT, SHIPPED, CROWD].some((entry) => bench.wants(entry))) await purchases(bench, setup, entries);
     } finally {
       await run.end();
     }

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { latency, latencyCurve } from "../load/latency.ts";
-import { generatorOf, send, type Volley } from "../load/send.ts";
+import { generatorOf, send, type Load } from "../load/send.ts";
 import { entryOf, type Curve, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
 import { startWhole, type Whole } from "../servers/whole.ts";
@@ -23,7 +23,7 @@ interface Committed {
   readonly orders: number;
 }
 
-/** Looks at Postgres now and then until it is told to end. */
+/** Looks at Postgres now and then until it is ended. */
 const sampleOrders = (whole: Whole, saleId: string): { readonly seen: readonly Committed[]; end(): Promise<void> } => {
   const seen: Committed[] = [];
   const ended = new AbortController();
@@ -57,7 +57,7 @@ const runOnce = async (bench: Bench, whole: Whole, saleId: string, seconds: numb
   const samples = sampleOrders(whole, saleId);
   const beganAtMs = performance.now();
   try {
-    const volley: Volley = {
+    const load: Load = {
       host: whole.host,
       port: whole.port,
       requests: newBuyers(whole.ticketKeys, saleId, BUYERS_A_SECOND * seconds),
@@ -65,7 +65,7 @@ const runOnce = async (bench: Bench, whole: Whole, saleId: string, seconds: numb
       pipelining: 1,
       seconds,
     };
-    const sent = await send(bench, volley, watched, whole.folder);
+    const sent = await send(bench, load, watched, whole.folder);
     if (sent.refused > 0) throw new Error(`${sent.refused} of ${sent.count} buyers were refused`);
     const backlog = sent.count - (await whole.sold(saleId));
     const loadEndedAtMs = performance.now();
@@ -102,7 +102,7 @@ const measure = async (bench: Bench, whole: Whole): Promise<Entry> => {
   bench.step(`latency to confirmed at ${Math.round(perSecond)} a second`);
   await whole.openSale("orders-held", UNITS);
   const watched = await whole.watched();
-  const volley = (count: number, headers: string): Volley => ({
+  const load = (count: number, headers: string): Load => ({
     host: whole.host,
     port: whole.port,
     requests: newBuyers(whole.ticketKeys, "orders-held", count, headers),
@@ -111,7 +111,7 @@ const measure = async (bench: Bench, whole: Whole): Promise<Entry> => {
     seconds: bench.runSeconds,
   });
   const arrivals = Math.ceil(perSecond * (bench.runSeconds + 2));
-  const confirmed = await latency(volley(arrivals, "Prefer: wait=30\r\n"), perSecond, watched);
+  const confirmed = await latency(load(arrivals, "Prefer: wait=30\r\n"), perSecond, watched);
   const { "201": committed = 0, ...others } = confirmed.result.answered;
   if (Object.keys(others).length > 0) throw new Error(`held answers were to be 201, there were ${committed} and ${JSON.stringify(others)}`);
   const micros = Object.entries(outcome.cpuSeconds).map(([program, seconds]): [string, number] => [

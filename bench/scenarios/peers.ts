@@ -1,7 +1,7 @@
 import { beginRun } from "../../deploy/local/index.ts";
-import { addresses, requestText } from "../load/ammunition.ts";
+import { addresses, requestText } from "../load/prepared-requests.ts";
 import { latency, latencyCurve } from "../load/latency.ts";
-import { generatorOf, send, type Sent, type Volley } from "../load/send.ts";
+import { generatorOf, send, type Sent, type Load } from "../load/send.ts";
 import { answersOf } from "../load/order.ts";
 import { startDtmPeer, startNodePeer, startPostgresPeer, type Peer, type StartPeer } from "../peers/peer.ts";
 import { entryOf, type Entry } from "../results.ts";
@@ -33,7 +33,7 @@ let wins = 0;
 
 const sendTo = (
   bench: Bench,
-  to: Pick<Volley, "port" | "requests" | "seconds">,
+  to: Pick<Load, "port" | "requests" | "seconds">,
   watched: Parameters<typeof send>[2],
   folder: string,
 ): Promise<Sent> => send(bench, { host: "127.0.0.1", connections: CONNECTIONS, pipelining: 1, ...to }, watched, folder);
@@ -50,7 +50,7 @@ const ourWins = async (bench: Bench, whole: Whole, seconds: number): Promise<Sen
   return sent;
 };
 
-const requestsTo = (peer: Peer, buyers: number): Volley["requests"] =>
+const requestsTo = (peer: Peer, buyers: number): Load["requests"] =>
   peer.knowsBuyers ? newBuyers("", "", buyers) : { kind: "same", method: "POST", path: "/buy" };
 
 const peerWins = async (bench: Bench, peer: Peer, seconds: number, folder: string): Promise<Sent> => {

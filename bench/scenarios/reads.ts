@@ -1,4 +1,4 @@
-import { requestText } from "../load/ammunition.ts";
+import { requestText } from "../load/prepared-requests.ts";
 import type { Scenario } from "../scenario.ts";
 import { bareAnswerOf, rawAnswer } from "../servers/answer-bytes.ts";
 import { startBare } from "../servers/bare.ts";

@@ -3,8 +3,8 @@ import { rm } from "node:fs/promises";
 import { setTimeout as delay } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { signal, until } from "../../deploy/local/index.ts";
-import { addresses, requestText } from "../load/ammunition.ts";
-import { fire } from "../load/cannon.ts";
+import { addresses, requestText } from "../load/prepared-requests.ts";
+import { generate } from "../load/generator.ts";
 import { exitOf, tracked } from "../load/child.ts";
 import { orderOf } from "../load/send.ts";
 import { entryOf, type Entry } from "../results.ts";
@@ -136,8 +136,8 @@ const killCoordinator = async (whole: Whole): Promise<number> => {
 const fill = async (whole: Whole): Promise<void> => {
   await whole.openSale(SALE, UNITS);
   const requests = newBuyers(whole.ticketKeys, SALE, ORDERS);
-  const volley = { host: whole.host, port: whole.port, requests, connections: CONNECTIONS, pipelining: 1, seconds: PATIENCE_S };
-  await fire(orderOf(volley, 0), {});
+  const load = { host: whole.host, port: whole.port, requests, connections: CONNECTIONS, pipelining: 1, seconds: PATIENCE_S };
+  await generate(orderOf(load, 0), {});
   await whole.untilSold(SALE, ORDERS);
 };
 

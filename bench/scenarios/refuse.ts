@@ -1,5 +1,5 @@
 import { signTicket } from "../../gateway/index.ts";
-import { keysOf, requestText } from "../load/ammunition.ts";
+import { keysOf, requestText } from "../load/prepared-requests.ts";
 import { autocannonCommand, autocannonLoad, type AutocannonOrder } from "../load/autocannon.ts";
 import { generatorOf, send, type Sent } from "../load/send.ts";
 import { entryOf, type Entry } from "../results.ts";
@@ -7,7 +7,7 @@ import type { Bench, Scenario } from "../scenario.ts";
 import { bareAnswerOf, rawAnswer, statusOf, type BareAnswer } from "../servers/answer-bytes.ts";
 import { startBare, type Bare, type BareWork } from "../servers/bare.ts";
 import { startFront, type Front } from "../servers/front.ts";
-import { expectTold, toldSince } from "../servers/told.ts";
+import { expectAnswered, answeredSince } from "../servers/answered.ts";
 import { compared, interleaved } from "../trials.ts";
 import { memoryOf, type Watched } from "../usage.ts";
 import { againstBare, BARE, checked, CONNECTIONS, type Repeated } from "./against-bare.ts";
@@ -90,14 +90,14 @@ const byAutocannon = async ({ bench, front, bare, name, what, unit, path, code, 
     return autocannonLoad(order(port, seconds), pids).then((sent) => checked(sent, true));
   };
   await side("warm-up", front.port, watched, WARM_UP_S);
-  const before = await front.told();
+  const before = await front.answered();
   const ours = [];
   const reference = [];
   for (let run = 0; run < bench.runs; run += 1) {
     ours.push(await side("ours", front.port, watched, bench.runSeconds));
     reference.push(await side("bare", bare.port, bare.watched, bench.runSeconds));
   }
-  expectTold(toldSince(await front.told(), before), [code ?? ""]);
+  expectAnswered(answeredSince(await front.answered(), before), [code ?? ""]);
   const outcome = compared(ours, reference);
   const generator = autocannonCommand(order(0, 0));
   bench.ceiling(generator, outcome.referencePerSecond ?? 0);
@@ -126,8 +126,8 @@ const workAlone = async (
   const side = (who: string, { port, watched }: Bare, seconds: number): Promise<Sent> => {
     bench.step(`bare: ${who}`);
     const requests = { kind: "same", method: "POST", path } as const;
-    const volley = { host: front.host, port, requests, connections: CONNECTIONS, pipelining: PIPELINED, seconds };
-    return send(bench, volley, watched, front.run.folder);
+    const load = { host: front.host, port, requests, connections: CONNECTIONS, pipelining: PIPELINED, seconds };
+    return send(bench, load, watched, front.run.folder);
   };
   await side("warm-up", working, WARM_UP_S);
   await side("warm-up of the reference", bare, WARM_UP_S);

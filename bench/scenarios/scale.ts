@@ -1,4 +1,4 @@
-import { generatorOf, send, type Volley } from "../load/send.ts";
+import { generatorOf, send, type Load } from "../load/send.ts";
 import type { Pause } from "../load/order.ts";
 import { entryOf, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
@@ -18,7 +18,7 @@ const WARM_UP_S = 1;
 /** The machine that the arithmetic is done for. */
 const CORES = 16;
 
-interface House {
+interface Setup {
   readonly shards: number;
   /** of the gateway */
   readonly processes: number;
@@ -36,7 +36,7 @@ interface Row {
   readonly values: readonly number[];
   /** Its figure is judged by a few hundredths, and one pair is a few hundredths off; in short runs only some have paused. */
   readonly least?: { readonly runs: number; readonly runSeconds: number };
-  readonly house: (value: number) => House;
+  readonly setup: (value: number) => Setup;
 }
 
 const CROWD = 8_192;
@@ -47,15 +47,15 @@ const CROWD = 8_192;
 const PAUSE: Pause = { share: 0.2, mostMs: 60 };
 const CAREFUL = { runs: 8, runSeconds: 4 };
 const ROWS: readonly Row[] = [
-  { name: "scale.", values: [1, 2, 4, 8], least: CAREFUL, house: (shards) => ({ shards, processes: 1, crowd: CROWD }) },
-  { name: "scale.ordered.", values: [4, 8], least: CAREFUL, house: (shards) => ({ shards, processes: 1, crowd: CROWD, isOrdered: true }) },
+  { name: "scale.", values: [1, 2, 4, 8], least: CAREFUL, setup: (shards) => ({ shards, processes: 1, crowd: CROWD }) },
+  { name: "scale.ordered.", values: [4, 8], least: CAREFUL, setup: (shards) => ({ shards, processes: 1, crowd: CROWD, isOrdered: true }) },
   // of so few buyers those who paused would be missed
-  { name: "scale.few.", values: [1, 2, 4, 8], house: (shards) => ({ shards, processes: 1, crowd: 256, isOrdered: true }) },
-  { name: "scale.slow.", values: [2, 4, 8], house: (shards) => ({ shards, processes: 1, crowd: 4_096, redisShare: 0.02 }) },
-  { name: "scale.processes", values: [1, 2, 4], house: (processes) => ({ shards: 2, processes, crowd: CROWD }) },
+  { name: "scale.few.", values: [1, 2, 4, 8], setup: (shards) => ({ shards, processes: 1, crowd: 256, isOrdered: true }) },
+  { name: "scale.slow.", values: [2, 4, 8], setup: (shards) => ({ shards, processes: 1, crowd: 4_096, redisShare: 0.02 }) },
+  { name: "scale.processes", values: [1, 2, 4], setup: (processes) => ({ shards: 2, processes, crowd: CROWD }) },
 ];
 
-const nameOf = ({ shards, processes, redisShare }: House): string =>
+const nameOf = ({ shards, processes, redisShare }: Setup): string =>
   `${shards} shards (a Redis each${redisShare === undefined ? "" : `, with ${redisShare} of a core`}), ${processes} gateway processes`;
 
 /** What is measured, and what has to be ended after it. */
@@ -65,24 +65,24 @@ interface Opened {
   readonly end: () => Promise<void>;
 }
 
-const volleyOf = ({ crowd, isOrdered }: House): Pick<Volley, "connections" | "pipelining" | "pause"> => ({
+const loadOf = ({ crowd, isOrdered }: Setup): Pick<Load, "connections" | "pipelining" | "pause"> => ({
   connections: crowd,
   pipelining: 1,
   pause: isOrdered === true ? undefined : PAUSE,
 });
 
-const load = async (bench: Bench, front: Front, house: House, seconds: number): Promise<Trial> => {
+const loadSetup = async (bench: Bench, front: Front, setup: Setup, seconds: number): Promise<Trial> => {
   const requests = newBuyers(front.ticketKeys, SALE, BUYERS_A_SECOND * seconds);
-  const volley: Volley = { host: front.host, port: front.port, requests, seconds, ...volleyOf(house) };
-  const sent = await send(bench, volley, await front.watched(), front.run.folder);
+  const load: Load = { host: front.host, port: front.port, requests, seconds, ...loadOf(setup) };
+  const sent = await send(bench, load, await front.watched(), front.run.folder);
   if (sent.refused > 0) throw new Error(`${sent.refused} of ${sent.count} buyers were refused`);
   return sent;
 };
 
 /** Opens it, and makes it warm. @throws NotConfined if the Redis servers cannot be slowed down here */
-const open = async (bench: Bench, house: House, runSeconds: number): Promise<Opened> => {
-  const { shards, processes, redisShare } = house;
-  bench.step(nameOf(house));
+const open = async (bench: Bench, setup: Setup, runSeconds: number): Promise<Opened> => {
+  const { shards, processes, redisShare } = setup;
+  bench.step(nameOf(setup));
   const say = (line: string): void => bench.step(line);
   const front = await startFront({ environment: bench.environment, say, shards, processes, appendfsync: "always" });
   let share: CpuShare | undefined;
@@ -90,7 +90,7 @@ const open = async (bench: Bench, house: House, runSeconds: number): Promise<Ope
     await front.stop();
     await share?.end();
   };
-  const run = (seconds: number): Promise<Trial> => load(bench, front, house, seconds);
+  const run = (seconds: number): Promise<Trial> => loadSetup(bench, front, setup, seconds);
   try {
     await front.openSale(SALE, UNITS);
     if (redisShare !== undefined) share = await confine((await front.watched())["redis"] ?? [], redisShare);
@@ -102,14 +102,14 @@ const open = async (bench: Bench, house: House, runSeconds: number): Promise<Ope
   return { front, run: () => run(runSeconds), end };
 };
 
-/** @param first the house of 1: what disturbs the machine for a while has to disturb both */
-const measure = async (bench: Bench, { least }: Row, house: House, first: House | undefined): Promise<Entry> => {
+/** @param first the setup of 1: what disturbs the machine for a while has to disturb both */
+const measure = async (bench: Bench, { least }: Row, setup: Setup, first: Setup | undefined): Promise<Entry> => {
   const runs = Math.max(bench.runs, least?.runs ?? 0);
   const runSeconds = Math.max(bench.runSeconds, least?.runSeconds ?? 0);
   const reference = first && (await open(bench, first, runSeconds));
   let ours: Opened | undefined;
   try {
-    ours = await open(bench, house, runSeconds);
+    ours = await open(bench, setup, runSeconds);
     const { front } = ours;
     const before = await front.calls();
     const outcome = await interleaved({ runs, ours: ours.run, reference: reference?.run });
@@ -120,22 +120,22 @@ const measure = async (bench: Bench, { least }: Row, house: House, first: House 
     const against = cpuRatio(outcome.runs);
     return entryOf({
       ...outcome,
-      what: `decisions over HTTP, all won, ${nameOf(house)}`,
+      what: `decisions over HTTP, all won, ${nameOf(setup)}`,
       unit: "decisions",
       reference: first === undefined ? null : nameOf(first),
-      generator: generatorOf(bench, volleyOf(house)),
+      generator: generatorOf(bench, loadOf(setup)),
       durability: "Redis appendfsync always",
       numbers: {
         gatewayMicrosPerDecision: micros("gateway"),
         redisMicrosPerDecision: micros("redis"),
         purchasesPerCall: Math.round((after.purchases - before.purchases) / (after.calls - before.calls)),
-        ...(cpuMicros === null || house.redisShare !== undefined
+        ...(cpuMicros === null || setup.redisShare !== undefined
           ? {}
           : { [`impliedFor${CORES}CoresPerSecond`]: Math.round((CORES * 1e6) / cpuMicros) }),
         ...(against === null ? {} : { cpuAgainstFirst: Math.round(against * 100) / 100 }),
       },
       notes:
-        house.redisShare === undefined
+        setup.redisShare === undefined
           ? [
               `impliedFor${CORES}CoresPerSecond is arithmetic, not a measurement: ${CORES} cores / CPU of a decision here, the generators elsewhere`,
             ]
@@ -152,11 +152,11 @@ export const scale: Scenario = {
   run: async (bench, entries) => {
     for (const row of ROWS)
       for (const value of row.values) {
-        const { name, house } = row;
+        const { name, setup } = row;
         const entry = `${name}${value}`;
         if (!bench.wants(entry)) continue;
         try {
-          entries[entry] = await measure(bench, row, house(value), value === 1 ? undefined : house(1));
+          entries[entry] = await measure(bench, row, setup(value), value === 1 ? undefined : setup(1));
         } catch (error) {
           if (!(error instanceof NotConfined)) throw error;
           bench.skip(`${entry}: ${error.message}`);

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { addresses, requestText } from "../load/ammunition.ts";
+import { addresses, requestText } from "../load/prepared-requests.ts";
 import { entryOf, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
 import { rawAnswer, statusOf } from "../servers/answer-bytes.ts";

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { KnownSale, signTicket } from "../../gateway/index.ts";
-import { keysOf } from "../load/ammunition.ts";
-import { fire } from "../load/cannon.ts";
+import { keysOf } from "../load/prepared-requests.ts";
+import { generate } from "../load/generator.ts";
 import { answersOf } from "../load/order.ts";
 import { entryOf, type Entry } from "../results.ts";
 import type { Bench, Scenario } from "../scenario.ts";
@@ -57,7 +57,7 @@ const sellAll = async (bench: Bench, whole: Whole, isSkewed: boolean): Promise<S
   for (let round = 1; round <= MOST_ROUNDS; round += 1) {
     bench.step(`${saleId}: round ${round}`);
     bench.goOn();
-    const { result } = await fire(order, {});
+    const { result } = await generate(order, {});
     if (answersOf(result) < BUYERS) throw new Error(`${BUYERS - answersOf(result)} buyers had no answer`);
     const later = result.answered["503"] ?? 0;
     if (round === 1) comeAgain = later;
@@ -80,7 +80,7 @@ const measure = async (bench: Bench, whole: Whole): Promise<Entry> => {
     what: `${BUYERS.toLocaleString("en-US")} buyers, ${UNITS.toLocaleString("en-US")} units dealt to ${SHARDS} shards, four of five buyers at home on one of them`,
     unit: "orders",
     perSecond: UNITS / skewed.seconds,
-    generator: "bench/load/cannon-main.js",
+    generator: "bench/load/generator-main.js",
     durability: "Redis appendfsync always; every order in Postgres",
     numbers: {
       transfersPer1000UnitsSkewed: perThousand(skewed),

@@ -21,7 +21,7 @@ import {
 } from "../../deploy/local/index.ts";
 import { acquireLease, closeShard, defineSale, grant, openShard, Status, stock, swapShard } from "#lua";
 import type { Watched } from "../usage.ts";
-import { callsOf, toldOf, type Calls, type Told } from "./told.ts";
+import { callsOf, answeredOf, type Calls, type Answered } from "./answered.ts";
 
 export interface FrontOptions {
   readonly environment: Environment;
@@ -51,7 +51,7 @@ export interface Front {
   /** units left of a sale, over all shards */
   left(saleId: string): Promise<number>;
   /** answers that the gateway has given so far */
-  told(): Promise<Told>;
+  answered(): Promise<Answered>;
   /** calls of its shards that the gateway has made so far */
   calls(): Promise<Calls>;
   stop(): Promise<void>;
@@ -159,7 +159,7 @@ const build = async (run: Run, options: FrontOptions): Promise<Front> => {
       const all = await settled(clients.map((client, shard) => stock(client, { shard, saleId })));
       return all.reduce((sum, state) => sum + (state.status === Status.ok ? state.left : 0), 0);
     },
-    told: () => toldOf(programs.adminUrl, programs.adminToken),
+    answered: () => answeredOf(programs.adminUrl, programs.adminToken),
     calls: () => callsOf(programs.adminUrl, programs.adminToken),
     stop: async () => {
       for (const client of clients) client.disconnect();

@@ -1,12 +1,12 @@
 import { connect, type Socket } from "node:net";
 import { build, encodeIntoCompressedBase64, type Histogram } from "hdr-histogram-js";
-import { ammunitionOf, type Ammunition } from "./ammunition.ts";
+import { prepareRequests, type PreparedRequests } from "./prepared-requests.ts";
 import { AnswerReader } from "./answers.ts";
-import type { CannonMessage, LoadOrder, LoadResult } from "./order.ts";
+import type { GeneratorMessage, LoadOrder, LoadResult } from "./order.ts";
 import { schedule, type Schedule } from "./schedule.ts";
 
 /**
- * The load generator: one process, raw sockets, requests made before the load begins. It is told one order by its
+ * The load generator: one process, raw sockets, requests made before the load begins. It is given one order by its
  * command line and sends one result to its parent; it ends with its parent.
  */
 const TICK_MS = 1;
@@ -15,7 +15,7 @@ const PATIENCE_MS = 10_000;
 const MOST_MICROS = 60_000_000;
 const TENTH_MS = 100;
 
-const tell = (message: CannonMessage): void => void process.send?.(message);
+const tell = (message: GeneratorMessage): void => void process.send?.(message);
 
 /** Counts what is answered from `beginMs` on. */
 class Ledger {
@@ -55,30 +55,30 @@ class Ledger {
 }
 
 /** One connection; `starts` are the moments from which the requests on their way count, oldest first. */
-interface Barrel {
+interface Connection {
   socket: Socket;
   starts: number[];
 }
 
-class Cannon {
+class Generator {
   readonly #order: LoadOrder;
-  readonly #ammunition: Ammunition;
+  readonly #requests: PreparedRequests;
   readonly #ledger = new Ledger();
-  readonly #barrels = new Set<Barrel>();
-  /** told of every connection that has room for `room` more requests */
-  #onRoom: (barrel: Barrel, room: number) => void = () => undefined;
+  readonly #connections = new Set<Connection>();
+  /** called for every connection that has room for `room` more requests */
+  #onRoom: (connection: Connection, room: number) => void = () => undefined;
   #over = false;
 
   constructor(order: LoadOrder) {
     this.#order = order;
-    this.#ammunition = ammunitionOf(order);
+    this.#requests = prepareRequests(order);
   }
 
   async run(): Promise<LoadResult> {
     await Promise.all(Array.from({ length: this.#order.connections }, () => this.#connect()));
     const result = await (this.#order.perSecond > 0 ? this.#open() : this.#closed());
     this.#over = true;
-    for (const { socket } of this.#barrels) socket.destroy();
+    for (const { socket } of this.#connections) socket.destroy();
     return result;
   }
 
@@ -94,13 +94,13 @@ class Cannon {
         clearTimeout(timer);
         resolve(ledger.result(endMs));
       };
-      const goOn = (barrel: Barrel, room: number): void => {
-        if (!isUsedUp && ledger.counts && this.#fire(barrel, room, performance.now()) < room) isUsedUp = true;
-        if (isUsedUp && [...this.#barrels].every(({ starts }) => starts.length === 0)) end(Math.max(ledger.lastMs, ledger.beginMs));
+      const goOn = (connection: Connection, room: number): void => {
+        if (!isUsedUp && ledger.counts && this.#generate(connection, room, performance.now()) < room) isUsedUp = true;
+        if (isUsedUp && [...this.#connections].every(({ starts }) => starts.length === 0)) end(Math.max(ledger.lastMs, ledger.beginMs));
       };
-      this.#onRoom = (barrel, room) => {
-        if (pause === undefined || Math.random() >= pause.share) goOn(barrel, room);
-        else setTimeout(goOn, 1 + Math.random() * (pause.mostMs - 1), barrel, room);
+      this.#onRoom = (connection, room) => {
+        if (pause === undefined || Math.random() >= pause.share) goOn(connection, room);
+        else setTimeout(goOn, 1 + Math.random() * (pause.mostMs - 1), connection, room);
       };
       let timer: NodeJS.Timeout | undefined;
       const begin = (): void => {
@@ -111,7 +111,7 @@ class Cannon {
       // Without a warm-up every request counts, the first ones too.
       if (warmUpMs === 0) begin();
       else timer = setTimeout(begin, warmUpMs);
-      for (const barrel of this.#barrels) this.#onRoom(barrel, pipelining);
+      for (const connection of this.#connections) this.#onRoom(connection, pipelining);
     });
   }
 
@@ -123,84 +123,84 @@ class Cannon {
     const plan: Schedule = schedule(startMs, warmUpMs + measureMs, perSecond);
     ledger.beginMs = startMs + warmUpMs;
     const beginning = setTimeout(() => tell({ kind: "begin" }), warmUpMs);
-    const free = [...this.#barrels];
+    const free = [...this.#connections];
     let next = 0;
     let due = 0;
-    const fire = (): void => {
+    const generate = (): void => {
       while (next < due && free.length > 0) {
-        if (this.#fire(free.pop() as Barrel, 1, plan.intendedMs(next)) === 0) due = next;
+        if (this.#generate(free.pop() as Connection, 1, plan.intendedMs(next)) === 0) due = next;
         else next += 1;
       }
     };
-    this.#onRoom = (barrel) => {
-      free.push(barrel);
-      fire();
+    this.#onRoom = (connection) => {
+      free.push(connection);
+      generate();
     };
     const endMs = startMs + warmUpMs + measureMs;
     for (;;) {
       const nowMs = performance.now();
       due = plan.due(nowMs);
-      fire();
+      generate();
       const isDone = next >= plan.total && free.length === this.#order.connections;
       if (isDone || nowMs > endMs + PATIENCE_MS) break;
       await new Promise((resolve) => setTimeout(resolve, TICK_MS));
     }
     clearTimeout(beginning);
     ledger.failed += plan.total - next;
-    for (const { starts } of this.#barrels) for (const start of starts) ledger.fail(start);
+    for (const { starts } of this.#connections) for (const start of starts) ledger.fail(start);
     return ledger.result(endMs);
   }
 
   /** @returns how many requests were left to be sent */
-  #fire(barrel: Barrel, room: number, startMs: number): number {
-    const volley = this.#ammunition.take(room);
-    if (volley === undefined) return 0;
-    if (startMs >= this.#ledger.beginMs) this.#ledger.sent += volley.count;
-    for (let shot = 0; shot < volley.count; shot += 1) barrel.starts.push(startMs);
-    barrel.socket.write(volley.bytes);
-    return volley.count;
+  #generate(connection: Connection, room: number, startMs: number): number {
+    const load = this.#requests.take(room);
+    if (load === undefined) return 0;
+    if (startMs >= this.#ledger.beginMs) this.#ledger.sent += load.count;
+    for (let shot = 0; shot < load.count; shot += 1) connection.starts.push(startMs);
+    connection.socket.write(load.bytes);
+    return load.count;
   }
 
   async #connect(): Promise<void> {
     const { host, port } = this.#order;
-    const barrel: Barrel = { socket: connect({ host, port, noDelay: true }), starts: [] };
-    await new Promise((resolve, reject) => barrel.socket.once("connect", resolve).once("error", reject));
-    this.#barrels.add(barrel);
-    this.#listen(barrel);
+    const connection: Connection = { socket: connect({ host, port, noDelay: true }), starts: [] };
+    await new Promise((resolve, reject) => connection.socket.once("connect", resolve).once("error", reject));
+    this.#connections.add(connection);
+    this.#listen(connection);
   }
 
-  #listen(barrel: Barrel): void {
+  #listen(connection: Connection): void {
     let answered = 0;
     let nowMs = 0;
     const reader = new AnswerReader((status) => {
-      this.#ledger.answer(status, barrel.starts.shift() as number, nowMs);
+      this.#ledger.answer(status, connection.starts.shift() as number, nowMs);
       answered += 1;
     });
-    barrel.socket.on("data", (piece: Buffer) => {
+    connection.socket.on("data", (piece: Buffer) => {
       nowMs = performance.now();
       answered = 0;
       reader.read(piece);
-      if (answered > 0) this.#onRoom(barrel, answered);
+      if (answered > 0) this.#onRoom(connection, answered);
     });
-    barrel.socket.on("error", () => undefined);
-    barrel.socket.once("close", () => {
+    connection.socket.on("error", () => undefined);
+    connection.socket.once("close", () => {
       if (this.#over) return;
       // What was on its way is lost; a new connection takes the place of this one.
-      const lost = barrel.starts.splice(0);
+      const lost = connection.starts.splice(0);
       for (const start of lost) this.#ledger.fail(start);
       const { host, port } = this.#order;
-      barrel.socket = connect({ host, port, noDelay: true });
-      this.#listen(barrel);
-      this.#onRoom(barrel, Math.max(1, lost.length));
+      connection.socket = connect({ host, port, noDelay: true });
+      this.#listen(connection);
+      this.#onRoom(connection, Math.max(1, lost.length));
     });
   }
 }
 
 process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
 process.once("message", (order: LoadOrder) => {
-  const cannon = new Cannon(order);
+  const generator = new Generator(order);
   tell({ kind: "ready" });
-  cannon.run().then(
+  generator.run().then(
     // It stays until its parent has read what it used, and kills it.
     (result) => tell({ kind: "end", result }),
     (error: unknown) => tell({ kind: "broken", why: (error as Error).stack ?? String(error) }),

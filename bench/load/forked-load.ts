@@ -21,13 +21,13 @@ export const loadFrom = async <T>(
   try {
     return await new Promise((resolve, reject) => {
       let before: Promise<CpuSeconds> | undefined;
-      child.on("message", ({ kind, ...told }: Message & T & { readonly why?: string }) => {
+      child.on("message", ({ kind, ...sent }: Message & T & { readonly why?: string }) => {
         if (kind === "begin") before = cpuOf(all);
-        else if (kind === "broken") reject(new Error(`${main}: ${told.why}`));
+        else if (kind === "broken") reject(new Error(`${main}: ${sent.why}`));
         // It waits to be killed, so its own time can still be read.
         else if (kind === "end")
           Promise.all([cpuOf(all), before]).then(
-            ([after, begun]) => resolve({ ...(told as unknown as T), cpuSeconds: minus(after, begun ?? {}) }),
+            ([after, begun]) => resolve({ ...(sent as unknown as T), cpuSeconds: minus(after, begun ?? {}) }),
             reject,
           );
       });

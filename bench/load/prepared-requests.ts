@@ -1,8 +1,8 @@
 import { signTicket, ticketKeys, type TicketKeys } from "../../gateway/index.ts";
 import type { LoadOrder, PathRequests, TicketRequests } from "./order.ts";
 
-/** Requests ready to be written, one behind the other in one buffer, so that a pipelined volley is one slice of it. */
-export interface Ammunition {
+/** Requests ready to be written, one behind the other in one buffer, so that a pipelined load is one slice of it. */
+export interface PreparedRequests {
   /** the next `most` requests or fewer; undefined when there are no more */
   take(most: number): { readonly bytes: Buffer; readonly count: number } | undefined;
 }
@@ -29,7 +29,7 @@ export const addresses = function* (requests: Pick<TicketRequests, "keys" | "sal
 export const requestText = (method: string, path: string, host: string, headers = ""): string =>
   `${method} ${path} HTTP/1.1\r\nHost: ${host}\r\n${headers}${method === "POST" ? "Content-Length: 0\r\n" : ""}\r\n`;
 
-const sameAgain = (text: string, pipelining: number): Ammunition => {
+const sameAgain = (text: string, pipelining: number): PreparedRequests => {
   const one = Buffer.byteLength(text, "latin1");
   const many = Buffer.from(text.repeat(pipelining), "latin1");
   return {
@@ -52,7 +52,7 @@ const pathTexts = function* ({ paths }: PathRequests, host: string): Generator<s
 };
 
 /** @param all how many texts there are */
-const oneEach = (made: Iterable<string>, all: number): Ammunition => {
+const oneEach = (made: Iterable<string>, all: number): PreparedRequests => {
   const ends = new Float64Array(all + 1);
   const pieces: Buffer[] = [];
   let texts: string[] = [];
@@ -74,14 +74,14 @@ const oneEach = (made: Iterable<string>, all: number): Ammunition => {
     take: (most) => {
       const count = Math.min(most, all - next);
       if (count <= 0) return undefined;
-      const volley = bytes.subarray(ends[next], ends[next + count]);
+      const load = bytes.subarray(ends[next], ends[next + count]);
       next += count;
-      return { bytes: volley, count };
+      return { bytes: load, count };
     },
   };
 };
 
-export const ammunitionOf = ({ host, port, pipelining, requests }: LoadOrder): Ammunition => {
+export const prepareRequests = ({ host, port, pipelining, requests }: LoadOrder): PreparedRequests => {
   const authority = `${host}:${port}`;
   if (requests.kind === "same") return sameAgain(requests.text, pipelining);
   return requests.kind === "paths"

@@ -1,5 +1,5 @@
 /** Answers over HTTP by code. */
-export type Told = Readonly<Record<string, number>>;
+export type Answered = Readonly<Record<string, number>>;
 
 const LINE = /^doorbuster_gateway_told_total\{([^}]*)\} (\d+)$/gm;
 
@@ -9,14 +9,14 @@ const metricsOf = async (admin: string, token: string): Promise<string> => {
 };
 
 /** The gateway's own count of what it answered over HTTP, from its metrics: what a generator's statuses cannot tell. */
-export const toldOf = async (admin: string, token: string): Promise<Told> => {
-  const told: Record<string, number> = {};
+export const answeredOf = async (admin: string, token: string): Promise<Answered> => {
+  const answered: Record<string, number> = {};
   for (const [, labels = "", count] of (await metricsOf(admin, token)).matchAll(LINE)) {
     if (!labels.includes('channel="http"')) continue;
     const code = /code="([^"]*)"/.exec(labels)?.[1] ?? "";
-    told[code] = (told[code] ?? 0) + Number(count);
+    answered[code] = (answered[code] ?? 0) + Number(count);
   }
-  return told;
+  return answered;
 };
 
 /** Purchases that were sent to shards so far, and the calls that carried them. */
@@ -34,15 +34,15 @@ export const callsOf = async (admin: string, token: string): Promise<Calls> => {
 };
 
 /** What was answered in between. */
-export const toldSince = (now: Told, before: Told): Told =>
+export const answeredSince = (now: Answered, before: Answered): Answered =>
   Object.fromEntries(
     Object.entries(now).flatMap(([code, count]) => (count > (before[code] ?? 0) ? [[code, count - (before[code] ?? 0)]] : [])),
   );
 
 /** @throws Error unless nearly every answer was one of these: a bench that measures something else says so instead */
-export const expectTold = (told: Told, codes: readonly string[], part = 0.999): void => {
-  const all = Object.values(told).reduce((sum, count) => sum + count, 0);
-  const meant = codes.reduce((sum, code) => sum + (told[code] ?? 0), 0);
+export const expectAnswered = (answered: Answered, codes: readonly string[], part = 0.999): void => {
+  const all = Object.values(answered).reduce((sum, count) => sum + count, 0);
+  const meant = codes.reduce((sum, code) => sum + (answered[code] ?? 0), 0);
   if (all === 0 || meant / all < part)
-    throw new Error(`the gateway was to answer ${codes.join(" or ")}, it answered ${JSON.stringify(told)}`);
+    throw new Error(`the gateway was to answer ${codes.join(" or ")}, it answered ${JSON.stringify(answered)}`);
 };
