@@ -74,7 +74,7 @@ class LiveSockets {
   admit(exchange: Exchange, ticket: string): Visitor | undefined {
     const admitted = this.#refusalOf(ticket);
     if ("code" in admitted) {
-      this.#options.answered.count(admitted.code);
+      this.#options.answered[admitted.code] += 1;
       exchange.answer(problemOf(admitted));
       return undefined;
     }
@@ -115,7 +115,7 @@ class LiveSockets {
     const { service, answered } = this.#options;
     const visitor = socket.data;
     const answer = (outcome: Outcome): void => {
-      answered.count(outcome.code);
+      answered[outcome.code] += 1;
       socket.send(outcomeFrame(ref, outcome));
     };
     if (visitor.undecided >= MAX_UNDECIDED) return answer(tooManyUndecided);
