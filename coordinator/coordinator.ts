@@ -5,7 +5,7 @@ import type { NatsConnection } from "nats";
 import { stock } from "#lua/stock/stock";
 import { withdraw } from "#lua/stock/withdraw";
 import { MESSAGE_SETTINGS, messageService } from "./messages/api/service.ts";
-import { tellAttempts } from "./shards/attempt-news.ts";
+import { tellAttempts } from "./shards/attempt/news.ts";
 import { createBroker, type Broker } from "./shards/log/broker.ts";
 import { createShardLog } from "./shards/log/shard-log.ts";
 import { StreamConfigError } from "./shards/log/stream.ts";

@@ -2,7 +2,7 @@ import { Writable } from "node:stream";
 import { pino } from "pino";
 import { beforeEach, describe, expect, it } from "vitest";
 import { createMetrics, type CoordinatorMetrics } from "./metrics.ts";
-import { AttemptResult } from "./shards/attempt.ts";
+import { AttemptResult } from "./shards/attempt/attempt.ts";
 
 let now = { ms: 0 };
 let lines: Record<string, unknown>[] = [];

@@ -5,7 +5,9 @@ import type { RestoreProgress } from "#protocol/requests";
 import type { ShardRow } from "#protocol/row";
 import type { AttemptPhase } from "#protocol/shard-facts";
 import type { ShardLog } from "./relay/relay-ports.ts";
-import { AttemptResult, beginEpoch } from "./attempt.ts";
+import { AttemptResult } from "./attempt/attempt.ts";
+import { beginEpoch } from "./attempt/begin-epoch.ts";
+import { SoleServer } from "./attempt/sole-server.ts";
 import { RelaySupervisor, type RelaySupervisorObserver } from "./relay-supervisor.ts";
 import { findBroken, type Look } from "./invariants.ts";
 import { Lease } from "./lease.ts";
@@ -59,9 +61,9 @@ export class Keeper {
   readonly #lease: Lease;
   readonly #relay: RelaySupervisor;
   readonly #wakeup: Wakeup;
+  readonly #sole = new SoleServer();
   #isOpen = false;
   #renewedAtMs = 0;
-  #alone = "";
   #looked: Look | undefined;
 
   constructor(options: KeeperOptions) {
@@ -235,10 +237,7 @@ export class Keeper {
         {
           ...this.#options,
           token: this.#lease.token,
-          isAlone: (replicationId, attempt) => this.#alone === `${replicationId} ${attempt}`,
-          alone: (replicationId, attempt) => {
-            this.#alone = `${replicationId} ${attempt}`;
-          },
+          sole: this.#sole,
           step: (phase, restored) => observer.attempting(phase, restored),
         },
         tenure,

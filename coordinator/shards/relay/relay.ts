@@ -137,7 +137,7 @@ export class Relay {
       await this.#startOver(stop);
       return true;
     }
-    if (this.#orders < MESSAGE_ORDERS && !(await this.#fill(stop))) return stop.aborted;
+    if (this.#orders < MESSAGE_ORDERS && !(await this.#fill(stop))) return false;
     if (this.#buffer.length === 0) {
       await this.#window.oldest();
       return true;
@@ -163,7 +163,7 @@ export class Relay {
     try {
       read = await outbox.read({ epoch: this.epoch, seq: this.#readTo }, READ_ENTRIES, blockMs);
     } catch (error) {
-      if (stop.aborted) return false;
+      if (stop.aborted) return true;
       if (error instanceof CorruptEntry) throw error;
       observer.fault(error);
       await this.#backOff(stop);
