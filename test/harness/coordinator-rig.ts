@@ -1,21 +1,17 @@
-// oxlint-disable no-restricted-imports -- a rig puts the parts of a coordinator together one by one, with gates between them
-import type { Redis } from "ioredis";
 import type { NatsConnection } from "nats";
-import { createBroker } from "../../coordinator/shards/log/broker.ts";
-import { createShardLog } from "../../coordinator/shards/log/shard-log.ts";
-import { createLog, connectShard, systemClock, systemRandom } from "#program";
+import { composeCoordinator, type KeeperPorts } from "../../coordinator/compose.ts";
+import { openConnections } from "../../coordinator/connections.ts";
+import { createLog, noCrashPoints, systemClock, systemRandom } from "#program";
 import type { Clock } from "#protocol/ports";
 import type { ShardLog } from "../../coordinator/shards/relay/relay-ports.ts";
-import { createRows } from "../../coordinator/shards/rows/rows.ts";
-import { Keeper } from "../../coordinator/shards/keeper.ts";
-import type { Rows, ShardStore } from "../../coordinator/shards/shard-ports.ts";
-import { createShardStore } from "../../coordinator/shards/redis-store.ts";
+import type { Keeper, KeeperObserver } from "../../coordinator/shards/keeper.ts";
+import type { Rows } from "../../coordinator/shards/shard-ports.ts";
 import { until } from "./index.ts";
 import { Gate } from "./gate.ts";
 
 export const silent = createLog("test", { DOORBUSTER_LOG_LEVEL: "silent", DOORBUSTER_RUN: "test" });
 
-/** A coordinator of one shard that can be paused anywhere, with a record of what it did. */
+/** A coordinator of shard 0, over real stores, that can be paused anywhere, with a record of what it did. */
 export interface CoordinatorRig {
   readonly keeper: Keeper;
   readonly gate: Gate;
@@ -37,8 +33,6 @@ export interface CoordinatorRig {
 }
 
 export interface CoordinatorRigOptions {
-  readonly shard: number;
-  readonly redis: Redis;
   readonly redisUrl: string;
   readonly connection: NatsConnection;
   readonly leaseMs: number;
@@ -47,15 +41,11 @@ export interface CoordinatorRigOptions {
   readonly holder?: string;
   readonly clock?: Clock;
   /** changes the ports, to break a rule or a store */
-  readonly alter?: (ports: { readonly store: ShardStore; readonly rows: Rows; readonly log: ShardLog }) => {
-    readonly store: ShardStore;
-    readonly rows: Rows;
-    readonly log: ShardLog;
-  };
+  readonly alter?: (ports: KeeperPorts) => KeeperPorts;
 }
 
 export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promise<CoordinatorRig> => {
-  const { shard, redis, connection, leaseMs, openMs, maxBytes } = options;
+  const { connection, leaseMs, openMs, maxBytes } = options;
   const gate = new Gate();
   const attempts: string[] = [];
   const phases: string[] = [];
@@ -65,15 +55,30 @@ export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promi
   const halts: string[] = [];
   let isHolder = false;
   let looks = 0;
-  let onConnect = (): void => undefined;
-  const broker = await createBroker(connection, () => onConnect());
-  const real = {
-    store: createShardStore(shard, redis, () =>
-      connectShard(options.redisUrl, shard, { name: "outbox", log: silent, commandTimeoutMs: 5_000 }),
-    ),
-    rows: createRows(connection, shard),
-    log: createShardLog({ shard, shards: 1, maxBytes, broker, random: systemRandom }),
+  const observer: KeeperObserver = {
+    lease: (isHeld) => {
+      isHolder = isHeld;
+    },
+    attempting: (phase) => phases.push(phase),
+    attempted: (result) => attempts.push(result),
+    open: () => undefined,
+    halted: (reason) => halts.push(reason),
+    lag: () => undefined,
+    appended: () => undefined,
+    appendedAgain: (cause) => causes.push(cause),
+    purged: (before) => purges.push(before),
+    fault: (error) => faults.push(error),
   };
+  const connections = await openConnections({
+    config: { REDIS_SHARDS: [options.redisUrl], DOORBUSTER_LOG_BYTES: maxBytes },
+    connection,
+    log: silent,
+    clock: options.clock ?? systemClock,
+    random: systemRandom,
+    points: noCrashPoints,
+    observer: { shard: () => observer, soldOut: () => undefined, moved: () => undefined, fault: (_where, error) => faults.push(error) },
+  });
+  const [real] = connections.ports.shards as readonly [KeeperPorts];
   const altered = options.alter?.(real) ?? real;
   const store = gate.guard(altered.store, ["state", "acquireLease", "releaseLease", "close", "keep", "open", "renew", "readOutbox"]);
   const log = gate.guard(altered.log, ["append", "lastEntry", "verify", "purge"]);
@@ -84,35 +89,26 @@ export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promi
       return altered.rows.row();
     },
   };
-  const keeper = new Keeper({
-    shard,
-    leaseMs,
-    openMs,
-    holder: options.holder ?? "",
-    store: { ...store, openOutbox: () => gate.guard(altered.store.openOutbox(), ["read"]) },
-    rows: gate.guard(rows, ["row", "restore"]),
-    log,
-    clock: options.clock ?? systemClock,
-    random: systemRandom,
-    observer: {
-      lease: (isHeld) => {
-        isHolder = isHeld;
-      },
-      attempting: (phase) => phases.push(phase),
-      attempted: (result) => attempts.push(result),
-      open: () => undefined,
-      halted: (reason) => halts.push(reason),
-      lag: () => undefined,
-      appended: () => undefined,
-      appendedAgain: (cause) => causes.push(cause),
-      purged: (before) => purges.push(before),
-      fault: (error) => faults.push(error),
+  const coordinator = composeCoordinator(
+    {
+      ...connections.ports,
+      holder: options.holder ?? "",
+      shards: [
+        {
+          store: { ...store, openOutbox: () => gate.guard(altered.store.openOutbox(), ["read"]) },
+          rows: gate.guard(rows, ["row", "restore"]),
+          log,
+        },
+      ],
+      // it looks after the shard, and knows of no sale: the tests decide about those themselves
+      sales: { all: () => [], get: () => undefined, run: async () => undefined },
+      transfers: { ...connections.ports.transfers, draining: async () => [] },
     },
-  });
-  onConnect = () => keeper.wake();
-  redis.on("ready", () => keeper.wake());
+    { leaseMs, openMs },
+  );
+  const [keeper] = coordinator.keepers as readonly [Keeper];
   const stop = new AbortController();
-  const ended = keeper.run(stop.signal);
+  const ended = coordinator.run(stop.signal);
   return {
     keeper,
     gate,
@@ -132,6 +128,7 @@ export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promi
       gate.open();
       stop.abort();
       await ended;
+      connections.close();
     },
   };
 };

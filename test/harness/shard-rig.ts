@@ -53,7 +53,6 @@ export const startShardRig = async (): Promise<ShardRig> => {
   await ensureShards(database.sql, 1);
   const connections: NatsConnection[] = [];
   const coordinators: CoordinatorRig[] = [];
-  const servers: Redis[] = [redis];
   const connect = async (): Promise<NatsConnection> => {
     const connection = await connectNats({ NATS_URL: nats.url, NATS_USER: nats.user, NATS_PASSWORD: nats.pass }, "test");
     connections.push(connection);
@@ -86,11 +85,7 @@ export const startShardRig = async (): Promise<ShardRig> => {
     manager,
     connect,
     coordinator: async (options = {}) => {
-      const own = connectShard(server.url, shard, { name: "coordinator", log: silent, commandTimeoutMs: 2_000 });
-      servers.push(own);
       const coordinator = await startCoordinatorRig({
-        shard,
-        redis: own,
         redisUrl: server.url,
         connection: await connect(),
         leaseMs: LEASE_MS,
@@ -166,7 +161,7 @@ export const startShardRig = async (): Promise<ShardRig> => {
       await Promise.all(coordinators.map((coordinator) => coordinator.stop()));
       await worker.stopLane();
       await worker.stopAnswers();
-      for (const each of servers) each.disconnect();
+      redis.disconnect();
       await Promise.all(connections.map((each) => each.close()));
       await database.close();
       await Promise.all([server.stop(), nats.stop(), testDatabase.drop()]);

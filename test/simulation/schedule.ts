@@ -5,6 +5,7 @@ import { BEGINNING_MS, type Say } from "./kernel/kernel.ts";
 import { CALM } from "./kernel/weather.ts";
 import type { Options, SalePlan } from "./options.ts";
 import type { Result, Running } from "./result.ts";
+import type { Postgres } from "./postgres/postgres.ts";
 import { Buyers } from "./programs/buyers.ts";
 import { coordinatorProgram } from "./programs/coordinator.ts";
 import { gatewayProgram, type Counter } from "./programs/gateway.ts";
@@ -176,7 +177,7 @@ export class Schedule implements Running {
     const isDealt = units.filter((count) => count > 0).length > 1;
     if (!options.mover || !isDealt || limit > 1) return;
     // others may still be asking, and take it
-    const isSoldOut = (): boolean => postgres.saleShards.every(({ saleId, quota, sold }) => saleId !== id || quota === sold);
+    const isSoldOut = (): boolean => isAllSold(postgres, id);
     if (isSoldOut()) return;
     this.#asking += 1;
     this.#buyers.buyFinally(id, `last${kernel.draw.below(8)}`, isSoldOut, () => {
@@ -185,8 +186,11 @@ export class Schedule implements Running {
   }
 }
 
+const isAllSold = (postgres: Postgres, id: string): boolean =>
+  postgres.saleShards.every(({ saleId, quota, sold }) => saleId !== id || quota === sold);
+
 /** Why the installation is not at rest; empty if it is. */
-const unrest = ({ nodes, postgres, processes }: World): string => {
+const unrest = ({ nodes, postgres, processes, options }: World): string => {
   for (const { current, old, shard } of nodes) {
     const row = postgres.shardRow(shard);
     const { data } = current;
@@ -197,5 +201,8 @@ const unrest = ({ nodes, postgres, processes }: World): string => {
     if (data.applied.epoch !== row.epoch || data.applied.seq !== row.applied) return "SETTLE";
   }
   for (const grant of postgres.grants.values()) if (grant.state === "sent") return "GRANT";
+  // every unit is sold: whoever watches says so
+  for (const [saleId, { soldOutVersion }] of options.soldOut ? postgres.sales : [])
+    if (soldOutVersion === null && isAllSold(postgres, saleId)) return "FLAG";
   return processes.some((process) => process.isUp && !process.isPaused) ? "" : "PROCESSES";
 };

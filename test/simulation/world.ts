@@ -1,5 +1,6 @@
 import { BrokenState } from "#lua/core/broken";
 import type { Entry } from "#lua/shard/entry";
+import type { CoordinatorParts, KeeperPorts } from "../../coordinator/compose.ts";
 import type { ShardLog } from "../../coordinator/shards/relay/relay-ports.ts";
 import type { Rows, ShardStore } from "../../coordinator/shards/shard-ports.ts";
 import type { SoldOutPorts } from "../../coordinator/sales/sold-out/sold-out-ports.ts";
@@ -27,13 +28,6 @@ import { FaultKind, type Options } from "./options.ts";
 import { Bus } from "./programs/bus.ts";
 import type { Counter } from "./programs/gateway.ts";
 
-/** What a keeper sees of the outside. */
-export interface KeeperPorts {
-  readonly store: ShardStore;
-  readonly rows: Rows;
-  readonly log: ShardLog;
-}
-
 /**
  * What a mutation replaces: rules of the stores' models, or a port of the protocol code by a faulty twin of it. Each
  * twin gets the port that ships and the world that it is in.
@@ -47,6 +41,8 @@ export interface Twins {
   readonly shardLog?: (log: ShardLog, shard: number, world: World) => ShardLog;
   /** all of one keeper's ports together, behind those above */
   readonly keeper?: (ports: KeeperPorts) => KeeperPorts;
+  /** which parts a coordinator is made of */
+  readonly coordinatorParts?: (parts: CoordinatorParts) => CoordinatorParts;
   /** of a keeper */
   readonly random?: (random: Random, name: string) => Random;
   readonly soldOutPorts?: (ports: SoldOutPorts) => SoldOutPorts;

@@ -3,12 +3,9 @@ import type { Redis } from "ioredis";
 import type { Registry } from "prom-client";
 import { callableHosts } from "../callable.ts";
 import { HttpCaller } from "../http-caller.ts";
-import type { MessagePolicy } from "../machine.ts";
-import { Messages } from "../messages.ts";
-import { Placement } from "../placement.ts";
-import type { Leases } from "../message-ports.ts";
+import { composeMessages, type MessagesPart, type MessagesPolicy } from "../compose.ts";
+import type { Leases, MessageWatch } from "../message-ports.ts";
 import { RedisMessageStore } from "../redis-store.ts";
-import { MessageRunner } from "../runner.ts";
 import { Topics } from "../topics.ts";
 import type { Config } from "#program/config";
 import type { CrashPoints } from "#program/crash-points";
@@ -51,83 +48,36 @@ export interface MessageService {
   run(stop: AbortSignal): Promise<void>;
 }
 
-/**
- * Everything of the two-phase messages that one coordinator runs.
- * @param parts.redis the connection of shard N is the N-th
- */
-export const messageService = (parts: {
+export interface MessageServiceParts {
   readonly config: Config<(typeof MESSAGE_SETTINGS)[number]>;
+  /** the connection of shard N is the N-th */
   readonly redis: readonly Redis[];
   readonly leases: Leases;
   readonly registry: Registry;
   readonly log: Log;
   readonly points: CrashPoints;
-}): MessageService => {
+}
+
+/** Everything of the two-phase messages that one coordinator runs: compose.ts over Redis and HTTP, and the API. */
+export const messageService = (parts: MessageServiceParts): MessageService => {
   const { config, redis, leases, registry, log, points } = parts;
   const store = points("messages", new RedisMessageStore(redis, systemClock));
-  const count = config.DOORBUSTER_MESSAGE_SHARDS || redis.length;
-  const placement = new Placement(store, { shards: redis.length, count: Math.min(count, redis.length), clock: systemClock });
-  const policy: MessagePolicy = {
-    queryAfterMs: config.DOORBUSTER_MESSAGE_QUERY_AFTER_MS,
-    retryMs: config.DOORBUSTER_MESSAGE_RETRY_MS,
-    backoffMostMs: config.DOORBUSTER_MESSAGE_BACKOFF_CAP_MS,
-    rounds: config.DOORBUSTER_MESSAGE_ROUNDS,
-    retentionMs: config.DOORBUSTER_MESSAGE_RETENTION_MS,
-  };
-  const hostCalls = config.DOORBUSTER_MESSAGE_HOST_CALLS;
-  const caller = points("caller", new HttpCaller({ connections: hostCalls }));
+  const caller = points("caller", new HttpCaller({ connections: config.DOORBUSTER_MESSAGE_HOST_CALLS }));
   const callable = callableHosts(config.DOORBUSTER_CALLABLE_HOSTS);
-  const isNews = rarely(systemClock);
   const metrics: MessageMetrics = messageMetrics(registry, {
-    counts: () => messages.counts(),
-    inFlight: () => runner.inFlight,
+    counts: () => composed.messages.counts(),
+    inFlight: () => composed.inFlight(),
   });
-  const runner: MessageRunner = new MessageRunner(
-    {
-      store,
-      caller,
-      leases,
-      clock: systemClock,
-      random: systemRandom,
-      callable,
-      watch: {
-        called: (kind, verdict) => metrics.calls.inc({ kind, verdict }),
-        dead: (shard, gid, record) => {
-          metrics.dead.inc();
-          log.error({ shard, gid, state: record.state, reason: record.reason, rounds: record.rounds }, "a message is a dead letter");
-        },
-        troubled: (shard, doing, error) => {
-          metrics.troubles.inc();
-          const text = (error as Error).message;
-          if (isNews(String(shard), text)) log.warn({ shard, doing, err: text }, "a message is delayed");
-        },
-      },
-    },
-    {
-      policy,
-      pollMs: config.DOORBUSTER_MESSAGE_POLL_MS,
-      batch: BATCH,
-      holdMs: config.DOORBUSTER_MESSAGE_HOLD_MS,
-      hostCalls,
-      hostWaiting: HOST_WAITING,
-      inFlightMost: IN_FLIGHT_MOST,
-      requestTimeoutMs: config.DOORBUSTER_MESSAGE_REQUEST_TIMEOUT_MS,
-      alertUrl: config.DOORBUSTER_MESSAGE_ALERT_URL ?? "",
-    },
+  const composed: MessagesPart = composeMessages(
+    { store, caller, leases, callable, watch: watchMessages(metrics, log), clock: systemClock, random: systemRandom },
+    messagesPolicy(config, redis.length),
   );
-  const messages: Messages = new Messages({
-    store,
-    placement,
-    policy,
-    clock: systemClock,
-    kick: (shard, gid, applied) => runner.kick(shard, gid, applied),
-  });
-  const topics = new Topics(store);
+  const { messages, placement } = composed;
   return {
     mount: (app) =>
       messageRoutes(app, {
         messages,
-        topics,
+        topics: new Topics(store),
         callable,
         random: systemRandom,
         metrics,
@@ -139,8 +89,44 @@ export const messageService = (parts: {
       }),
     unheard: () => placement.unheard(),
     run: async (stop) => {
-      await Promise.all([placement.run(stop), runner.run(placement.shards, stop)]);
+      await composed.run(stop);
       await caller.close();
+    },
+  };
+};
+
+const messagesPolicy = (config: MessageServiceParts["config"], shards: number): MessagesPolicy => ({
+  shards,
+  placedOn: Math.min(config.DOORBUSTER_MESSAGE_SHARDS || shards, shards),
+  policy: {
+    queryAfterMs: config.DOORBUSTER_MESSAGE_QUERY_AFTER_MS,
+    retryMs: config.DOORBUSTER_MESSAGE_RETRY_MS,
+    backoffMostMs: config.DOORBUSTER_MESSAGE_BACKOFF_CAP_MS,
+    rounds: config.DOORBUSTER_MESSAGE_ROUNDS,
+    retentionMs: config.DOORBUSTER_MESSAGE_RETENTION_MS,
+  },
+  pollMs: config.DOORBUSTER_MESSAGE_POLL_MS,
+  batch: BATCH,
+  holdMs: config.DOORBUSTER_MESSAGE_HOLD_MS,
+  hostCalls: config.DOORBUSTER_MESSAGE_HOST_CALLS,
+  hostWaiting: HOST_WAITING,
+  inFlightMost: IN_FLIGHT_MOST,
+  requestTimeoutMs: config.DOORBUSTER_MESSAGE_REQUEST_TIMEOUT_MS,
+  alertUrl: config.DOORBUSTER_MESSAGE_ALERT_URL ?? "",
+});
+
+const watchMessages = (metrics: MessageMetrics, log: Log): MessageWatch => {
+  const isNews = rarely(systemClock);
+  return {
+    called: (kind, verdict) => metrics.calls.inc({ kind, verdict }),
+    dead: (shard, gid, record) => {
+      metrics.dead.inc();
+      log.error({ shard, gid, state: record.state, reason: record.reason, rounds: record.rounds }, "a message is a dead letter");
+    },
+    troubled: (shard, doing, error) => {
+      metrics.troubles.inc();
+      const text = (error as Error).message;
+      if (isNews(String(shard), text)) log.warn({ shard, doing, err: text }, "a message is delayed");
     },
   };
 };

@@ -18,7 +18,9 @@ const failover = (world: World, { shard, lost, ms }: Fault): void => {
   world.kernel.after(ms, () => {
     from.end();
     if (node.old === from) node.old = undefined;
+    world.bus.redisBack(shard);
   });
+  world.bus.redisBack(shard);
 };
 
 const restartRedis = (world: World, { shard, lost, ms }: Fault): void => {
@@ -26,12 +28,21 @@ const restartRedis = (world: World, { shard, lost, ms }: Fault): void => {
   const taken = Math.min(lost, server.journal.length);
   if (taken > 0) world.lossy.add(shard);
   server.restart(ms, taken);
+  world.kernel.after(ms, () => world.bus.redisBack(shard));
 };
 
 const strikeProcess = (world: World, fault: Fault, process: Process): void => {
   if (fault.kind === FaultKind.crash) process.crash(fault.ms);
   else if (fault.kind === FaultKind.pause) process.pause(fault.ms);
-  else world.cut(process, fault.target, fault.ms);
+  else cut(world, process, fault);
+};
+
+const cut = (world: World, process: Process, { target, ms }: Fault): void => {
+  world.cut(process, target, ms);
+  world.kernel.after(ms, () => {
+    if (target === "broker") world.bus.brokerBack(process);
+    for (const { shard } of world.nodes) if (target === `redis${shard}`) world.bus.redisBack(shard, process);
+  });
 };
 
 /** @param caller who made the call at which a trap was set */
@@ -56,6 +67,7 @@ export const strike = (world: World, fault: Fault, caller?: Process, call?: Trap
     case FaultKind.redisWipe:
       world.lossy.add(shard);
       world.node(shard).current.wipe(ms);
+      world.kernel.after(ms, () => world.bus.redisBack(shard));
       return;
     case FaultKind.redisFailover:
       failover(world, fault);
@@ -67,7 +79,9 @@ export const strike = (world: World, fault: Fault, caller?: Process, call?: Trap
       if (named !== undefined) named.aheadMs += ms;
       return;
     case FaultKind.brokerRestart:
-      if (world.broker.isUp) world.broker.restart(ms, lost);
+      if (!world.broker.isUp) return;
+      world.broker.restart(ms, lost);
+      world.kernel.after(ms, () => world.bus.brokerBack());
       return;
     case FaultKind.brokerFull:
       world.broker.isFull = true;

@@ -2,10 +2,11 @@ import { answerTo } from "../../../coordinator/messages/api/answer.ts";
 import { readMessage } from "../../../coordinator/messages/api/message-body.ts";
 import type { Answer } from "../../../coordinator/messages/client/coordinator.ts";
 import type { Verdict } from "../../../coordinator/messages/machine.ts";
-import { Messages, type ListedMessages } from "../../../coordinator/messages/messages.ts";
-import { Placement, YIELD_MS, type PlacementStore } from "../../../coordinator/messages/placement.ts";
+import { composeMessages, type MessagesPorts } from "../../../coordinator/messages/compose.ts";
+import type { Messages } from "../../../coordinator/messages/messages.ts";
+import { YIELD_MS, type PlacementStore } from "../../../coordinator/messages/placement.ts";
 import type { Answered, Caller, MessageStore } from "../../../coordinator/messages/message-ports.ts";
-import { MessageRunner } from "../../../coordinator/messages/runner.ts";
+import type { RunnerOptions } from "../../../coordinator/messages/runner.ts";
 import { Lease } from "../../../coordinator/shards/lease.ts";
 import { Status } from "#lua/core/codes";
 import type { Life, Program } from "../kernel/process.ts";
@@ -27,7 +28,17 @@ const ASK = op("call query", Scene.messages);
 const LEASE_MS = 3_000;
 const COMMAND_MS = 2_000;
 const REQUEST_MS = 1_000;
-const POLICY = { queryAfterMs: 1_000, retryMs: 400, backoffMostMs: 3_000, rounds: 10_000, retentionMs: 86_400_000 };
+const POLICY: RunnerOptions = {
+  policy: { queryAfterMs: 1_000, retryMs: 400, backoffMostMs: 3_000, rounds: 10_000, retentionMs: 86_400_000 },
+  pollMs: 150,
+  batch: 100,
+  holdMs: 3_000,
+  hostCalls: 4,
+  hostWaiting: 100,
+  inFlightMost: 100,
+  requestTimeoutMs: REQUEST_MS,
+  alertUrl: "",
+};
 
 /** The store ports over the network, the clock of each shard learnt from its answers as in redis-store.ts. */
 const storeOf = (world: MessageWorld, life: Life): MessageStore & PlacementStore => {
@@ -112,7 +123,6 @@ export class CoordinatorProgram implements Program, Target {
     const count = world.countOf();
     world.say(() => `${this.name} places by ${count}`);
     const store = storeOf(world, life);
-    const placement = new Placement(store, { shards: world.shards.length, count, clock });
     const leases = world.shards.map((shard) => {
       const wire = new Wire(life, world, () => shard, COMMAND_MS);
       const acquireLease = async (token: string, leaseMs: number): Promise<{ status: "ok" | "stale" }> => ({
@@ -127,9 +137,10 @@ export class CoordinatorProgram implements Program, Target {
         await clock.sleep(LEASE_MS / 6);
       }
     };
-    const runner: MessageRunner = new MessageRunner(
+    const composed = composeMessages(
       {
-        store,
+        // the API's lists are not called here
+        store: store as MessageStore as MessagesPorts["store"],
         caller: callerOf(world, life, leases),
         leases: { holds: (shard) => !world.rules.minds || leases[shard]?.isHeld === true },
         clock,
@@ -141,28 +152,11 @@ export class CoordinatorProgram implements Program, Target {
           troubled: (_shard, doing, error) => world.fault(`${this.name} ${doing}`, error),
         },
       },
-      {
-        policy: POLICY,
-        pollMs: 150,
-        batch: 100,
-        holdMs: 3_000,
-        hostCalls: 4,
-        hostWaiting: 100,
-        inFlightMost: 100,
-        requestTimeoutMs: REQUEST_MS,
-        alertUrl: "",
-      },
+      { ...POLICY, shards: world.shards.length, placedOn: count },
     );
-    this.#messages = new Messages({
-      store: store as MessageStore as MessageStore & ListedMessages,
-      placement,
-      policy: POLICY,
-      clock,
-      kick: (shard, gid, applied) => runner.kick(shard, gid, applied),
-    });
+    this.#messages = composed.messages;
     for (const lease of leases) void keep(lease);
-    void placement.run(life.stop);
-    void runner.run(placement.shards, life.stop);
+    void composed.run(life.stop);
   }
 
   /** Answers a call of the API, when it is this process's turn; never, if it dies meanwhile. */

@@ -20,7 +20,10 @@ it(
   async () => {
     // it fails if one is not caught
     const { stdout } = await promisify(execFile)(process.execPath, [SIMULATE, "--mutations", "composition", "--seeds", "600"]);
-    expect(stdout).toContain(`${COMPOSITION_MUTATIONS.length} mutations: ${COMPOSITION_MUTATIONS.length} caught`);
+    const [, ran, caught] = /(\d+) mutations: (\d+) caught/.exec(stdout) ?? [];
+    // the coordinator's parts are among them (coordinator-composition.ts)
+    expect(Number(ran)).toBeGreaterThanOrEqual(COMPOSITION_MUTATIONS.length);
+    expect(caught).toBe(ran);
   },
   LONG_MS,
 );

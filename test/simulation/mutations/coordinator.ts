@@ -3,7 +3,7 @@ import type { ShardLog } from "../../../coordinator/shards/relay/relay-ports.ts"
 import type { Rows, ShardStore } from "../../../coordinator/shards/shard-ports.ts";
 import type { ShardRow } from "#protocol/row";
 import { parsePosition } from "#lua/core/position";
-import type { KeeperPorts } from "../world.ts";
+import type { KeeperPorts } from "../../../coordinator/compose.ts";
 import type { Mutation } from "./mutation.ts";
 import {
   CUT_OFF,

@@ -1,5 +1,6 @@
 import type { Profile } from "../options.ts";
 import { COMPOSITION_MUTATIONS } from "./composition.ts";
+import { COORDINATOR_PART_MUTATIONS } from "./coordinator-composition.ts";
 import { COORDINATOR_MUTATIONS } from "./coordinator.ts";
 import { HOLE, LATE_ENTRY, LATE_KEEP, LATE_SWAP, LEASE_LOST, OPEN_AGAIN, REFUSED_GRANT, STAGED_LOST } from "./directed.ts";
 import { join } from "./join.ts";
@@ -20,6 +21,7 @@ const SINGLE: readonly Mutation[] = [
   ...SOLD_OUT_MUTATIONS,
   ...TRANSFER_MUTATIONS,
   ...COMPOSITION_MUTATIONS,
+  ...COORDINATOR_PART_MUTATIONS,
 ];
 
 const ruleOf = (name: string): Mutation => {

@@ -2,7 +2,7 @@ import type { RestoreRequest } from "#protocol/requests";
 import type { StatusEvent } from "#protocol/status";
 import type { Restored } from "../../../coordinator/shards/shard-ports.ts";
 import type { Kernel } from "../kernel/kernel.ts";
-import type { Life } from "../kernel/process.ts";
+import type { Life, Process } from "../kernel/process.ts";
 import { Step } from "../kernel/queue.ts";
 import type { World } from "../world.ts";
 
@@ -27,6 +27,9 @@ export class Arrival extends Step {
 export const arrive = (kernel: Kernel, life: Life, ms: number, work: () => void): void =>
   kernel.plan(new Arrival(life, work), kernel.nowMs + ms);
 
+/** Clients try to connect so often (connect.ts). */
+const RECONNECT_MS = 350;
+
 type RestoreServer = (request: RestoreRequest, progress: () => void) => Promise<Restored>;
 
 /** Core NATS: status events, and requests that one of the workers answers. What is sent may get lost without a word. */
@@ -35,6 +38,9 @@ export class Bus {
   readonly #hearers = new Map<Life, (event: StatusEvent) => void>();
   readonly #workers = new Map<Life, RestoreServer>();
   readonly #movers = new Map<Life, (shard: number, saleId: string, units: number) => void>();
+
+  readonly #brokerBack = new Map<Life, () => void>();
+  readonly #redisBack = new Map<Life, (shard: number) => void>();
 
   constructor(world: World) {
     this.#world = world;
@@ -52,7 +58,42 @@ export class Bus {
     this.#movers.set(life, onDry);
   }
 
+  hearBrokerBack(life: Life, onBack: () => void): void {
+    this.#brokerBack.set(life, onBack);
+  }
+
+  hearRedisBack(life: Life, onBack: (shard: number) => void): void {
+    this.#redisBack.set(life, onBack);
+  }
+
+  /** The broker can be reached again, by all or by one process: its clients connect anew, each when it tries next. */
+  brokerBack(only?: Process): void {
+    const { broker } = this.#world;
+    this.#reconnect(this.#brokerBack, only, "broker", (onBack) => {
+      if (broker.isUp) onBack();
+    });
+  }
+
+  /** A shard's Redis can be reached again. */
+  redisBack(shard: number, only?: Process): void {
+    this.#reconnect(this.#redisBack, only, `redis${shard}`, (onBack) => {
+      if (this.#world.node(shard).current.isUp) onBack(shard);
+    });
+  }
+
+  #reconnect<Hearer>(hearers: ReadonlyMap<Life, Hearer>, only: Process | undefined, target: string, tell: (hearer: Hearer) => void): void {
+    const { kernel } = this.#world;
+    for (const [life, hearer] of hearers) {
+      if (only !== undefined && life.process !== only) continue;
+      arrive(kernel, life, kernel.draw.fraction() * RECONNECT_MS, () => {
+        if (!this.#world.isCut(life.process, target)) tell(hearer);
+      });
+    }
+  }
+
   forget(life: Life): void {
+    this.#brokerBack.delete(life);
+    this.#redisBack.delete(life);
     this.#movers.delete(life);
     this.#hearers.delete(life);
     this.#workers.delete(life);

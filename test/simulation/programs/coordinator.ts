@@ -1,10 +1,16 @@
 import { RequestError } from "#protocol/requests";
 import type { SaleRecord } from "#protocol/sale";
-import { Keeper, type KeeperObserver } from "../../../coordinator/shards/keeper.ts";
+import {
+  composeCoordinator,
+  COORDINATOR_PARTS,
+  type CoordinatorFeeds,
+  type CoordinatorObserver,
+  type CoordinatorPorts,
+  type KeeperPorts,
+} from "../../../coordinator/compose.ts";
+import type { KeeperObserver } from "../../../coordinator/shards/keeper.ts";
 import type { Restored, Rows } from "../../../coordinator/shards/shard-ports.ts";
 import type { SoldOutPorts } from "../../../coordinator/sales/sold-out/sold-out-ports.ts";
-import { watchSoldOut } from "../../../coordinator/sales/sold-out/watch.ts";
-import { Mover } from "../../../coordinator/sales/transfers/mover.ts";
 import type { TransferPorts } from "../../../coordinator/sales/transfers/transfer-ports.ts";
 import type { Life, Program } from "../kernel/process.ts";
 import { op, Unanswered, Wire, type Op } from "../kernel/wire.ts";
@@ -102,8 +108,7 @@ const soldOutPortsOf = (world: World, life: Life): SoldOutPorts => {
   };
 };
 
-const observerOf = (world: World, life: Life, shard: number): KeeperObserver => {
-  const name = `${life.process.name} shard ${shard}`;
+const keeperObserverOf = (world: World, name: string): KeeperObserver => {
   return {
     lease: (isHeld) => world.say(() => `${name} lease ${isHeld}`),
     attempting: () => undefined,
@@ -127,28 +132,76 @@ const observerOf = (world: World, life: Life, shard: number): KeeperObserver => 
   };
 };
 
-const moverOf = (world: World, life: Life, keepers: readonly Keeper[], looks: SoldOutPorts, sales: readonly SaleRecord[]): Mover => {
+const transferPortsOf = (world: World, life: Life, looks: SoldOutPorts): TransferPorts => {
   const wire = new Wire(life, world, () => world.broker, REQUEST_MS);
   const redis = world.nodes.map((_, shard) => new RedisWire(world, life, shard));
   const ask = askWorkers(world, wire);
-  const ports: TransferPorts = {
+  return {
     stock: (shard, saleId) => looks.stock(shard, saleId),
     facts: (saleId) => ask(TRANSFER_FACTS, () => world.postgres.transferFacts(saleId)),
     draining: () => ask(DRAINING, () => world.postgres.shards.flatMap(({ shard, draining }) => (draining ? [shard] : []))),
     withdraw: (request) => (redis[request.shard] as RedisWire).run(WITHDRAW, (server) => withdraw(server, request)),
   };
-  return new Mover({
-    ports: world.twins.transferPorts?.(ports) ?? ports,
-    clock: life.clock,
-    sale: (saleId) => sales.find(({ id }) => id === saleId),
-    sales: () => sales,
-    isOurs: (shard) => keepers[shard]?.isOpen === true,
+};
+
+const observerOf = (world: World, life: Life): CoordinatorObserver => {
+  const { name } = life.process;
+  return {
+    shard: (shard) => keeperObserverOf(world, `${name} shard ${shard}`),
+    soldOut: () => world.count("sold out"),
     moved: (saleId, { from, to, units, reason }) => {
       world.count(`moved ${reason}`);
-      world.say(() => `${life.process.name} moves ${units} of ${saleId} from ${from} to ${to}`);
+      world.say(() => `${name} moves ${units} of ${saleId} from ${from} to ${to}`);
     },
-    fault: (error) => world.fault(`${life.process.name} mover`, error),
-  });
+    fault: (where, error) => world.fault(`${name} ${where}`, error),
+  };
+};
+
+const feedsOf = ({ bus, options }: World, life: Life): CoordinatorFeeds => ({
+  onApplied: (listener) => bus.hear(life, ({ shard, epoch, applied }) => listener(shard, epoch, applied)),
+  onDry: (listener) => {
+    // a schedule in which nobody brings units is one in which nobody says where they are wanted
+    if (options.mover) bus.hearDry(life, listener);
+  },
+  onBrokerBack: (listener) => bus.hearBrokerBack(life, listener),
+  onRedisBack: (listener) => bus.hearRedisBack(life, listener),
+});
+
+const keeperPortsOf = (world: World, life: Life, shard: number): KeeperPorts => {
+  const { twins } = world;
+  const store = shardStoreOf(world, life, shard);
+  const rows = rowsOf(world, life, shard);
+  const log = shardLogOf(world, life, shard);
+  const ports = {
+    store: twins.shardStore?.(store, shard, world) ?? store,
+    rows: twins.rows?.(rows, shard, world) ?? rows,
+    log: twins.shardLog?.(log, shard, world) ?? log,
+  };
+  return twins.keeper?.(ports) ?? ports;
+};
+
+const portsOf = (world: World, life: Life, looks: SoldOutPorts, sales: readonly SaleRecord[]): CoordinatorPorts => {
+  const { options, twins } = world;
+  const { name } = life.process;
+  const transfers = transferPortsOf(world, life, looks);
+  return {
+    shards: world.nodes.map((_, shard) => keeperPortsOf(world, life, shard)),
+    sales: {
+      // a schedule in which nobody decides about sold-out is one in which no sale is known to those who look at all of them
+      all: () => (options.soldOut ? sales : []),
+      get: (saleId) => sales.find(({ id }) => id === saleId),
+      run: async () => undefined,
+    },
+    soldOut: twins.soldOutPorts?.(looks) ?? looks,
+    transfers: twins.transferPorts?.(transfers) ?? transfers,
+    feeds: feedsOf(world, life),
+    // nobody listens here
+    publishAttempt: () => undefined,
+    observer: observerOf(world, life),
+    clock: life.clock,
+    random: twins.random?.(life.random, name) ?? life.random,
+    holder: name,
+  };
 };
 
 /** Moves a unit of a sale from one of its shards to another, as often as the options say. */
@@ -172,50 +225,15 @@ const moveUnits = async (world: World, life: Life, ports: SoldOutPorts, sales: r
   }
 };
 
-/** coordinator/coordinator.ts, over the simulated stores. */
+/** The coordinator that ships, over the simulated stores. */
 export const coordinatorProgram = (world: World, name: string, sales: readonly SaleRecord[]): Program => ({
   name,
   start: (life) => {
     const { options, twins } = world;
-    const keepers = world.nodes.map((_, shard) => {
-      const store = shardStoreOf(world, life, shard);
-      const rows = rowsOf(world, life, shard);
-      const log = shardLogOf(world, life, shard);
-      const ports = {
-        store: twins.shardStore?.(store, shard, world) ?? store,
-        rows: twins.rows?.(rows, shard, world) ?? rows,
-        log: twins.shardLog?.(log, shard, world) ?? log,
-      };
-      return new Keeper({
-        shard,
-        leaseMs: options.leaseMs,
-        openMs: options.openMs,
-        ...(twins.keeper?.(ports) ?? ports),
-        clock: life.clock,
-        random: twins.random?.(life.random, name) ?? life.random,
-        observer: observerOf(world, life, shard),
-      });
-    });
-    world.bus.hear(life, ({ shard, epoch, applied }) => keepers[shard]?.heardApplied(epoch, applied));
-    for (const keeper of keepers) void keeper.run(life.stop);
-    const ports = soldOutPortsOf(world, life);
-    void moveUnits(world, life, ports, sales);
-    if (options.mover && sales.some(({ shards }) => shards.length > 1)) {
-      const mover = moverOf(world, life, keepers, ports, sales);
-      world.bus.hearDry(life, (shard, saleId, units) => mover.hint(shard, saleId, units));
-      void mover.run(life.stop);
-    }
-    if (!options.soldOut) return;
-    void watchSoldOut(
-      {
-        ports: twins.soldOutPorts?.(ports) ?? ports,
-        clock: life.clock,
-        sales: () => sales,
-        isOurs: (shard) => keepers[shard]?.isOpen === true,
-        decided: () => world.count("sold out"),
-        fault: (error) => world.fault(`${name} sold-out`, error),
-      },
-      life.stop,
-    );
+    const looks = soldOutPortsOf(world, life);
+    const { leaseMs, openMs } = options;
+    const parts = twins.coordinatorParts?.(COORDINATOR_PARTS) ?? COORDINATOR_PARTS;
+    void composeCoordinator(portsOf(world, life, looks, sales), { leaseMs, openMs }, parts).run(life.stop);
+    void moveUnits(world, life, looks, sales);
   },
 });

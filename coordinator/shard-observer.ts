@@ -1,0 +1,105 @@
+import type { Log } from "#program/log";
+import type { Clock } from "#protocol/ports";
+import { AttemptPhase } from "#protocol/shard-facts";
+import type { ShardInstruments } from "./instruments.ts";
+import type { KeeperObserver } from "./shards/keeper.ts";
+
+const PROGRESS_LOG_MS = 1_000;
+
+export interface ShardObserverParts {
+  readonly shard: number;
+  readonly instruments: ShardInstruments;
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly fault: (error: unknown) => void;
+}
+
+/** Counts and logs what happens to one shard. */
+export const observeShard = (parts: ShardObserverParts): KeeperObserver => ({
+  ...observeTenure(parts),
+  ...observeAttempts(parts),
+  ...observeRelay(parts),
+  fault: parts.fault,
+});
+
+const observeTenure = ({ shard, instruments, log }: ShardObserverParts): Pick<KeeperObserver, "lease" | "open" | "halted" | "lag"> => {
+  const { lease, open, epoch, halted, lag } = instruments;
+  const labels = { shard: String(shard) };
+  let wasOpen = false;
+  let haltedFor = "";
+  return {
+    lease: (isHeld) => {
+      lease.set(labels, isHeld ? 1 : 0);
+      log.info({ shard }, isHeld ? "took the shard's lease" : "gave or lost the shard's lease");
+    },
+    open: (isOpen, ofEpoch) => {
+      open.set(labels, isOpen ? 1 : 0);
+      if (ofEpoch > 0) epoch.set(labels, ofEpoch);
+      if (isOpen) {
+        halted.set(labels, 0);
+        haltedFor = "";
+      }
+      if (isOpen !== wasOpen) log.info({ shard, epoch: ofEpoch }, isOpen ? "shard is open" : "shard is not open");
+      wasOpen = isOpen;
+    },
+    halted: (reason) => {
+      halted.set(labels, 1);
+      if (reason !== haltedFor) log.error({ shard, reason }, "shard is halted: an operator has to look");
+      haltedFor = reason;
+    },
+    lag: (entries) => lag.set(labels, entries),
+  };
+};
+
+const observeAttempts = (parts: ShardObserverParts): Pick<KeeperObserver, "attempting" | "attempted"> => {
+  const { shard, instruments, log, clock } = parts;
+  const { step, restored, toRestore, attempts } = instruments;
+  const labels = { shard: String(shard) };
+  /** the step at which the running attempt is; empty if none runs */
+  let at: AttemptPhase | "" = "";
+  let begunAtMs = 0;
+  let loggedAtMs = 0;
+  return {
+    attempting: (phase, progress) => {
+      const nowMs = clock.monotonicMs();
+      if (phase === AttemptPhase.ask) begunAtMs = nowMs;
+      if (phase !== at) {
+        if (at !== "") step.remove({ ...labels, step: at });
+        at = phase;
+        step.set({ ...labels, step: phase }, 1);
+        log.info({ shard, phase }, "attempt to begin an epoch: next step");
+      }
+      if (progress === undefined) return;
+      restored.set(labels, progress.orders);
+      toRestore.set(labels, progress.ofUnits);
+      if (nowMs - loggedAtMs < PROGRESS_LOG_MS) return;
+      loggedAtMs = nowMs;
+      log.info({ shard, orders: progress.orders, ofUnits: progress.ofUnits }, "shard is being rebuilt");
+    },
+    attempted: (result, epoch) => {
+      attempts.inc({ ...labels, result });
+      if (at !== "") step.remove({ ...labels, step: at });
+      log.info({ shard, epoch, result, at, ms: Math.round(clock.monotonicMs() - begunAtMs) }, "attempt to begin an epoch has ended");
+      at = "";
+    },
+  };
+};
+
+const observeRelay = ({ shard, instruments, log }: ShardObserverParts): Pick<KeeperObserver, "appended" | "appendedAgain" | "purged"> => {
+  const { appended, bytes, again, purged } = instruments;
+  const labels = { shard: String(shard) };
+  return {
+    appended: (message) => {
+      appended.inc(labels);
+      bytes.inc(labels, message.bytes);
+    },
+    appendedAgain: (cause, from) => {
+      again.inc({ ...labels, cause });
+      log.warn({ shard, cause, from }, "appending again");
+    },
+    purged: (beforeStreamSeq) => {
+      purged.inc(labels);
+      log.debug({ shard, beforeStreamSeq }, "purged what is applied");
+    },
+  };
+};
