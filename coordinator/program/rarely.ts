@@ -2,8 +2,8 @@ import type { Clock } from "#protocol/ports";
 
 /** The same fault again is logged at most this often: a store that is away fails several times a second. */
 const REPEAT_LOG_MS = 10_000;
-/** Different texts that a place may log in that time: a text that names a port or a sequence is never the same. */
-const TEXTS_MOST = 8;
+/** Lines of a place in that time: a text that names a port or a sequence is never the same, and two faults may take turns. */
+const LINES_MOST = 8;
 /** Places remembered; beyond, the one that was longest quiet is forgotten. */
 const PLACES_MOST = 1_000;
 
@@ -17,33 +17,46 @@ export interface News {
 export type IsNews = (where: string, text: string) => News | undefined;
 
 interface Place {
-  readonly sinceMs: number;
-  readonly texts: Set<string>;
+  /** of its last line */
+  text: string;
+  loggedMs: number;
+  /** begin of the stretch in which `lines` were logged */
+  sinceMs: number;
+  lines: number;
   leftOut: number;
 }
 
 /**
- * Lets each fault be logged when it is new and then rarely, with how many were left out.
+ * Lets each fault be logged when it is new, another one than before or long ago, with how many were left out.
  * @returns a function of where it happened and what it says
  */
 export const rarely = (clock: Pick<Clock, "monotonicMs">): IsNews => {
   const places = new Map<string, Place>();
+  const placeOf = (where: string, nowMs: number): Place => {
+    const known = places.get(where);
+    if (known !== undefined && nowMs - known.sinceMs <= REPEAT_LOG_MS) return known;
+    places.delete(where);
+    if (places.size >= PLACES_MOST) places.delete(places.keys().next().value as string);
+    const place = {
+      text: known?.text ?? "",
+      loggedMs: known?.loggedMs ?? -Infinity,
+      sinceMs: nowMs,
+      lines: 0,
+      leftOut: known?.leftOut ?? 0,
+    };
+    places.set(where, place);
+    return place;
+  };
   return (where, text) => {
     const nowMs = clock.monotonicMs();
-    let place = places.get(where);
-    if (place === undefined || nowMs - place.sinceMs > REPEAT_LOG_MS) {
-      places.delete(where);
-      if (places.size >= PLACES_MOST) places.delete(places.keys().next().value as string);
-      place = { sinceMs: nowMs, texts: new Set(), leftOut: place?.leftOut ?? 0 };
-      places.set(where, place);
-    }
-    if (place.texts.has(text) || place.texts.size >= TEXTS_MOST) {
+    const place = placeOf(where, nowMs);
+    const isRepeat = place.text === text && nowMs - place.loggedMs <= REPEAT_LOG_MS;
+    if (isRepeat || place.lines >= LINES_MOST) {
       place.leftOut += 1;
       return undefined;
     }
-    place.texts.add(text);
     const { leftOut } = place;
-    place.leftOut = 0;
+    Object.assign(place, { text, loggedMs: nowMs, lines: place.lines + 1, leftOut: 0 });
     return { leftOut };
   };
 };
