@@ -10,6 +10,7 @@ import { encodeMessage, LOG_STREAM, LOG_SUBJECTS, logSubject, requests } from "#
 import { shardKeys } from "#lua";
 import {
   freshDatabase,
+  givenSale,
   startNats,
   startRedis,
   until,
@@ -132,12 +133,7 @@ describe("the workers", () => {
     shard += 1;
     await redis.mset(shardKeys(shard).epoch, "1", shardKeys(shard).applied, "1-0");
     await database.sql("UPDATE shards SET epoch = 1 WHERE shard = ?", [shard]);
-    await database.sql(
-      `INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state)
-     VALUES (?, 'c', 'Title', 100, 100, 'CNY', 0, 1, 1, 'open')`,
-      [`sale${shard}`],
-    );
-    await database.sql("INSERT INTO sale_shards (sale_id, shard, quota) VALUES (?, ?, ?)", [`sale${shard}`, shard, MESSAGES * ORDERS]);
+    await givenSale(database.sql, { id: `sale${shard}`, shards: [{ shard, quotaUnits: MESSAGES * ORDERS }] });
   });
 
   it("serve health and metrics and answer requests", async () => {

@@ -6,6 +6,7 @@ export * from "./fair.ts";
 export * from "./fault-net.ts";
 export * from "./fault-proxy.ts";
 export * from "./fake-programs.ts";
+export * from "./given-sale.ts";
 export * from "./leftovers.ts";
 export { environment } from "./run.ts";
 export * from "./redis-cluster.ts";

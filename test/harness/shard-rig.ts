@@ -4,7 +4,7 @@ import { connectNats, connectShard } from "#program";
 import { decodeMessage, logSubject, LOG_STREAM, type LogMessage } from "#protocol";
 import { defineSale, Decision, grant, reserve, shardState, type Reservation, type Reserved, type ShardState } from "#lua";
 import { connectDatabase, ensureShards, type Database } from "../../workers/index.ts";
-import { freshDatabase, startNats, startRedis, until, type NatsServer, type RedisServer } from "./index.ts";
+import { freshDatabase, givenSale, startNats, startRedis, until, type NatsServer, type RedisServer } from "./index.ts";
 import { silent, startCoordinatorRig, type CoordinatorRig, type CoordinatorRigOptions } from "./coordinator-rig.ts";
 import { startWorkerRig, type WorkerRig } from "./worker-rig.ts";
 
@@ -112,12 +112,7 @@ export const startShardRig = async (): Promise<ShardRig> => {
     },
     openSale: async (saleId, units) => {
       const closesAtMs = Date.now() + YEAR_MS;
-      await database.sql(
-        `INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state)
-         VALUES (?, 'test', 'test', ?, 0, 'CNY', 0, ?, 1, 'open')`,
-        [saleId, units, closesAtMs],
-      );
-      await database.sql("INSERT INTO sale_shards (sale_id, shard) VALUES (?, ?)", [saleId, shard]);
+      await givenSale(database.sql, { id: saleId, totalUnits: units, closesAtMs, shards: [{ shard }] });
       await database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES (?, 'opening', ?, ?, 'opening')", [
         saleId,
         shard,

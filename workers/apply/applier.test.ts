@@ -18,6 +18,7 @@ import {
 import { shardKeys, type Entry } from "#lua";
 import {
   freshDatabase,
+  givenSale,
   startNats,
   startRedis,
   until,
@@ -74,12 +75,7 @@ afterAll(async () => {
 beforeEach(async () => {
   shard += 1;
   await database.sql("UPDATE shards SET epoch = 1 WHERE shard = ?", [shard]);
-  await database.sql(
-    `INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state)
-     VALUES (?, 'c', 'Title', 100, 100, 'CNY', 0, 1, 1, 'open')`,
-    [`s${shard}`],
-  );
-  await database.sql("INSERT INTO sale_shards (sale_id, shard, quota) VALUES (?, ?, 100)", [`s${shard}`, shard]);
+  await givenSale(database.sql, { id: `s${shard}`, shards: [{ shard, quotaUnits: 100 }] });
   await redis.mset(shardKeys(shard).epoch, "1", shardKeys(shard).applied, "1-0");
   for (let seq = 1; seq <= 9; seq += 1) await redis.xadd(shardKeys(shard).outbox, `1-${seq}`, "k", "o");
 });
@@ -215,11 +211,7 @@ describe("an applier", () => {
     await until(() => applier.seen.length === 1, "the halt");
     expect(applier.seen).toEqual(["halted"]);
     expect(await unacked("one")).toBe(2);
-    await database.sql(
-      "INSERT INTO sales SELECT 'nowhere', campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state FROM sales WHERE id = ?",
-      [`s${shard}`],
-    );
-    await database.sql("INSERT INTO sale_shards (sale_id, shard, quota) VALUES ('nowhere', ?, 1)", [shard]);
+    await givenSale(database.sql, { id: "nowhere", shards: [{ shard, quotaUnits: 1 }] });
     await untilApplied(2);
     expect((await row()).halted).toBeNull();
     await stopAppliers();

@@ -4,7 +4,7 @@ import { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { encodeMessage, type MarkerMessage } from "#protocol";
 import type { Entry } from "#lua/shard/entry";
-import { freshDatabase, until, waitingForLocks, type TestDatabase } from "../../test/harness/index.ts";
+import { freshDatabase, givenSale, until, waitingForLocks, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database, type Row } from "../db/database.ts";
 import { changeDraining } from "../db/drain-lock.ts";
 import { readShard } from "../db/shard-row.ts";
@@ -36,12 +36,14 @@ beforeEach(async () => {
   shard += 1;
   streamSeq = 0;
   await database.sql("UPDATE shards SET epoch = 1, attempt = 'first' WHERE shard = ?", [shard]);
-  await database.sql(
-    `INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state, sold_out_version, returns_seq)
-     VALUES (?, 'c', 'Title', 8, 100, 'CNY', 0, 1, 2, 'open', 7, 7)`,
-    [sale()],
-  );
-  await database.sql("INSERT INTO sale_shards (sale_id, shard, quota) VALUES (?, ?, 5)", [sale(), shard]);
+  await givenSale(database.sql, {
+    id: sale(),
+    totalUnits: 8,
+    limitPerBuyer: 2,
+    soldOutVersion: 7,
+    returnsSeq: 7,
+    shards: [{ shard, quotaUnits: 5 }],
+  });
   await database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES (?, 'more', ?, 3, 'added')", [sale(), shard]);
 });
 
@@ -268,12 +270,7 @@ describe("a touched wall", () => {
 
   it("does not touch another sale in the same message", async () => {
     const other = `other${shard}`;
-    await database.sql(
-      `INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state)
-       VALUES (?, 'c', 'Title', 1, 100, 'CNY', 0, 1, 1, 'open')`,
-      [other],
-    );
-    await database.sql("INSERT INTO sale_shards (sale_id, shard, quota) VALUES (?, ?, 1)", [other, shard]);
+    await givenSale(database.sql, { id: other, totalUnits: 1, shards: [{ shard, quotaUnits: 1 }] });
     const two = { ...order(1, "ann", "bob"), saleId: other };
     expect(await apply([two, order(2, "ann", "bob")])).toMatchObject({ orders: 3, wall: true, rejected: [{ seq: 1, index: 1 }] });
     expect((await orders()).filter((line) => line.endsWith("pending_payment"))).toHaveLength(3);

@@ -3,6 +3,7 @@ import type { Redis } from "ioredis";
 import type { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { defineSale, grant, readOutbox, reserve, saleKeys, settle, shardKeys, unpackPurchase } from "#lua";
+import { givenSale } from "../../test/harness/index.ts";
 import { openAuditRig, type AuditRig } from "../../test/harness/audit-rig.ts";
 import { audit, type AuditStores } from "./audit.ts";
 import { compareHere } from "./comparison-pool.ts";
@@ -31,11 +32,7 @@ const openSale = async (limit = 1): Promise<void> => {
   await sql.query("TRUNCATE orders, grants, sale_shards, sales, shards CASCADE");
   await sql.query("ALTER TABLE sale_shards DROP CONSTRAINT IF EXISTS sale_shards_check");
   await sql.query("INSERT INTO shards (shard, epoch) VALUES (0, $1)", [EPOCH]);
-  await sql.query(
-    "INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state) VALUES ($1, 'c', 't', $2, 1, 'CNY', 0, $3, $4, 'open')",
-    [SALE, UNITS, FAR_MS, limit],
-  );
-  await sql.query("INSERT INTO sale_shards (sale_id, shard) VALUES ($1, 0)", [SALE]);
+  await givenSale(sql, { id: SALE, totalUnits: UNITS, closesAtMs: FAR_MS, limitPerBuyer: limit, shards: [{ shard: 0 }] });
   await sql.query("INSERT INTO grants (id, sale_id, shard, units, kind) VALUES ('opening', $1, 0, $2, 'opening')", [SALE, UNITS]);
   const keys = shardKeys(0);
   const replid = /master_replid:(\w+)/.exec(await redis.info("replication"))?.[1];

@@ -2,6 +2,7 @@ import type { Redis } from "ioredis";
 import type { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { defineSale, grant, reserve, saleKeys, shardKeys } from "#lua";
+import { givenSale } from "../../test/harness/index.ts";
 import { openAuditRig, type AuditRig } from "../../test/harness/audit-rig.ts";
 import { audit, type AuditStores } from "./audit.ts";
 import type { AuditReport } from "./report.ts";
@@ -30,12 +31,7 @@ beforeEach(async () => {
   await redis.flushall();
   await sql.query("TRUNCATE payments, orders, grants, sale_shards, sales, shards CASCADE");
   await sql.query("INSERT INTO shards (shard, epoch, applied) VALUES (0, $1, 2)", [EPOCH]);
-  await sql.query(
-    `INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state)
-     VALUES ($1, 'c', 't', $2, 1, 'CNY', 0, $3, 1, 'open')`,
-    [SALE, UNITS, FAR_MS],
-  );
-  await sql.query("INSERT INTO sale_shards (sale_id, shard, quota, sold) VALUES ($1, 0, $2, 3)", [SALE, UNITS]);
+  await givenSale(sql, { id: SALE, totalUnits: UNITS, closesAtMs: FAR_MS, shards: [{ shard: 0, quotaUnits: UNITS, soldUnits: 3 }] });
   await sql.query("INSERT INTO grants (id, sale_id, shard, units, kind, state) VALUES ('opening', $1, 0, $2, 'opening', 'done')", [
     SALE,
     UNITS,

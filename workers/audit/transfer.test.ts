@@ -2,6 +2,7 @@ import type { Redis } from "ioredis";
 import type { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { defineSale, grant, saleKeys, shardKeys, withdraw } from "#lua";
+import { givenSale } from "../../test/harness/index.ts";
 import { openAuditRig, type AuditRig } from "../../test/harness/audit-rig.ts";
 import { audit, type AuditStores } from "./audit.ts";
 import type { AuditReport } from "./report.ts";
@@ -26,14 +27,10 @@ afterAll(() => rig?.close());
 beforeEach(async () => {
   await redis.flushall();
   await sql.query("TRUNCATE orders, grants, sale_shards, sales, shards CASCADE");
-  await sql.query(
-    "INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state) VALUES ($1, 'c', 't', $2, 1, 'CNY', 0, $3, 1, 'open')",
-    [SALE, UNITS, FAR_MS],
-  );
+  for (const shard of [0, 1]) await sql.query("INSERT INTO shards (shard, epoch) VALUES ($1, $2)", [shard, EPOCH]);
+  await givenSale(sql, { id: SALE, totalUnits: UNITS, closesAtMs: FAR_MS, shards: [{ shard: 0 }, { shard: 1 }] });
   const replid = /master_replid:(\w+)/.exec(await redis.info("replication"))?.[1];
   for (const shard of [0, 1]) {
-    await sql.query("INSERT INTO shards (shard, epoch) VALUES ($1, $2)", [shard, EPOCH]);
-    await sql.query("INSERT INTO sale_shards (sale_id, shard) VALUES ($1, $2)", [SALE, shard]);
     const keys = shardKeys(shard);
     await redis.mset(keys.epoch, EPOCH, keys.open, `${EPOCH} ${replid}`, keys.applied, `${EPOCH}-0`);
     await redis.xadd(keys.outbox, "MAXLEN", "=", 0, `${EPOCH}-0`, "k", "x");

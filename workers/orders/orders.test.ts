@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { formatOrderId } from "#protocol/order-id";
 import { OrderState, type PaidOrder } from "#protocol/order";
 import type { Reply } from "#protocol/requests";
-import { freshDatabase, type TestDatabase } from "../../test/harness/index.ts";
+import { freshDatabase, givenSale, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import { setSoldOut } from "../sales/sold-out.ts";
 import { postgresSweepStore } from "../sales/sweep-stores.ts";
@@ -46,12 +46,13 @@ beforeEach(async () => {
   await database.sql("UPDATE sales SET pay_within_ms = 0");
   seen.length = 0;
   saleId = `sale-${(sales += 1)}`;
-  await database.sql(
-    `INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state, pay_within_ms)
-     VALUES (?, 'c', 't', 1000, 100, 'CNY', 0, 1, 2, 'open', ?)`,
-    [saleId, PAY_WITHIN_MS],
-  );
-  await database.sql("INSERT INTO sale_shards (sale_id, shard, quota, sold) VALUES (?, 1, 1000, 1000)", [saleId]);
+  await givenSale(database.sql, {
+    id: saleId,
+    totalUnits: 1_000,
+    limitPerBuyer: 2,
+    payWithinMs: PAY_WITHIN_MS,
+    shards: [{ shard: 1, quotaUnits: 1_000, soldUnits: 1_000 }],
+  });
 });
 
 /** Orders `b0` to `b<count>` of two units each, reserved now or when they are due already. */

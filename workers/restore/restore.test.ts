@@ -3,7 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { systemClock } from "#program";
 import type { RestoreRequest } from "#protocol";
 import { acquireLease, closeShard, defineSale, openShard, reserve, saleKeys, shardKeys, standing, stock } from "#lua";
-import { freshDatabase, startRedis, type RedisServer, type TestDatabase } from "../../test/harness/index.ts";
+import { freshDatabase, givenSale, startRedis, type RedisServer, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import type { RestoreTarget } from "./restore-ports.ts";
 import { postgresRestoreSource } from "./postgres.ts";
@@ -48,12 +48,16 @@ const insertSale = async (
   change: { limit?: number; quota?: number; sold?: number; everSoldOut?: boolean } = {},
 ): Promise<void> => {
   const { limit = 1, quota = 0, sold = 0, everSoldOut = false } = change;
-  await database.sql(
-    `INSERT INTO sales (id, campaign, title, total_units, price_minor, currency, opens_at_ms, closes_at_ms, limit_per_buyer, state, version, ever_sold_out)
-     VALUES (?, 'c', 'Title', 8, 100, 'CNY', 5, 9000000000000, ?, 'open', 3, ?)`,
-    [saleOf(name), limit, everSoldOut],
-  );
-  await database.sql("INSERT INTO sale_shards (sale_id, shard, quota, sold) VALUES (?, ?, ?, ?)", [saleOf(name), shard, quota, sold]);
+  await givenSale(database.sql, {
+    id: saleOf(name),
+    totalUnits: 8,
+    opensAtMs: 5,
+    closesAtMs: 9_000_000_000_000,
+    limitPerBuyer: limit,
+    version: 3,
+    everSoldOut,
+    shards: [{ shard, quotaUnits: quota, soldUnits: sold }],
+  });
 };
 const insertGrant = (name: string, id: string, state: string) =>
   database.sql("INSERT INTO grants (sale_id, id, shard, units, kind, state) VALUES (?, ?, ?, 1, 'added', ?)", [
