@@ -242,7 +242,7 @@ describe("the admin API", () => {
   it("sums the metrics of all processes", async () => {
     for (let count = 0; count < 20; count++) await ask(gateway.port, request("POST", "/buy/nonsense"));
     const text = await gateway.admin("/metrics").then((answer) => answer.text());
-    const told = /^doorbuster_gateway_told_total\{channel="http",code="ticket_invalid"\} (\d+)$/m.exec(text);
+    const told = /^doorbuster_gateway_answers_total\{channel="http",code="ticket_invalid"\} (\d+)$/m.exec(text);
     expect(Number(told?.[1])).toBeGreaterThanOrEqual(20);
     expect(text).toContain("doorbuster_gateway_outcomes_total");
     expect(text).toContain("process_cpu_seconds_total");

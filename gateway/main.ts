@@ -58,7 +58,7 @@ await runProgram(
     const restarts = new Gauge({ name: "doorbuster_gateway_restarts", help: "gateway processes that died", registers: [own] });
     const complete = new Gauge({
       name: "doorbuster_gateway_scrape_complete",
-      help: "1 if all gateway processes told their metrics in time",
+      help: "1 if all gateway processes reported their metrics in time",
       registers: [own],
     });
     const broken = brokenCounter("doorbuster_gateway_broken_total", own);

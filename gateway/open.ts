@@ -64,7 +64,7 @@ export interface StoreOptions {
   readonly log: Log;
   readonly registry: Registry;
   readonly points?: CrashPoints;
-  /** told of what was found that may not be; by default it is counted and logged */
+  /** called with what was found that may not be; by default it is counted and logged */
   readonly onBroken?: OnBroken | undefined;
 }
 
@@ -120,7 +120,7 @@ export interface OpenOptions {
   readonly registry?: Registry;
   readonly points?: CrashPoints;
   /**
-   * told of each finding of what may not be (the purchase is refused); the host may end its process for it, or count it. By default
+   * called with each finding of what may not be (the purchase is refused); the host may end its process for it, or count it. By default
    * `doorbuster_gateway_broken_total` counts it, and it is logged
    */
   readonly onBroken?: OnBroken;

@@ -21,7 +21,7 @@ export interface PluginOptions {
   readonly trustedProxies?: number;
   /** answer 404 for every other path below the prefix; by default only if there is a prefix */
   readonly notFound?: boolean;
-  /** told of what was thrown inside a handler (the buyer got a 500) */
+  /** called with what was thrown inside a handler (the buyer got a 500) */
   readonly onFault?: (error: unknown) => void;
   /** wall clock, ms since 1970 */
   readonly nowMs?: () => number;
@@ -36,8 +36,8 @@ export interface Mounted {
    * when nothing waits any more. Close the listen socket first, and the app afterwards.
    */
   drain(): Promise<void>;
-  /** how often each outcome was told, by channel */
-  readonly told: { readonly http: OutcomeCounts; readonly live: OutcomeCounts };
+  /** how often each outcome was answered, by channel */
+  readonly answered: { readonly http: OutcomeCounts; readonly live: OutcomeCounts };
   /** requests that are not answered yet */
   waiting(): number;
   /** open WebSockets */
@@ -66,10 +66,10 @@ export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Moun
       idle = [];
     },
   };
-  const told = { http: zeroCounts(), live: zeroCounts() };
+  const answered = { http: zeroCounts(), live: zeroCounts() };
   const held = new HeldAnswers(service);
-  const live = liveRoute(prefix, service, tickets, told.live, nowMs);
-  mountRoute(app, edge, buyRoute(prefix, service, held, told.http));
+  const live = liveRoute(prefix, service, tickets, answered.live, nowMs);
+  mountRoute(app, edge, buyRoute(prefix, service, held, answered.http));
   mountRoute(app, edge, saleRoute(prefix, service, nowMs));
   for (const route of healthRoutes(prefix, service, edge)) mountRoute(app, edge, route);
   mountSocketRoute(app, edge, live.route);
@@ -77,7 +77,7 @@ export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Moun
 
   const untilIdle = (): Promise<void> => (edge.waiting === 0 ? Promise.resolve() : new Promise((resolve) => idle.push(resolve)));
   return {
-    told,
+    answered,
     waiting: () => edge.waiting,
     sockets: () => live.sockets(),
     drain: async () => {

@@ -36,15 +36,15 @@ const measure = (mounted: Mounted): void => {
   void new AggregatorRegistry();
   collectDefaultMetrics();
   const registers = [register];
-  const told = new Counter({
-    name: "doorbuster_gateway_told_total",
+  const answers = new Counter({
+    name: "doorbuster_gateway_answers_total",
     help: "Answers given, by channel and code; a held answer counts as what it became",
     labelNames: ["channel", "code"],
     registers,
     collect() {
-      told.reset();
-      for (const [channel, counts] of Object.entries(mounted.told))
-        for (const [code, count] of Object.entries(counts)) told.inc({ channel, code }, count);
+      answers.reset();
+      for (const [channel, counts] of Object.entries(mounted.answered))
+        for (const [code, count] of Object.entries(counts)) answers.inc({ channel, code }, count);
     },
   });
   const open = new Gauge({

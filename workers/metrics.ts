@@ -18,7 +18,7 @@ export const orderChangesTotal = new Counter({
 });
 export const paymentsTotal = new Counter({
   name: "doorbuster_worker_payments_total",
-  help: "payments told, by what was decided: kept, reacquired, refund; repeat: it was told before",
+  help: "payments reported, by what was decided: kept, reacquired, refund; repeat: it was reported before",
   labelNames: ["decision"],
 });
 export const wallsTotal = new Counter({

@@ -40,7 +40,7 @@ export interface WorkerOptions {
   readonly log: Log;
   readonly stop: AbortSignal;
   readonly points: CrashPoints;
-  /** told of what was found that may not be; what would go on from it is refused, and tried again */
+  /** called with what was found that may not be; what would go on from it is refused, and tried again */
   readonly onBroken: OnBroken;
   /** called when everything is connected and served */
   readonly ready: () => void;

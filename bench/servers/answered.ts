@@ -1,7 +1,7 @@
 /** Answers over HTTP by code. */
 export type Answered = Readonly<Record<string, number>>;
 
-const LINE = /^doorbuster_gateway_told_total\{([^}]*)\} (\d+)$/gm;
+const LINE = /^doorbuster_gateway_answers_total\{([^}]*)\} (\d+)$/gm;
 
 const metricsOf = async (admin: string, token: string): Promise<string> => {
   const response = await fetch(`${admin}/metrics`, { headers: { authorization: `Bearer ${token}`, connection: "close" } });

@@ -69,7 +69,7 @@ export interface Leases {
   holds(shard: number): boolean;
 }
 
-/** Told what happens; for logs, metrics and tests. */
+/** Called with what happens; for logs, metrics and tests. */
 export interface MessageWatch {
   called(kind: "branch" | "query", verdict: Verdict): void;
   /** a message became a dead letter */

@@ -86,7 +86,7 @@ export class Messages {
       (changes ? this.#remembered.get(gid) : undefined) ?? (creates && !this.#placement.mixed() ? undefined : await this.#locate(gid));
     if (known === undefined && creates) return this.#create(gid, event);
     const shard = known?.shard ?? this.#placement.home(gid);
-    return this.#told(shard, gid, await applyEvent(this.#store, this.#policy, shard, gid, event, known?.record));
+    return this.#passOn(shard, gid, await applyEvent(this.#store, this.#policy, shard, gid, event, known?.record));
   }
 
   /** Stores a new message at its place; follows where another coordinator, of another list of shards, says that it is. */
@@ -99,7 +99,7 @@ export class Messages {
           ? await applyEvent(this.#store, this.#policy, claimed.shard, gid, event, claimed.found, place.untilMs)
           : undefined;
       const misplaced = claimed.misplaced ?? applied?.misplaced;
-      if (misplaced === undefined) return this.#told(claimed.shard, gid, applied as Applied);
+      if (misplaced === undefined) return this.#passOn(claimed.shard, gid, applied as Applied);
       if (misplaced.status === "late") await this.#placement.refresh();
       place = misplaced.status === "elsewhere" ? this.#placement.place(gid, misplaced.count) : this.#placement.place(gid);
     }
@@ -119,7 +119,7 @@ export class Messages {
     return { shard, found: undefined };
   }
 
-  #told(shard: number, gid: string, applied: Applied): Applied {
+  #passOn(shard: number, gid: string, applied: Applied): Applied {
     this.#remember(gid, shard, applied.record);
     this.#kick(shard, gid, applied);
     return applied;

@@ -108,7 +108,7 @@ export class Placement {
     while (this.#hasUnheard() && this.#clock.monotonicMs() < this.#startedAtMs + START_MOST_MS) await this.#clock.sleep(ASK_AGAIN_MS);
   }
 
-  /** Who takes new messages on fewer shards than there are must have told the others of it. */
+  /** Who takes new messages on fewer shards than there are must have announced it to the others. */
   #reachesBeyond(): boolean {
     const now = this.#clock.monotonicMs();
     return this.shards.slice(this.#count).every((shard) => (this.#askedAtMs.get(shard) ?? -Infinity) > now - KNOWN_FOR_MS);
@@ -122,7 +122,7 @@ export class Placement {
         try {
           this.#noted.set(shard, await this.#store.notePlacement(shard, this.#count, FORGET_MS));
           this.#askedAtMs.set(shard, askedAtMs);
-          // at once: who counts as told must count as heard
+          // at once: who counts as having announced it must count as heard
           this.#inUse = this.#used();
         } catch {
           // the next round asks again

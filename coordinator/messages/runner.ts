@@ -43,7 +43,7 @@ export interface RunnerOptions {
   readonly inFlightMost: number;
   /** time-out of a call whose message says none */
   readonly requestTimeoutMs: number;
-  /** told about each dead letter by POST; empty = nobody */
+  /** URL that gets a POST for each dead letter; empty = none */
   readonly alertUrl: string;
 }
 

@@ -23,7 +23,7 @@ export interface ClusterOptions {
   readonly onBroken?: (invariant: Invariant, times: number) => void;
 }
 
-/** Told to the primary by a process that is ready to serve. */
+/** What a process sends to its primary when it is ready to serve. */
 export const READY = "ready";
 
 const exited = (worker: Worker): Promise<void> =>

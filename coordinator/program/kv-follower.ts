@@ -21,7 +21,7 @@ export interface FollowOptions {
   readonly remove: (key: string) => void;
   /** called when everything that was in the bucket at the start of a watch was handed over */
   readonly loaded?: () => void;
-  /** told of an entry that could not be taken, and of a watch that broke and is made anew */
+  /** called with an entry that could not be taken, and with a watch that broke and is made anew */
   readonly fault: (error: unknown) => void;
 }
 

@@ -19,7 +19,7 @@ export interface Program<Name extends SettingName> {
   readonly findings: () => ProcessFindings;
 }
 
-/** Conventional exit codes: 1 = told wrongly, 70 = EX_SOFTWARE of sysexits.h, a broken invariant. */
+/** Conventional exit codes: 1 = configured wrongly, 70 = EX_SOFTWARE of sysexits.h, a broken invariant. */
 const EXIT_CONFIG = 1;
 const EXIT_CRASH = 70;
 

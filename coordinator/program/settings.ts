@@ -142,7 +142,7 @@ export const settings = {
   /** between two looks at what is due, and how long a message is held by the coordinator that took it */
   DOORBUSTER_MESSAGE_POLL_MS: ms.default(50),
   DOORBUSTER_MESSAGE_HOLD_MS: ms.default(3_000),
-  /** told about each dead letter by POST */
+  /** URL that gets a POST for each dead letter */
   DOORBUSTER_MESSAGE_ALERT_URL: z.url({ protocol: /^https?$/ }).optional(),
 
   /** health and metrics of the workers */

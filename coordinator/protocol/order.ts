@@ -57,7 +57,7 @@ export const orderRecordSchema = z.object({
       paymentId: z.string(),
       amountMinor: z.int().min(0).nullable(),
       decision: z.enum(PaymentDecision),
-      /** times that it was told */
+      /** times that the payment service reported it; `told` is its name on the wire and in Postgres */
       told: z.int().min(1),
     }),
   ),

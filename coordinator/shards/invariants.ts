@@ -25,7 +25,7 @@ const history = (row: ShardRow, had: string): BrokenState =>
  */
 export const findBroken = ({ state, row }: Look, before: Look | undefined): BrokenState | undefined => {
   if (!state.isOpen) return undefined;
-  // Told to Redis only after the commit, and read before the row: the row cannot be behind it.
+  // Settled in Redis only after the commit, and read before the row: the row cannot be behind it.
   if (state.epoch === row.epoch && row.applied < seqOf(state.applied, row.epoch)) return history(row, state.applied);
   if (before === undefined) return undefined;
   const was = before.row;

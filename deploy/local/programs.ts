@@ -35,7 +35,7 @@ export type Route = (program: ProgramName, store: string, url: string) => Promis
 
 const direct: Route = (_program, _store, url) => Promise.resolve(url);
 
-/** What only some of the programs are told. */
+/** Variables that only some of the programs get. */
 const PRIVATE = ["DATABASE_URL", "DOORBUSTER_ADMIN_TOKEN", "DOORBUSTER_TICKET_KEYS", "DOORBUSTER_COORDINATOR_TOKEN"] as const;
 
 const withoutPrivate = (environment: Environment): Environment => ({

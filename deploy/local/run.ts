@@ -12,7 +12,7 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 export interface RunOptions {
   /** the starter's environment: where programs are looked for, and what our programs inherit */
   readonly environment: Environment;
-  /** told what happens, one line each */
+  /** called with what happens, one line each */
   readonly say: (line: string) => void;
   /** absolute paths of files outside the folder that go with the run */
   readonly files?: readonly string[];

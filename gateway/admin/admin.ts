@@ -14,7 +14,7 @@ export interface AdminOptions {
   readonly metrics: () => Promise<string>;
   /** what broke while a request was handled */
   readonly onFault: (error: unknown) => void;
-  /** told each route when it is made */
+  /** called with each route when it is made */
   readonly onRoute?: (method: string, path: string) => void;
 }
 

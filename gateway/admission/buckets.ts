@@ -50,7 +50,7 @@ export class Buckets {
     return -1;
   }
 
-  /** A never used slot counts as full since ever, so it is preferred without being told apart. */
+  /** A never used slot counts as full since ever, so it is preferred without being distinguished. */
   #replace(key: Hash): number {
     const first = (key.lo & this.#mask) * WAYS;
     let fullest = first;

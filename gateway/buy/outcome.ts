@@ -1,5 +1,5 @@
 /**
- * What a buyer can be told: the one table of DESIGN section 10. Channels render an outcome as an HTTP answer (refusals
+ * What a buyer can be answered: the one table of DESIGN section 10. Channels render an outcome as an HTTP answer (refusals
  * as problem+json) or as a WebSocket frame; they add nothing to this table.
  */
 export const OutcomeCode = {

@@ -19,7 +19,7 @@ interface Waiter {
   readonly purchase: Purchase;
   order: OrderId;
   orderId: string;
-  /** undefined when it was told or cancelled */
+  /** undefined when it was answered or cancelled */
   done: OnOutcome | undefined;
   isAsked: boolean;
   askAtMs: number;
@@ -32,7 +32,7 @@ type BySeq = Map<number, Waiter[]>;
  * Who waits for an order to be final. A status event answers the waiters of the entries it lists. Whoever is at or
  * below its position without being listed (an event was lost), and everybody of an older epoch, is looked up in Redis at
  * once, as is everybody about once a second: an event says how an order ended only if it names it, because a refusal by
- * Postgres that was in a lost event must not be told as a confirmation (P1).
+ * Postgres that was in a lost event must not be answered as a confirmation (P1).
  */
 export class Waiting {
   readonly #ask: AskStanding;
@@ -44,7 +44,7 @@ export class Waiting {
   #count = 0;
 
   /**
-   * @param limit most waiters, those counted that ended less than ASK_AGAIN_MS ago; one more is told `reserved` at once
+   * @param limit most waiters, those counted that ended less than ASK_AGAIN_MS ago; one more is answered `reserved` at once
    */
   constructor(ask: AskStanding, limit: number) {
     this.#ask = ask;
@@ -113,7 +113,7 @@ export class Waiting {
   #tellEntry(waiters: readonly Waiter[], event: StatusEvent, saleId: string, purchases: readonly string[]): void {
     for (const waiter of waiters.slice()) {
       const bought = unpackPurchase(purchases[waiter.order.index] ?? "");
-      // Not what this waiter was told is at this place: only Redis can say what became of it.
+      // Not what this waiter was answered is at this place: only Redis can say what became of it.
       if (bought === undefined || saleId !== waiter.purchase.saleId || bought.uid !== waiter.purchase.uid) continue;
       const refused = event.rejected.find(([orderId]) => orderId === waiter.orderId);
       const { orderId } = waiter;

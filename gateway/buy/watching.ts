@@ -37,9 +37,9 @@ export class Watching {
   push(saleId: string, uid: string, outcome: Outcome): void {
     const watched = this.#sales.get(saleId)?.get(uid);
     if (watched === undefined) return;
-    const told = `${outcome.code} ${outcome.orderId}`;
-    if (told === watched.last) return;
-    watched.last = told;
+    const news = `${outcome.code} ${outcome.orderId}`;
+    if (news === watched.last) return;
+    watched.last = news;
     for (const push of watched.pushes) push(outcome);
   }
 

@@ -10,19 +10,19 @@ import type { Route } from "./route.ts";
 import type { OutcomeCounts } from "../buy/outcome-counts.ts";
 
 const ORDER = "order";
-const badOrder = problem({ code: OutcomeCode.badRequest, detail: `${ORDER}: the order id that the purchase was told` });
+const badOrder = problem({ code: OutcomeCode.badRequest, detail: `${ORDER}: the order id that the purchase was answered with` });
 const badKey = problem({ code: OutcomeCode.badRequest, detail: "Idempotency-Key: one, 1 to 64 of A-Z a-z 0-9 _ -" });
 
-/** A standing that can be told is a good answer to the question, whatever it says: 200. */
+/** A standing that is known is a good answer to the question, whatever it says: 200. */
 const STANDINGS: ReadonlySet<OutcomeCode> = new Set([OutcomeCode.none, OutcomeCode.reserved, OutcomeCode.confirmed, OutcomeCode.rejected]);
 
 /** `POST /buy/:ticket` and `GET /buy/:ticket`: HTTP's side of the service. */
-export const buyRoute = (prefix: string, service: BuyService, held: HeldAnswers, told: OutcomeCounts): Route => {
+export const buyRoute = (prefix: string, service: BuyService, held: HeldAnswers, answered: OutcomeCounts): Route => {
   const buyUrl = `${prefix}/buy/`;
   const heads = purchaseHeads(buyUrl);
 
   const sendOutcome = (exchange: Exchange, outcome: Outcome): void => {
-    told[outcome.code] += 1;
+    answered[outcome.code] += 1;
     const status = outcomeStatus(outcome);
     // The service has read the ticket by now, so it is URL-safe: it cannot split the Location header.
     if (status === 200 || status === 201 || status === 202)
@@ -60,9 +60,9 @@ export const buyRoute = (prefix: string, service: BuyService, held: HeldAnswers,
       return;
     }
     service.standing(exchange.parameter, key, (standing) => {
-      // Who was told of an order and has none now has lost it with its server: `none` would not say why (DESIGN 7.1).
+      // Who was answered with an order and has none now has lost it with its server: `none` would not say why (DESIGN 7.1).
       const outcome = standing.code === OutcomeCode.none && orderId !== "" ? refusals.notSurvived : standing;
-      told[outcome.code] += 1;
+      answered[outcome.code] += 1;
       if (STANDINGS.has(outcome.code)) exchange.send(jsonHead, JSON.stringify(outcomeFields(outcome)));
       else exchange.answer(problemOf(outcome));
     });
@@ -71,7 +71,7 @@ export const buyRoute = (prefix: string, service: BuyService, held: HeldAnswers,
   const refuse = (ticket: string): Answer | undefined => {
     const outcome = service.refusal(ticket);
     if (outcome === undefined) return undefined;
-    told[outcome.code] += 1;
+    answered[outcome.code] += 1;
     return problemOf(outcome);
   };
 

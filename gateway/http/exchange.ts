@@ -9,7 +9,7 @@ export interface Edge {
   readonly trustedProxies: number;
   /** how long a body may take to arrive whole */
   readonly bodyDeadlineMs: number;
-  /** told of what was thrown inside a handler */
+  /** called with what was thrown inside a handler */
   readonly onFault: (error: unknown) => void;
   /** exchanges that are not answered in the tick they came in */
   waiting: number;

@@ -118,7 +118,7 @@ export class KnownSale {
 
   /**
    * P5: true only if the sale is sold out for certain and this buyer holds nothing of it. Without a live flag, or before
-   * the winners of that very version are known, nobody is told so without Redis.
+   * the winners of that very version are known, nobody is answered so without Redis.
    * @param text holds the uid from `from` to before `to`
    */
   isLost(nowMs: number, text: string, from = 0, to = text.length): boolean {

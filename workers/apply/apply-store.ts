@@ -1,6 +1,6 @@
 import type { ShardRow } from "#protocol/row";
 
-/** One order as an entry told it. */
+/** One order as an entry has it. */
 export interface PlannedOrder {
   readonly saleId: string;
   readonly uid: string;

@@ -28,7 +28,7 @@ export type Applied =
       readonly applied: number;
       /** orders stored as pending_payment now */
       readonly orders: number;
-      /** a wall was touched in this epoch: what Redis is told must wait for the rebuild */
+      /** a wall was touched in this epoch: nothing is settled in Redis before the rebuild */
       readonly wall: boolean;
       /** this transaction touched it */
       readonly wallNow: readonly RejectedOrder[];
@@ -57,7 +57,7 @@ const rejectedOrder = (order: PlannedOrder, reason: string): RejectedOrder => ({
 /** The walls of one transaction: what they refused. */
 interface Walls {
   readonly rejected: RejectedOrder[];
-  /** a grant was told a second time */
+  /** a grant came a second time */
   grantTwice: boolean;
   /** more units were withdrawn than the quota had unsold */
   overdrawn: boolean;

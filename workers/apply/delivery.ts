@@ -15,7 +15,7 @@ export interface Delivery extends LogDelivery {
   again(delayMs: number): void;
 }
 
-/** Told about everything; decides nothing. */
+/** Called with everything; decides nothing. */
 export interface ApplyObserver {
   done(delivery: LogDelivery, applied: Applied, durationMs: number): void;
   fault(delivery: LogDelivery, error: unknown): void;

@@ -8,7 +8,7 @@ export const DifferenceKind = {
   soldCounter: "sold_counter",
   /** quotas and grants on their way do not make the total, or a quota is not the sum of its grants that arrived */
   quota: "quota",
-  /** P1: a buyer was told `reserved`, and neither the outbox nor Postgres has the purchase */
+  /** P1: a buyer was answered `reserved`, and neither the outbox nor Postgres has the purchase */
   reservationWithoutOrder: "reservation_without_order",
   /** P3: Postgres or the outbox has a purchase that Redis does not know, so its repeat would win again */
   orderWithoutReservation: "order_without_reservation",
@@ -26,7 +26,7 @@ export const DifferenceKind = {
   beyondApplied: "beyond_applied",
   /** the outbox lacks entries that Postgres has not applied: nobody can apply them any more */
   missingEntries: "missing_entries",
-  /** Redis was told that more is applied than Postgres says */
+  /** Redis has more settled than Postgres has applied */
   appliedAhead: "applied_ahead",
   /** Postgres has applied entries that Redis has not: Redis lost its tail and goes on */
   redisBehind: "redis_behind",

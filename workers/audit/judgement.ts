@@ -70,7 +70,7 @@ const judgeShard = (before: ShardInRedis, after: ShardInRedis, postgres: Postgre
         DifferenceKind.appliedAhead,
         null,
         shard,
-        `Redis was told that ${before.applied.seq} is applied, Postgres is at ${row.applied} of epoch ${row.epoch}`,
+        `Redis has ${before.applied.seq} settled as applied, Postgres is at ${row.applied} of epoch ${row.epoch}`,
       ),
     );
   if (after.last.epoch < row.epoch || after.last.seq < row.applied)

@@ -2,7 +2,7 @@ import type { Sql } from "./database.ts";
 
 /**
  * Whether a shard drains is read by whoever sends units to one, and must hold until that is committed: otherwise units could
- * still come to a shard that an operator was told is `drained`, and has stopped. Not the shard's row, because that is its lane's.
+ * still come to a shard that an operator saw `drained`, and has stopped. Not the shard's row, because that is its applier's.
  */
 const DRAIN_LOCK = 0x6462_0004;
 

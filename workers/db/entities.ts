@@ -70,7 +70,7 @@ export const SaleShard = defineEntity({
     quota: p.bigint("number").default(0),
     /** units in its live orders */
     sold: p.bigint("number").default(0),
-    /** version and epoch of the definition that Redis was last told */
+    /** version and epoch of the definition that Redis last got */
     deliveredVersion: p.integer().default(0),
     deliveredEpoch: p.bigint("number").default(0),
     /** units in grants that Redis has not taken in, or Postgres not seen taken in; only when asked for */
@@ -126,7 +126,7 @@ export const Grant = defineEntity({
     state: p.enum(() => GrantState).default(GrantState.sent),
     /** the sale had been flagged sold out before this grant: gateways may still believe the flag for a moment */
     flagged: p.boolean().default(false),
-    /** of a returned unit: Redis may have been told, so the order cannot have it again */
+    /** of a returned unit: Redis may have it, so the order cannot have it again */
     offered: p.boolean().default(false),
     createdAt: p.datetime(6).defaultRaw("now()"),
   },
@@ -144,7 +144,7 @@ export const Payment = defineEntity({
     order: () => p.manyToOne(Order).joinColumns("shard", "epoch", "seq", "idx").createForeignKeyConstraint(false),
     amountMinor: p.bigint("number").nullable(),
     decision: p.enum(() => PaymentDecision),
-    /** times that it was told */
+    /** times that the payment service reported it */
     told: p.integer().default(1),
     createdAt: p.datetime(6).defaultRaw("clock_timestamp()"),
   },

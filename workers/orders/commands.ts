@@ -4,10 +4,10 @@ import { RequestError, type Reply } from "#protocol/requests";
 import { OrderEvent, Standing, standingOf } from "./machine.ts";
 import type { OrderKey, OrdersStore, OrdersTransaction, Payment } from "./orders-store.ts";
 
-/** What a command did, for metrics: told only once it is committed. */
+/** What a command did, for metrics: counted only once it is committed. */
 export interface OrdersObserver {
   changed(change: OrderEvent | "reacquire", orders: number): void;
-  /** `repeat`: it was told before */
+  /** `repeat`: it was reported before */
   paid(decision: PaymentDecision | "repeat"): void;
 }
 
@@ -22,7 +22,7 @@ const keyOf = ({ saleId, uid, orderId }: OrderAddress): OrderKey => {
   return { saleId, uid, ...id };
 };
 
-/** A win is told before its order is in Postgres, so a payment can be the first that is heard of it. */
+/** A win is answered before its order is in Postgres, so a payment can be the first that is heard of it. */
 const unknown = (order: OrderKey): Reply<never> => ({
   ok: false,
   code: RequestError.notFound,
@@ -72,7 +72,7 @@ export const payOrder = async ({ store, observer }: OrdersPorts, pay: PayOrder):
     if (error instanceof UnknownOrder) return unknown(order);
     throw error;
   }
-  if (done === undefined) return conflict(`payment ${paymentId} was told for another order`);
+  if (done === undefined) return conflict(`payment ${paymentId} was reported for another order`);
   const { decision, isRepeat } = done;
   observer.paid(isRepeat ? "repeat" : decision);
   if (!isRepeat && decision !== PaymentDecision.refund)

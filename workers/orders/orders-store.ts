@@ -14,10 +14,10 @@ export interface Payment {
   readonly amountMinor: number | undefined;
 }
 
-/** A payment that was told before. */
+/** A payment that was reported before. */
 export interface KnownPayment {
   readonly decision: PaymentDecision;
-  /** it was told for this very order */
+  /** it was reported for this very order */
   readonly isSameOrder: boolean;
 }
 

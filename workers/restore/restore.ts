@@ -19,7 +19,7 @@ export const RestoreEnd = {
 export type RestoreEnd = (typeof RestoreEnd)[keyof typeof RestoreEnd];
 
 /**
- * Is told after every chunk how many orders are staged, and how many units all of them have: the asker's time-out is on
+ * Called after every chunk with how many orders are staged, and how many units all of them have: the asker's time-out is on
  * progress, not on duration.
  */
 export type Progress = (orders: number, ofUnits: number) => void;
@@ -30,7 +30,7 @@ const LOOK_EVERY_MS = 250;
 /** Leaves the snapshot from within its pages. */
 class Overtaken extends Error {}
 
-/** Told of every page that is staged. @throws Overtaken */
+/** Called with every page that is staged. @throws Overtaken */
 type Staged = (orders: number) => Promise<void>;
 
 const isOf = (row: ShardRow, request: RestoreRequest): boolean =>

@@ -8,7 +8,7 @@ export type UndeliveredSale = DefineSale;
 export interface SentGrant extends Grant {
   /** the sale had been flagged sold out before the grant was recorded */
   readonly flagged: boolean;
-  /** a unit that its order may still take back: to be offered before Redis is told */
+  /** a unit that its order may still take back: to be offered before Redis gets it */
   readonly revocable: boolean;
 }
 
@@ -26,7 +26,7 @@ export interface SweepStore {
   sentGrants(): Promise<readonly SentGrant[]>;
   positions(): Promise<readonly AppliedPosition[]>;
   /**
-   * From its commit on no order takes these units back: Redis may be told.
+   * From its commit on no order takes these units back: Redis may get them.
    * @returns those that no order had taken back before
    */
   offer(grants: readonly SentGrant[]): Promise<readonly SentGrant[]>;

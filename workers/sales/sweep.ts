@@ -30,8 +30,8 @@ export class Sweep {
   private readonly options: SweepOptions;
   /** grants of flagged sales -> when this process first saw them, which is after their commit and so after the flag was withdrawn */
   private firstSeenMs = new Map<string, number>();
-  /** shard -> position that Redis was told */
-  private readonly told = new Map<number, string>();
+  /** shard -> position that is settled in Redis */
+  private readonly settled = new Map<number, string>();
 
   constructor(options: SweepOptions) {
     this.options = options;
@@ -50,7 +50,7 @@ export class Sweep {
   }
 
   /**
-   * A unit of a sale that was flagged waits until no gateway can believe the flag any more, or its buyer might be told
+   * A unit of a sale that was flagged waits until no gateway can believe the flag any more, or its buyer might be answered
    * `sold_out` (P5). Counted from when the grant was seen, because only that is certainly after the commit.
    */
   private dueGrants(grants: readonly SentGrant[]): SentGrant[] {
@@ -78,10 +78,10 @@ export class Sweep {
   private async settle(position: AppliedPosition): Promise<void> {
     const text = `${position.epoch}-${position.applied}`;
     // While a wall is touched Redis must not call refused orders confirmed.
-    if (position.wall || position.applied === 0 || this.told.get(position.shard) === text) return;
+    if (position.wall || position.applied === 0 || this.settled.get(position.shard) === text) return;
     const { status } = await this.options.shards.settle(position);
-    // A worker that still talks to a server which was replaced hears `foreign`: the new one has not been told.
-    if (status !== Status.foreign) this.told.set(position.shard, text);
+    // A worker that still talks to a server which was replaced hears `foreign`: the new one has not been settled.
+    if (status !== Status.foreign) this.settled.set(position.shard, text);
   }
 
   /** @returns false if the shard is not open in this epoch: there is nothing to do until it is */

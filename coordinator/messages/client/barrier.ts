@@ -82,7 +82,7 @@ export class Barrier implements Caller {
     return this.#isBarred;
   }
 
-  /** Told by the step that wrote it. */
+  /** Answered by the step that wrote it. */
   bar(): void {
     this.#isBarred = true;
   }
@@ -105,7 +105,7 @@ export class Barrier implements Caller {
 
   /**
    * Adds `amount` (below zero: takes) to the counter at `stockKey`, once. The barrier is looked at before the stock:
-   * whoever took the last unit is told `duplicate` when asking again, not `failure`.
+   * whoever took the last unit is answered `duplicate` when asking again, not `failure`.
    * @returns failure: the stock is missing or too low (nothing was taken), or the step was declared not to happen. In a
    *   message's own step that is final: the barrier bars a rival call that meets stock which has just come back, so that
    *   the message can be aborted. As a branch of somebody's message it is not: the coordinator calls again

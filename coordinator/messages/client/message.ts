@@ -118,7 +118,7 @@ export class Message {
   }
 
   /**
-   * Makes the local step. A failure is told only when it is final: until then a rival call with the same gid could still
+   * Makes the local step. A failure is answered only when it is final: until then a rival call with the same gid could still
    * make the step, and an abort would leave what it did to nobody.
    */
   async #make(queryUrl: string, barrier: Barrier, step: (barrier: Barrier) => Promise<Step>): Promise<Step> {

@@ -15,7 +15,7 @@ export interface StreamOptions<Value> {
 
 /**
  * Asks for something that takes long and is answered as it goes on. The time-out is on the next answer, not on the whole.
- * @returns the last answer; every good one is told to `progress` before
+ * @returns the last answer; every good one goes to `progress` before
  * @throws UnreadableReply, or an Error if nobody is there, or nothing was heard for too long
  */
 export const askStreamed = async <Body extends z.ZodType, Value extends z.ZodType>(

@@ -23,7 +23,7 @@ export interface HearOptions<Body> {
 
 const readBody = <Body extends z.ZodType>(schema: Body, text: string): z.output<Body> => schema.parse(JSON.parse(text));
 
-/** Listens to what is told about every shard. Unsubscribe to end it. */
+/** Listens to what is published about every shard. Unsubscribe to end it. */
 export const hear = <Body extends z.ZodType>(
   connection: NatsConnection,
   publication: Publication<Body>,

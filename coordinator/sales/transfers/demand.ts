@@ -1,6 +1,6 @@
 import type { Clock } from "#protocol/ports";
 
-/** A hint counts this long: a buyer who still wants the units waits or comes again within it, and is told dry again. */
+/** A hint counts this long: a buyer who still wants the units waits or comes again within it, and is answered dry again. */
 const DEMAND_MS = 1_500;
 
 interface Asked {

@@ -15,7 +15,7 @@ export interface ShardView {
   readonly wanted: number;
   /** it gives all it has and gets nothing */
   readonly isDraining: boolean;
-  /** units came a short while ago and wait for the buyers who were told to come again */
+  /** units came a short while ago and wait for the buyers who were asked to come again */
   readonly isHeld: boolean;
   /** its last stock move is not yet in Postgres: one at a time */
   readonly isMoving: boolean;

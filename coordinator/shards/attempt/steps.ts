@@ -18,7 +18,7 @@ const RETRY_MS = 100;
 const lostLease = ({ stop }: Attempt): Ended | undefined => (stop.aborted ? endedBy(AttemptResult.notHolder) : undefined);
 
 /**
- * Appends what the outbox holds, under its own epoch: wins that somebody was told about. Entries of an epoch that is
+ * Appends what the outbox holds, under its own epoch: wins that somebody was answered with. Entries of an epoch that is
  * not the row's are left out, because Postgres refuses them.
  */
 export const flush = async (attempt: Attempt, asked: ShardRow, { epoch }: ClosedShard): Promise<Ended | undefined> => {
