@@ -75,7 +75,7 @@ const realPorts = ({ config, nats, tickets, log, registry, points = noCrashPoint
   const connections = new Connections(urls, { name: "gateway", log, commandTimeoutMs: 0 }, clock.monotonicMs());
   const broken = onBroken ?? countBroken(registry, log, clock);
   return {
-    shards: urls.map((_, shard) => points("desk", redisShardStore(connections.of(shard), shard, outboxLimit))),
+    shards: urls.map((_, shard) => points("buy", redisShardStore(connections.of(shard), shard, outboxLimit))),
     connections,
     clock,
     wallClock: systemWallClock,

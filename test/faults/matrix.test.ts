@@ -14,7 +14,7 @@ const isWhole = environment["CRASH_MATRIX"] === "whole";
 const only = environment["CRASH_POINTS"]?.split(",");
 
 /** Where most was ever lost: after an effect, before anybody knows of it. */
-const ALWAYS: ReadonlySet<string> = new Set(["desk.reserve:after", "log.append:after", "apply.transaction:after"]);
+const ALWAYS: ReadonlySet<string> = new Set(["buy.reserve:after", "log.append:after", "apply.transaction:after"]);
 const CHOSEN = 2;
 
 const chosen = (): readonly CrashPoint[] => {

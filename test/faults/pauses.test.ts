@@ -141,7 +141,7 @@ describe.runIf(isWhole)("one of the workers' processes that stands still", { tim
 });
 
 describe.runIf(isWhole)("a gateway that stops with decisions on the way", { timeout: 240_000 }, () => {
-  it.each(["desk.reserve:before", "desk.reserve:after"])(
+  it.each(["buy.reserve:before", "buy.reserve:after"])(
     "at %s: its buyers ask again elsewhere or later, and hear the same",
     async (point) => {
       const sale = await openSale();

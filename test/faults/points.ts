@@ -42,8 +42,8 @@ type Calls = Readonly<Partial<Record<Stimulus, readonly string[]>>>;
 /** Every call of every port that a sale, a recovery or a message comes to. */
 const CALLS: Readonly<Record<ProgramName, Calls>> = {
   gateway: {
-    sell: ["desk.reserve", "soldOut.flags"],
-    ask: ["desk.standing"],
+    sell: ["buy.reserve", "soldOut.flags"],
+    ask: ["buy.standing"],
     sellOut: ["soldOut.stock", "soldOut.buyers"],
   },
   coordinator: {
@@ -122,7 +122,7 @@ const CALLS: Readonly<Record<ProgramName, Calls>> = {
 
 /** The first pass of what a program does while it starts would be before it has done anything. */
 const LATER: Readonly<Record<string, number>> = {
-  "desk.reserve": 3,
+  "buy.reserve": 3,
   "shard.state": 3,
   "shard.renew": 3,
   "outbox.read": 4,
@@ -152,8 +152,8 @@ export const crashPoints: readonly CrashPoint[] = Object.entries(CALLS).flatMap(
  * matrix. The test of completeness fails for any other that has none.
  */
 export const LEFT_OUT: Readonly<Record<string, string>> = {
-  "desk.isReady": "looks at nothing but this process",
-  "desk.reset": "gives a connection up",
+  "buy.isReady": "looks at nothing but this process",
+  "buy.reset": "gives a connection up",
   "caller.close": "gives connections up when all is done",
   "log.brokerId": "looks at nothing but this process",
   "log.purge": "needs 4 MB of entries in the log; tested in coordinator/shards/relay and coordinator/shards/log",

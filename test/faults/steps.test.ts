@@ -21,7 +21,7 @@ interface Step {
 }
 
 const STEPS: readonly Step[] = [
-  { step: "deduct", program: "gateway", point: "desk.reserve:after", pair: "gateway:redis", request: /evalsha/i },
+  { step: "deduct", program: "gateway", point: "buy.reserve:after", pair: "gateway:redis", request: /evalsha/i },
   { step: "append", program: "coordinator", point: "log.append:after", pair: "coordinator:nats", request: /^H?PUB orders\./m },
   { step: "insert", program: "workers", point: "apply.insertOrders:after", pair: "workers:postgres", request: /INSERT INTO orders/ },
   { step: "commit", program: "workers", point: "apply.transaction:after", pair: "workers:postgres", request: /commit/i },
