@@ -4,7 +4,7 @@ import { REASON_QUOTA, type Applied } from "./apply/apply.ts";
 import type { ApplyObserver } from "./apply/delivery.ts";
 import type { LogDelivery } from "./apply/apply-store.ts";
 import type { Faults } from "./faults.ts";
-import { applySeconds, deadLettersTotal, messagesTotal, ordersTotal, rejectedTotal, wallsTotal } from "./metrics.ts";
+import { applySeconds, deadLettersTotal, messagesTotal, ordersTotal, rejectedTotal, constraintViolationsTotal } from "./metrics.ts";
 
 /** Refused orders that one log line names. */
 const NAMED = 20;
@@ -15,9 +15,13 @@ const count = (shard: string, applied: Applied): void => {
   if ((applied.kind === "unreadable" || applied.kind === "halted") && applied.first) deadLettersTotal.inc({ shard });
 };
 
-/** The walls that a transaction touched, as metrics call them. */
-export const wallsOf = ({ wallNow, grantTwice, overdrawn }: Applied & { readonly kind: "applied" | "repeated" }): readonly string[] => [
-  ...new Set(wallNow.map(({ reason }) => (reason === REASON_QUOTA ? "quota" : "order_twice"))),
+/** The constraints that a transaction violated, as metrics call them. */
+export const violatedConstraints = ({
+  refusedNow,
+  grantTwice,
+  overdrawn,
+}: Applied & { readonly kind: "applied" | "repeated" }): readonly string[] => [
+  ...new Set(refusedNow.map(({ reason }) => (reason === REASON_QUOTA ? "quota" : "order_twice"))),
   ...(grantTwice ? ["grant_twice"] : []),
   ...(overdrawn ? ["overdrawn"] : []),
 ];
@@ -25,23 +29,23 @@ export const wallsOf = ({ wallNow, grantTwice, overdrawn }: Applied & { readonly
 const say = (log: Log, { shard, streamSeq }: LogDelivery, applied: Applied): void => {
   switch (applied.kind) {
     case "applied":
-      if (!applied.wallNow.length && !applied.grantTwice && !applied.overdrawn) return;
-      for (const wall of wallsOf(applied)) wallsTotal.inc({ shard, wall });
-      rejectedTotal.inc({ shard }, applied.wallNow.length);
+      if (!applied.refusedNow.length && !applied.grantTwice && !applied.overdrawn) return;
+      for (const constraint of violatedConstraints(applied)) constraintViolationsTotal.inc({ shard, constraint });
+      rejectedTotal.inc({ shard }, applied.refusedNow.length);
       log.error(
         {
           alert: true,
           shard,
           streamSeq,
           epoch: applied.epoch,
-          refused: applied.wallNow.length,
+          refused: applied.refusedNow.length,
           grantTwice: applied.grantTwice,
           overdrawn: applied.overdrawn,
-          orders: applied.wallNow
+          orders: applied.refusedNow
             .slice(0, NAMED)
             .map(({ seq, index, reason }) => [formatOrderId({ shard, epoch: applied.epoch, seq, index }), reason]),
         },
-        "a wall was touched: the shard's history is wrong and it will be rebuilt",
+        "constraint violated: Postgres refused orders that the shard had sold; the shard is closed and rebuilt from Postgres",
       );
       return;
     case "gap":

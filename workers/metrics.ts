@@ -21,14 +21,14 @@ export const paymentsTotal = new Counter({
   help: "payments reported, by what was decided: kept, reacquired, refund; repeat: it was reported before",
   labelNames: ["decision"],
 });
-export const wallsTotal = new Counter({
-  name: "doorbuster_worker_walls_total",
-  help: "messages that touched a wall, by which: the shard's history was wrong and it is rebuilt. Alert on any.",
-  labelNames: ["shard", "wall"],
+export const constraintViolationsTotal = new Counter({
+  name: "doorbuster_worker_constraint_violations_total",
+  help: "messages that violated a constraint, by which: the shard's history was wrong and it is rebuilt. Alert on any.",
+  labelNames: ["shard", "constraint"],
 });
 export const rejectedTotal = new Counter({
   name: "doorbuster_worker_rejected_orders_total",
-  help: "orders that a wall refused",
+  help: "orders that a constraint refused",
   labelNames: ["shard"],
 });
 export const deadLettersTotal = new Counter({

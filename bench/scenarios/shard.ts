@@ -12,7 +12,7 @@ import { memoryOf, type Watched } from "../usage.ts";
 const ENTRY = "shard.batch256";
 const BATCH = 256;
 const BATCHES = [1, 4, 16, 64, 128, 256, 512];
-/** as a gateway's lane has them on their way */
+/** as a gateway's batcher has them on their way */
 const CALLS = 2;
 /** of the reference: one EVALSHA a buy, as the usual service with that many requests in hand sends them on one connection */
 const SINGLE_CALLS = 64;

@@ -32,7 +32,7 @@ export interface MarkerMessage {
 
 export type LogMessage = EntriesMessage | MarkerMessage;
 
-/** "about 1,000 orders a message" (DESIGN 4.5): one lane of such transactions does 78-90 k orders/s. */
+/** "about 1,000 orders a message" (DESIGN 4.5): one applier of such transactions does 78-90 k orders/s. */
 export const MESSAGE_ORDERS = 1_000;
 
 const VERSION = 1;

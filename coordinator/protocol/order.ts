@@ -10,7 +10,7 @@ export const OrderState = {
   expired: "expired",
   cancelled: "cancelled",
   refunded: "refunded",
-  /** refused by a wall; never had units */
+  /** refused by a constraint; never had units */
   rejected: "rejected",
 } as const;
 export type OrderState = (typeof OrderState)[keyof typeof OrderState];

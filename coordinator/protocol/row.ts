@@ -23,7 +23,7 @@ export interface ShardRow {
   /** `epoch` began with free units of a sale that had been flagged sold out: a gateway may believe that for a moment more */
   readonly flagged: boolean;
   readonly gap: Gap | null;
-  /** true if a wall was touched in this epoch: history is wrong, the shard has to be rebuilt */
+  /** true if a constraint was violated in this epoch: history is wrong, the shard has to be rebuilt */
   readonly wall: boolean;
   /** why the shard must not sell until an operator looked at it; null normally */
   readonly halted: string | null;

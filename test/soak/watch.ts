@@ -33,7 +33,7 @@ const METRICS: readonly Metric[] = [
   { group: "alarms", name: "doorbuster_gateway_broken_total", label: "invariant" },
   { group: "alarms", name: "doorbuster_coordinator_broken_total", label: "invariant" },
   { group: "alarms", name: "doorbuster_worker_broken_total", label: "invariant" },
-  { group: "alarms", name: "doorbuster_worker_walls_total", label: "wall" },
+  { group: "alarms", name: "doorbuster_worker_constraint_violations_total", label: "constraint" },
   { group: "alarms", name: "doorbuster_worker_dead_letters_total", label: "shard" },
 ];
 

@@ -28,13 +28,13 @@ export type Applied =
       readonly applied: number;
       /** orders stored as pending_payment now */
       readonly orders: number;
-      /** a wall was touched in this epoch: nothing is settled in Redis before the rebuild */
+      /** a constraint was violated in this epoch: nothing is settled in Redis before the rebuild */
       readonly wall: boolean;
-      /** this transaction touched it */
-      readonly wallNow: readonly RejectedOrder[];
-      /** this transaction met a grant that was done before: a wall, too */
+      /** orders that it refused in this transaction */
+      readonly refusedNow: readonly RejectedOrder[];
+      /** this transaction met a grant that was done before: a violation, too */
       readonly grantTwice: boolean;
-      /** this transaction met units withdrawn that the quota does not have: a wall, too */
+      /** this transaction met units withdrawn that the quota does not have: a violation, too */
       readonly overdrawn: boolean;
       /** all that were refused in this epoch */
       readonly rejected: readonly RejectedOrder[];
@@ -54,8 +54,8 @@ export const REASON_QUOTA = "no unit left in the shard's quota";
 
 const rejectedOrder = (order: PlannedOrder, reason: string): RejectedOrder => ({ seq: order.seq, index: order.index, reason });
 
-/** The walls of one transaction: what they refused. */
-interface Walls {
+/** The constraints that one transaction violated, and what they refused. */
+interface Violations {
   readonly rejected: RejectedOrder[];
   /** a grant came a second time */
   grantTwice: boolean;
@@ -94,45 +94,55 @@ const sellWhatFits = async (
   return over.map((order) => rejectedOrder(order, REASON_QUOTA));
 };
 
-const sell = async (transaction: ApplyTransaction, epoch: number, orders: readonly PlannedOrder[], walls: Walls): Promise<void> => {
+const sell = async (
+  transaction: ApplyTransaction,
+  epoch: number,
+  orders: readonly PlannedOrder[],
+  violations: Violations,
+): Promise<void> => {
   if (orders.length === 0) return;
   for (const saleId of await transaction.sell(unitsOf(orders))) {
     const ofSale = orders.filter((order) => order.saleId === saleId);
-    walls.rejected.push(...(await sellWhatFits(transaction, epoch, saleId, ofSale)));
+    violations.rejected.push(...(await sellWhatFits(transaction, epoch, saleId, ofSale)));
   }
 };
 
-const takeGrants = async (transaction: ApplyTransaction, grants: readonly PlannedGrant[], walls: Walls): Promise<void> => {
+const takeGrants = async (transaction: ApplyTransaction, grants: readonly PlannedGrant[], violations: Violations): Promise<void> => {
   const fates = await transaction.takeGrants(grants);
   for (const [index, fate] of fates.entries()) {
     const { saleId, grantId, units } = grants[index] as PlannedGrant;
     if (fate === GrantFate.unknown) throw new Unappliable(`grant ${grantId} of ${units} units for sale ${saleId} is not known`);
-    if (fate === GrantFate.doneBefore) walls.grantTwice = true;
+    if (fate === GrantFate.doneBefore) violations.grantTwice = true;
   }
 };
 
 /** A refused withdrawal changes nothing: its units stay in the donor's quota, and the rebuild gives them back to its Redis. */
-const withdrawUnits = async (transaction: ApplyTransaction, epoch: number, withdrawal: PlannedWithdrawal, walls: Walls): Promise<void> => {
+const withdrawUnits = async (
+  transaction: ApplyTransaction,
+  epoch: number,
+  withdrawal: PlannedWithdrawal,
+  violations: Violations,
+): Promise<void> => {
   const fate = await transaction.withdraw(epoch, withdrawal);
   if (fate === WithdrawFate.unknown) throw new Unappliable(`sale ${withdrawal.saleId} is not on this shard`);
-  if (fate === WithdrawFate.overdrawn) walls.overdrawn = true;
+  if (fate === WithdrawFate.overdrawn) violations.overdrawn = true;
 };
 
-const applySteps = async (transaction: ApplyTransaction, epoch: number, steps: readonly PlannedStep[]): Promise<Walls> => {
-  const walls: Walls = { rejected: [], grantTwice: false, overdrawn: false };
+const applySteps = async (transaction: ApplyTransaction, epoch: number, steps: readonly PlannedStep[]): Promise<Violations> => {
+  const violations: Violations = { rejected: [], grantTwice: false, overdrawn: false };
   const orders = steps.flatMap((step) => (step.kind === "sell" ? step.orders : []));
   const refused = orders.length === 0 ? [] : await transaction.insertOrders(epoch, orders);
   if (refused.length > 0) {
     await transaction.insertRejected(epoch, refused, REASON_TWICE);
-    walls.rejected.push(...refused.map((order) => rejectedOrder(order, REASON_TWICE)));
+    violations.rejected.push(...refused.map((order) => rejectedOrder(order, REASON_TWICE)));
   }
   const out = new Set(refused);
   for (const step of steps) {
-    if (step.kind === "grant") await takeGrants(transaction, step.grants, walls);
-    else if (step.kind === "withdraw") await withdrawUnits(transaction, epoch, step.withdrawal, walls);
-    else await sell(transaction, epoch, out.size === 0 ? step.orders : step.orders.filter((order) => !out.has(order)), walls);
+    if (step.kind === "grant") await takeGrants(transaction, step.grants, violations);
+    else if (step.kind === "withdraw") await withdrawUnits(transaction, epoch, step.withdrawal, violations);
+    else await sell(transaction, epoch, out.size === 0 ? step.orders : step.orders.filter((order) => !out.has(order)), violations);
   }
-  return walls;
+  return violations;
 };
 
 const countOrders = (plan: EntriesPlan & { kind: "apply" }): number =>
@@ -145,7 +155,7 @@ const repeated = (epoch: number, applied: number): Applied & { readonly kind: "a
   applied,
   orders: 0,
   wall: false,
-  wallNow: [],
+  refusedNow: [],
   grantTwice: false,
   overdrawn: false,
   rejected: [],
@@ -167,19 +177,19 @@ const applyEntries = async (
   if (plan.kind === "repeat")
     return { ...repeated(epoch, row.applied), wall: row.wall, rejected: row.wall ? await transaction.rejectedOf(epoch) : [] };
   if (plan.applied <= row.applied) throw new BrokenState(Invariant.position, shardPlace(row.shard), `${plan.applied} after ${row.applied}`);
-  const walls = await applySteps(transaction, epoch, plan.steps);
-  const wall = row.wall || walls.grantTwice || walls.overdrawn || walls.rejected.length > 0;
+  const violations = await applySteps(transaction, epoch, plan.steps);
+  const wall = row.wall || violations.grantTwice || violations.overdrawn || violations.rejected.length > 0;
   await transaction.advance(plan.applied, wall);
   return {
     kind: "applied",
     entries: plan.entries,
     epoch,
     applied: plan.applied,
-    orders: countOrders(plan) - walls.rejected.length,
+    orders: countOrders(plan) - violations.rejected.length,
     wall,
-    wallNow: walls.rejected,
-    grantTwice: walls.grantTwice,
-    overdrawn: walls.overdrawn,
+    refusedNow: violations.rejected,
+    grantTwice: violations.grantTwice,
+    overdrawn: violations.overdrawn,
     rejected: wall ? await transaction.rejectedOf(epoch) : [],
   };
 };

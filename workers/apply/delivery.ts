@@ -30,7 +30,7 @@ export interface DeliveryPorts {
 
 /** What to tell Redis and the gateways after the commit; losing it loses nothing. */
 export interface Aftermath {
-  /** undefined while a wall is touched: Redis would call refused orders confirmed */
+  /** undefined while a constraint is violated: Redis would call refused orders confirmed */
   readonly settle: { readonly epoch: number; readonly applied: number } | undefined;
   readonly status: StatusEvent;
   /** units are on their way to another shard now: the sweep can bring them at once */

@@ -20,7 +20,7 @@ export class KnownPositions {
     this.#clock = clock;
   }
 
-  /** @param applied of a row without a touched wall; 0 if that is not known */
+  /** @param applied of a row without a violated constraint; 0 if that is not known */
   saw(shard: number, epoch: number, applied: number): void {
     const before = this.#trusted(shard);
     const isAhead = before === undefined || epoch > before.epoch || (epoch === before.epoch && applied >= before.applied);

@@ -159,7 +159,7 @@ const FLAG_EPOCH = `UPDATE shards SET flagged = true WHERE shard = ?`;
 /** Orders refused in one epoch that a status event names at most: 10,000 stay far below NATS's megabyte. */
 const REJECTED_LIMIT = 10_000;
 
-/** @param isCareful a wall was touched in a first try */
+/** @param isCareful a constraint was violated in a first try */
 const transactionOn = (sql: Sql, shard: number, isCareful: boolean): ApplyTransaction => ({
   insertOrders: async (epoch, orders) => {
     const count = await insert(sql, isCareful ? INSERT_WHAT_FITS : INSERT, { shard, epoch }, orders, OrderState.pendingPayment, null);
@@ -251,7 +251,7 @@ export const postgresApplyStore = (database: Database): ApplyStore => ({
       });
     try {
       return await run(false).catch((error: unknown) => {
-        // The wall that a sound history never touches: all of it is rolled back, and done again so that it names who is refused.
+        // The constraint that a sound history never violates: all of it is rolled back, and done again so that it names who is refused.
         if (sqlState(error) === UNIQUE_VIOLATION) return run(true);
         throw error;
       });

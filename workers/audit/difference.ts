@@ -34,7 +34,7 @@ export const DifferenceKind = {
   grantLost: "grant_lost",
   /** Redis took in a grant that Postgres does not know */
   grantUnknown: "grant_unknown",
-  /** a wall was touched: Postgres refused what Redis had promised */
+  /** a constraint was violated: Postgres refused what Redis had promised */
   rejected: "rejected",
   /** P4: an order is closed, and no grant gives its units back */
   returnMissing: "return_missing",

@@ -1,7 +1,7 @@
 import type { Clock } from "#protocol/ports";
 import type { Progress } from "./restore.ts";
 
-/** Each holds a connection for its whole time; the lanes need theirs. */
+/** Each holds a connection for its whole time; the appliers need theirs. */
 const AT_ONCE = 2;
 /** Well below the 5 s without progress after which the asker gives up. */
 const WAITING_MS = 1_000;

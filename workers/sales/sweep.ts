@@ -77,7 +77,7 @@ export class Sweep {
 
   private async settle(position: AppliedPosition): Promise<void> {
     const text = `${position.epoch}-${position.applied}`;
-    // While a wall is touched Redis must not call refused orders confirmed.
+    // While a constraint is violated Redis must not call refused orders confirmed.
     if (position.wall || position.applied === 0 || this.settled.get(position.shard) === text) return;
     const { status } = await this.options.shards.settle(position);
     // A worker that still talks to a server which was replaced hears `foreign`: the new one has not been settled.

@@ -29,7 +29,7 @@ export class Orders extends Migration {
         created_at timestamptz NOT NULL DEFAULT clock_timestamp()
       )`);
     this.addSql(`CREATE INDEX payments_order ON payments (shard, epoch, seq, idx)`);
-    // A wall: no order keeps the money of two payments.
+    // A constraint: no order keeps the money of two payments.
     this.addSql(`CREATE UNIQUE INDEX payments_kept ON payments (shard, epoch, seq, idx) WHERE decision <> 'refund'`);
   }
 
