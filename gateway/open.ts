@@ -14,7 +14,7 @@ import { Connections } from "./stores/connections.ts";
 import { hintDry } from "./stores/dry-hint.ts";
 import { watchBucket } from "./stores/sale-bucket.ts";
 import { listSales } from "./stores/sale-list.ts";
-import { redisShardStore } from "./stores/shard-store.ts";
+import { redisPurchaseStore } from "./stores/purchase-store.ts";
 import { soldOutStore } from "./stores/sold-out-store.ts";
 import { subscribeStatus } from "./stores/status-feed.ts";
 import { systemTurn, systemWallClock } from "./stores/system.ts";
@@ -75,7 +75,7 @@ const realPorts = ({ config, nats, tickets, log, registry, points = noCrashPoint
   const connections = new Connections(urls, { name: "gateway", log, commandTimeoutMs: 0 }, clock.monotonicMs());
   const broken = onBroken ?? countBroken(registry, log, clock);
   return {
-    shards: urls.map((_, shard) => points("buy", redisShardStore(connections.of(shard), shard, outboxLimit))),
+    shards: urls.map((_, shard) => points("buy", redisPurchaseStore(connections.of(shard), shard, outboxLimit))),
     connections,
     clock,
     wallClock: systemWallClock,

@@ -1,12 +1,12 @@
-import { decide, type Effect, type MessageEvent, type MessagePolicy, type Reply } from "./machine.ts";
+import { decide, type Effect, type MessageEvent, type MessagePolicy, type EventReply } from "./machine.ts";
 import type { MessageStore, Misplaced } from "./message-ports.ts";
 import type { MessageRecord } from "./record.ts";
 
 /** Each lost race means that somebody else got on: so many in a row is a fault, not contention. */
 const RACES_MOST = 50;
 
-export interface Applied {
-  readonly reply: Reply;
+export interface AppliedEvent {
+  readonly reply: EventReply;
   /** as it is stored now */
   readonly record: MessageRecord | undefined;
   readonly effects: readonly Effect[];
@@ -27,7 +27,7 @@ export const applyEvent = async (
   event: MessageEvent,
   known: MessageRecord | undefined,
   untilMs = 0,
-): Promise<Applied> => {
+): Promise<AppliedEvent> => {
   let before = known;
   for (let race = 0; race < RACES_MOST; race += 1) {
     const { reply, change, effects } = decide(policy, before, event, await store.nowMs(shard));

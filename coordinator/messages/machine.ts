@@ -35,10 +35,10 @@ export const Effect = {
 } as const;
 export type Effect = (typeof Effect)[keyof typeof Effect];
 
-export const Reply = { ok: "ok", unknown: "unknown", conflict: "conflict" } as const;
+export const EventReply = { ok: "ok", unknown: "unknown", conflict: "conflict" } as const;
 
 /** What the caller of an event hears; a conflict says why. */
-export type Reply = { readonly code: "ok" } | { readonly code: "unknown" } | { readonly code: "conflict"; readonly message: string };
+export type EventReply = { readonly code: "ok" } | { readonly code: "unknown" } | { readonly code: "conflict"; readonly message: string };
 
 /** What has to be stored. All times in ms of Redis's clock. */
 export interface Change {
@@ -50,7 +50,7 @@ export interface Change {
 }
 
 export interface Decided {
-  readonly reply: Reply;
+  readonly reply: EventReply;
   /** undefined: nothing changes */
   readonly change: Change | undefined;
   readonly effects: readonly Effect[];
@@ -69,10 +69,10 @@ export interface MessagePolicy {
   readonly retentionMs: number;
 }
 
-const ok: Reply = { code: Reply.ok };
-const nothing = (reply: Reply, effects: readonly Effect[] = []): Decided => ({ reply, change: undefined, effects });
-const conflict = (message: string): Decided => nothing({ code: Reply.conflict, message });
-const unknown = nothing({ code: Reply.unknown });
+const ok: EventReply = { code: EventReply.ok };
+const nothing = (reply: EventReply, effects: readonly Effect[] = []): Decided => ({ reply, change: undefined, effects });
+const conflict = (message: string): Decided => nothing({ code: EventReply.conflict, message });
+const unknown = nothing({ code: EventReply.unknown });
 
 /** What may become of a message that is there: each names the record that follows, and when it is due. */
 const changesOf = (policy: MessagePolicy, before: MessageRecord, nowMs: number) => {

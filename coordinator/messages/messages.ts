@@ -1,7 +1,7 @@
 import type { MessageCounts, MessageList } from "#lua/message/message-read";
 import type { ChangeTopicAnswer } from "#lua/message/message-topic";
 import type { Clock } from "#protocol/ports";
-import { applyEvent, type Applied } from "./apply.ts";
+import { applyEvent, type AppliedEvent } from "./apply.ts";
 import type { MessageEvent, MessagePolicy } from "./machine.ts";
 import type { Place, Placement } from "./placement.ts";
 import type { MessageStore, Misplaced, StoredMessage } from "./message-ports.ts";
@@ -58,7 +58,7 @@ export class Messages {
   readonly #placement: Placement;
   readonly #policy: MessagePolicy;
   readonly #clock: Clock;
-  readonly #kick: (shard: number, gid: string, applied: Applied) => void;
+  readonly #kick: (shard: number, gid: string, applied: AppliedEvent) => void;
   /** prepared here a moment ago, so that the submit that follows needs one round trip; may be old, the store corrects it */
   readonly #remembered = new Map<string, { readonly shard: number; readonly record: MessageRecord }>();
 
@@ -68,7 +68,7 @@ export class Messages {
     readonly policy: MessagePolicy;
     readonly clock: Clock;
     /** does at once what follows from an event, if this process may */
-    readonly kick: (shard: number, gid: string, applied: Applied) => void;
+    readonly kick: (shard: number, gid: string, applied: AppliedEvent) => void;
   }) {
     this.#store = parts.store;
     this.#placement = parts.placement;
@@ -78,7 +78,7 @@ export class Messages {
   }
 
   /** Decides about an event, wherever the message is. */
-  async handle(gid: string, event: MessageEvent): Promise<Applied> {
+  async handle(gid: string, event: MessageEvent): Promise<AppliedEvent> {
     const creates = event.type === "prepare" || (event.type === "submit" && event.definition !== undefined);
     // only for events that change a prepared message: the store then notices what is old; a refusal would not be checked
     const changes = event.type === "submit" || event.type === "abort";
@@ -90,7 +90,7 @@ export class Messages {
   }
 
   /** Stores a new message at its place; follows where another coordinator, of another list of shards, says that it is. */
-  async #create(gid: string, event: MessageEvent): Promise<Applied> {
+  async #create(gid: string, event: MessageEvent): Promise<AppliedEvent> {
     let place = this.#placement.place(gid);
     for (let moved = 0; moved < MOVES_MOST; moved += 1) {
       const claimed = await this.#claim(gid, place);
@@ -99,7 +99,7 @@ export class Messages {
           ? await applyEvent(this.#store, this.#policy, claimed.shard, gid, event, claimed.found, place.untilMs)
           : undefined;
       const misplaced = claimed.misplaced ?? applied?.misplaced;
-      if (misplaced === undefined) return this.#passOn(claimed.shard, gid, applied as Applied);
+      if (misplaced === undefined) return this.#passOn(claimed.shard, gid, applied as AppliedEvent);
       if (misplaced.status === "late") await this.#placement.refresh();
       place = misplaced.status === "elsewhere" ? this.#placement.place(gid, misplaced.count) : this.#placement.place(gid);
     }
@@ -119,7 +119,7 @@ export class Messages {
     return { shard, found: undefined };
   }
 
-  #passOn(shard: number, gid: string, applied: Applied): Applied {
+  #passOn(shard: number, gid: string, applied: AppliedEvent): AppliedEvent {
     this.#remember(gid, shard, applied.record);
     this.#kick(shard, gid, applied);
     return applied;

@@ -1,6 +1,6 @@
 import type { PutOff } from "#lua/message/message-claim";
 import type { Clock, Random } from "#protocol/ports";
-import { applyEvent, type Applied } from "./apply.ts";
+import { applyEvent, type AppliedEvent } from "./apply.ts";
 import type { Callable } from "./callable.ts";
 import { HostGate } from "./host-gate.ts";
 import { decide, Effect, Verdict, type MessageEvent, type MessagePolicy } from "./machine.ts";
@@ -79,7 +79,7 @@ export class MessageRunner {
   }
 
   /** Does at once what a call of the API asked for, if this process may; otherwise the lease holder's sweep does. */
-  kick(shard: number, gid: string, applied: Applied): void {
+  kick(shard: number, gid: string, applied: AppliedEvent): void {
     if (applied.record !== undefined && this.#ports.leases.holds(shard)) this.#start(shard, gid, applied.record, applied.effects);
   }
 
@@ -149,7 +149,7 @@ export class MessageRunner {
     let record = first;
     let todo = effects;
     while (todo.length > 0) {
-      let applied: Applied | undefined;
+      let applied: AppliedEvent | undefined;
       if (todo.includes(Effect.alert)) await this.#alert(shard, gid, record);
       else if (todo.includes(Effect.query)) applied = await this.#query(shard, gid, record);
       else
@@ -163,7 +163,7 @@ export class MessageRunner {
   }
 
   /** @returns undefined if the lease was lost before the call could start */
-  async #query(shard: number, gid: string, record: MessageRecord): Promise<Applied | undefined> {
+  async #query(shard: number, gid: string, record: MessageRecord): Promise<AppliedEvent | undefined> {
     const url = withQuery(record.definition.queryUrl, { gid, trans_type: "msg", branch_id: "00", op: "msg" });
     const answered = await this.#call(shard, "query", record, url, "");
     return answered === undefined
@@ -171,7 +171,7 @@ export class MessageRunner {
       : this.#note(shard, gid, record, { type: "queryAnswered", ...answered, fraction: this.#ports.random.fraction() });
   }
 
-  async #deliverInOrder(shard: number, gid: string, first: MessageRecord): Promise<Applied | undefined> {
+  async #deliverInOrder(shard: number, gid: string, first: MessageRecord): Promise<AppliedEvent | undefined> {
     let record = first;
     let indexes: number[] = [];
     for (const [i, branch] of first.definition.branches.entries()) {
@@ -194,11 +194,11 @@ export class MessageRunner {
     return this.#note(shard, gid, record, { type: "delivered", indexes });
   }
 
-  async #deliverAtOnce(shard: number, gid: string, record: MessageRecord): Promise<Applied | undefined> {
+  async #deliverAtOnce(shard: number, gid: string, record: MessageRecord): Promise<AppliedEvent | undefined> {
     const failed: Answered[] = [];
     let lost = false;
-    let noted: Promise<Applied> | undefined;
-    const note = (event: MessageEvent): Promise<Applied> => {
+    let noted: Promise<AppliedEvent> | undefined;
+    const note = (event: MessageEvent): Promise<AppliedEvent> => {
       const before = noted;
       noted = (async () => this.#note(shard, gid, (await before)?.record ?? record, event))();
       return noted;
@@ -247,7 +247,7 @@ export class MessageRunner {
   }
 
   /** Stores what a call came to; a store that is away for a moment does not make the call be repeated. */
-  async #note(shard: number, gid: string, record: MessageRecord, event: MessageEvent): Promise<Applied> {
+  async #note(shard: number, gid: string, record: MessageRecord, event: MessageEvent): Promise<AppliedEvent> {
     const { store, clock, watch } = this.#ports;
     for (let tried = 1; ; tried += 1) {
       try {

@@ -37,7 +37,7 @@ export const attemptNewsSchema = z.object({
 });
 export type AttemptNews = Readonly<z.infer<typeof attemptNewsSchema>>;
 
-export const ShardState = {
+export const ShardCondition = {
   open: "open",
   /** an epoch has to begin, or is beginning: buyers hear `recovering` */
   recovering: "recovering",
@@ -50,12 +50,12 @@ export const ShardState = {
   /** its Redis does not answer a worker */
   away: "away",
 } as const;
-export type ShardState = (typeof ShardState)[keyof typeof ShardState];
+export type ShardCondition = (typeof ShardCondition)[keyof typeof ShardCondition];
 
 /** What an operator wants to know of a shard, read from Redis and Postgres one after the other. */
 export const shardFactsSchema = z.object({
   shard: z.int().min(0),
-  state: z.enum(ShardState),
+  state: z.enum(ShardCondition),
   /** of the row in Postgres; 0 before the first */
   epoch: z.int().min(0),
   /** Redis's copy; null if it does not answer, 0 if it has none */

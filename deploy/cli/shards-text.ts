@@ -1,5 +1,5 @@
 import Table from "cli-table3";
-import { ShardState, type ShardFacts } from "#protocol";
+import { ShardCondition, type ShardFacts } from "#protocol";
 import { NO_INNER_LINES, type Paint, type Palette } from "./color.ts";
 
 const number = (value: number | null): string => (value === null ? "-" : value.toLocaleString("en-US"));
@@ -29,9 +29,9 @@ const noteOf = (facts: ShardFacts): string => {
     .join("; ");
 };
 
-const paintOf = (state: ShardState, palette: Palette): Paint => {
-  if (state === ShardState.open) return palette.good;
-  return state === ShardState.halted || state === ShardState.away ? palette.bad : palette.warning;
+const paintOf = (state: ShardCondition, palette: Palette): Paint => {
+  if (state === ShardCondition.open) return palette.good;
+  return state === ShardCondition.halted || state === ShardCondition.away ? palette.bad : palette.warning;
 };
 
 /** What `doorbuster shards` prints: a row a shard. */

@@ -10,7 +10,7 @@ import { Connections } from "../stores/connections.ts";
 import { Batcher, SECOND_CALL_LEAST, type BatchOperation } from "./batcher.ts";
 import type { Outcome } from "./outcome.ts";
 import { reserveOperation } from "./purchases.ts";
-import { redisShardStore } from "../stores/shard-store.ts";
+import { redisPurchaseStore } from "../stores/purchase-store.ts";
 import { systemTurn } from "../stores/system.ts";
 import type { Reserved } from "#lua/stock/reserve";
 
@@ -34,7 +34,7 @@ const batcherOf = async (
   connections.push(redis);
   await until(() => redis.status === "ready", "connected");
   const seen: Seen = { calls: [], resets: 0 };
-  const store = redisShardStore(redis, 0, 100_000);
+  const store = redisPurchaseStore(redis, 0, 100_000);
   const real = reserveOperation({ shard: 0, store, shardsOf: () => 1, hold: () => undefined, wallNowMs: () => Date.now() });
   let together = 0;
   const operation: BatchOperation<string, Reserved> = {

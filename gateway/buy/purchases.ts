@@ -5,7 +5,7 @@ import type { ReserveAnswer, Reserved } from "#lua/stock/reserve";
 import type { Standings } from "#lua/stock/standing";
 import type { BatchOperation } from "./batcher.ts";
 import { OutcomeCode, RETRY_AFTER_MS, refusals, type OnOutcome, type Outcome } from "./outcome.ts";
-import type { PurchaseKey, ShardStore } from "./service-ports.ts";
+import type { PurchaseKey, PurchaseStore } from "./service-ports.ts";
 
 /** Writes order ids; the part that the winners of one entry share is made once. */
 class OrderIds {
@@ -47,7 +47,7 @@ const plain: Readonly<Record<Exclude<Decision, Held | typeof Decision.dry | type
 
 export interface ReserveOptions {
   readonly shard: number;
-  readonly store: ShardStore;
+  readonly store: PurchaseStore;
   /** number of shards that the sale's units are dealt to */
   readonly shardsOf: (saleId: string) => number;
   /** takes over whom a shard of several had too few units for: calls `answer` later */
@@ -107,7 +107,7 @@ export const notOpenUntil = (opensAtMs: number, wallNowMs: number): Outcome => (
 });
 
 /** Look-ups of standings; the answers are `none`, `reserved`, `confirmed`, `rejected` or `recovering`. */
-export const standingOperation = (shard: number, store: ShardStore): BatchOperation<PurchaseKey, Standings> => {
+export const standingOperation = (shard: number, store: PurchaseStore): BatchOperation<PurchaseKey, Standings> => {
   const orderIds = new OrderIds(shard);
   return {
     isReady: () => store.isReady(),

@@ -40,7 +40,7 @@ export interface PurchaseKey {
  * One shard's Redis, as the service uses it. A rejected promise means that the outcome is unknown: the command may have
  * been executed, or may still be.
  */
-export interface ShardStore {
+export interface PurchaseStore {
   /** false: a call would fail without having been sent */
   isReady(): boolean;
   /** `purchases` of one sale, packed (lua/stock/fields.ts), at most 512; decided in this order, in one step */
@@ -78,7 +78,7 @@ export type OnCall = (size: number, ms: number) => void;
 /** The outside of the service: all that it knows of stores, clocks and chance. */
 export interface BuyPorts {
   /** by shard */
-  readonly shards: readonly ShardStore[];
+  readonly shards: readonly PurchaseStore[];
   readonly connections: ShardConnections;
   readonly clock: Clock;
   readonly wallClock: WallClock;

@@ -5,11 +5,11 @@ import { Batcher } from "./batcher.ts";
 import { DryShard } from "./dry-shard.ts";
 import type { BuyPolicy } from "./policy.ts";
 import { reserveOperation, standingOperation } from "./purchases.ts";
-import type { BuyPorts, PurchaseKey, ShardStore } from "./service-ports.ts";
+import type { BuyPorts, PurchaseKey, PurchaseStore } from "./service-ports.ts";
 
 export interface ShardQueuesOptions {
   readonly shard: number;
-  readonly store: ShardStore;
+  readonly store: PurchaseStore;
   readonly book: SaleBook;
   readonly ports: Pick<BuyPorts, "clock" | "wallClock" | "turn" | "hintDry" | "onPurchases" | "onStandings" | "onFault">;
   readonly policy: Pick<BuyPolicy, "queueLimit" | "decisionTimeoutMs">;

@@ -8,15 +8,15 @@ import type { PurchaseKey } from "./service-ports.ts";
 /** A status event may be lost: who waits is looked up in Redis about this often. */
 export const ASK_AGAIN_MS = 1_000;
 
-export interface Purchase extends PurchaseKey {
+export interface WaitingPurchase extends PurchaseKey {
   readonly saleId: string;
 }
 
 /** Looks a purchase up in its shard's Redis; refusals such as `recovering` mean "not now". */
-export type AskStanding = (shard: number, purchase: Purchase, answer: OnOutcome) => void;
+export type AskStanding = (shard: number, purchase: WaitingPurchase, answer: OnOutcome) => void;
 
 interface Waiter {
-  readonly purchase: Purchase;
+  readonly purchase: WaitingPurchase;
   order: OrderId;
   orderId: string;
   /** undefined when it was answered or cancelled */
@@ -56,7 +56,7 @@ export class Waiting {
   }
 
   /** @returns cancels; may be called late and twice */
-  add(purchase: Purchase, orderId: string, done: OnOutcome, nowMs: number): () => void {
+  add(purchase: WaitingPurchase, orderId: string, done: OnOutcome, nowMs: number): () => void {
     const order = parseOrderId(orderId);
     if (order === undefined || this.#asking.length + this.#nextAsking.length >= this.#limit) {
       done({ code: OutcomeCode.reserved, orderId });

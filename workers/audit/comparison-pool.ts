@@ -2,12 +2,12 @@ import { MessageChannel, type MessagePort } from "node:worker_threads";
 import { Piscina } from "piscina";
 import { Comparison, type ComparisonResult, type Cutoff, type Settled } from "./comparison.ts";
 import { entryToLine, takeChunk, toLines, type Chunk, type ComparisonTask } from "./comparison-thread.ts";
-import type { OutboxEntry } from "./redis-facts.ts";
+import type { HeldEntry } from "./redis-facts.ts";
 
 /** A comparison that is being fed. Feed all fields before the first order. */
 export interface Comparing {
   fields(shard: number, saleId: string, page: readonly string[]): Promise<void>;
-  entries(shard: number, page: readonly OutboxEntry[]): Promise<void>;
+  entries(shard: number, page: readonly HeldEntry[]): Promise<void>;
   orders(lines: readonly string[]): Promise<void>;
   finish(settled: Settled): Promise<ComparisonResult>;
   /** gives it up; nothing happens after `finish` */
@@ -25,7 +25,7 @@ const CHUNKS_ON_THE_WAY = 8;
 
 const feeder = (send: (chunk: Chunk) => Promise<void>) => ({
   fields: (shard: number, saleId: string, page: readonly string[]) => send({ kind: "fields", shard, saleId, lines: toLines(page) }),
-  entries: (shard: number, page: readonly OutboxEntry[]) => send({ kind: "entries", shard, lines: toLines(page.map(entryToLine)) }),
+  entries: (shard: number, page: readonly HeldEntry[]) => send({ kind: "entries", shard, lines: toLines(page.map(entryToLine)) }),
   orders: (lines: readonly string[]) => send({ kind: "orders", lines: toLines(lines) }),
 });
 

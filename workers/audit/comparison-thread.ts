@@ -1,6 +1,6 @@
 import type { MessagePort } from "node:worker_threads";
 import { Comparison, type ComparisonResult, type Cutoff, type Settled } from "./comparison.ts";
-import type { OutboxEntry } from "./redis-facts.ts";
+import type { HeldEntry } from "./redis-facts.ts";
 
 /** A comparison's task for the pool: its data follows on the port, in chunks of UTF-8 lines whose buffers are moved. */
 export interface ComparisonTask {
@@ -21,9 +21,9 @@ const decoder = new TextDecoder();
 export const toLines = (lines: readonly string[]): Uint8Array => encoder.encode(lines.join("\n"));
 const fromLines = (bytes: Uint8Array): string[] => (bytes.length === 0 ? [] : decoder.decode(bytes).split("\n"));
 
-export const entryToLine = (entry: OutboxEntry): string =>
+export const entryToLine = (entry: HeldEntry): string =>
   `${entry.epoch}\t${entry.seq}\t${entry.saleId}\t${entry.purchases}\t${entry.withdrawnUnits}`;
-const entryFromLine = (line: string): OutboxEntry => {
+const entryFromLine = (line: string): HeldEntry => {
   const [epoch, seq, saleId = "", purchases = "", withdrawnUnits = "0"] = line.split("\t");
   return { epoch: Number(epoch), seq: Number(seq), saleId, purchases, withdrawnUnits: Number(withdrawnUnits) };
 };

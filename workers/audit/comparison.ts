@@ -1,6 +1,6 @@
 import { parseReservation, unpackPurchase } from "#lua/stock/fields";
 import { LIVE_STATES, parseOrderLine, REJECTED } from "./order-line.ts";
-import type { OutboxEntry } from "./redis-facts.ts";
+import type { HeldEntry } from "./redis-facts.ts";
 import { DifferenceKind, type Difference } from "./difference.ts";
 import { SaleSet, type Tally } from "./sale-set.ts";
 
@@ -33,7 +33,7 @@ export interface Settled {
 export class Comparison {
   readonly #cutoffs: ReadonlyMap<number, Cutoff>;
   readonly #sets = new Map<string, SaleSet>();
-  readonly #entries: (OutboxEntry & { readonly shard: number })[] = [];
+  readonly #entries: (HeldEntry & { readonly shard: number })[] = [];
   /** order ids seen, per shard and epoch, as seq * 4096 + index: an entry holds at most 512 purchases */
   readonly #positions = new Map<string, Set<number>>();
 
@@ -54,7 +54,7 @@ export class Comparison {
     }
   }
 
-  addEntries(shard: number, entries: readonly OutboxEntry[]): void {
+  addEntries(shard: number, entries: readonly HeldEntry[]): void {
     for (const entry of entries) this.#entries.push({ ...entry, shard });
   }
 

@@ -54,7 +54,7 @@ export async function* scanBuyers(redis: Redis, shard: number, saleId: string): 
 }
 
 /** One entry that the outbox still holds. */
-export interface OutboxEntry {
+export interface HeldEntry {
   readonly epoch: number;
   readonly seq: number;
   readonly saleId: string;
@@ -65,7 +65,7 @@ export interface OutboxEntry {
 }
 
 /** Pages of the outbox, up to and with `last`. Entries do not change; what is trimmed meanwhile is in Postgres. */
-export async function* scanOutbox(redis: Redis, shard: number, last: Position): AsyncGenerator<readonly OutboxEntry[]> {
+export async function* scanOutbox(redis: Redis, shard: number, last: Position): AsyncGenerator<readonly HeldEntry[]> {
   let from = "-";
   for (;;) {
     const page = await redis.xrange(shardKeys(shard).outbox, from, formatPosition(last), "COUNT", ENTRIES_A_PAGE);

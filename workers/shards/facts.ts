@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import { holderOf, ShardState, type ShardFacts } from "#protocol/shard-facts";
+import { holderOf, ShardCondition, type ShardFacts } from "#protocol/shard-facts";
 import { saleKeys } from "#lua/core/keys";
 import { shardState, type ShardState as RedisState } from "#lua/shard/shard-state";
 import type { Database, EntityManager } from "../db/database.ts";
@@ -58,12 +58,12 @@ const stateOf = (
   row: { readonly epoch: number; readonly halted: string | null; readonly draining: boolean },
   redis: InRedis | undefined,
   isEmpty: boolean,
-): ShardState => {
-  if (row.halted !== null) return ShardState.halted;
-  if (redis === undefined) return ShardState.away;
-  if (!redis.state.isOpen || redis.state.epoch !== row.epoch) return ShardState.recovering;
-  if (!row.draining) return ShardState.open;
-  return isEmpty ? ShardState.drained : ShardState.draining;
+): ShardCondition => {
+  if (row.halted !== null) return ShardCondition.halted;
+  if (redis === undefined) return ShardCondition.away;
+  if (!redis.state.isOpen || redis.state.epoch !== row.epoch) return ShardCondition.recovering;
+  if (!row.draining) return ShardCondition.open;
+  return isEmpty ? ShardCondition.drained : ShardCondition.draining;
 };
 
 /**

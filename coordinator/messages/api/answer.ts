@@ -1,4 +1,4 @@
-import type { Reply } from "../machine.ts";
+import type { EventReply } from "../machine.ts";
 import type { MessageRecord } from "../record.ts";
 
 /** dtm's result words. */
@@ -20,7 +20,7 @@ export const failed = (status: ApiAnswer["status"], message: string, more: Reado
  * What a caller hears of an event. A conflict also says the state that stands: our client need not ask for it.
  * dtm's clients look at the status and for the word FAILURE in the body.
  */
-export const answerTo = (reply: Reply, record: MessageRecord | undefined): ApiAnswer => {
+export const answerTo = (reply: EventReply, record: MessageRecord | undefined): ApiAnswer => {
   if (reply.code === "ok") return success;
   if (reply.code === "unknown") return failed(404, "no such gid");
   return failed(409, `${reply.message}. ${DtmResult.failure}`, record === undefined ? {} : { status: record.state });

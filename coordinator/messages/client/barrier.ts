@@ -9,7 +9,7 @@ export const Step = { done: "done", duplicate: "duplicate", failure: "failure" }
 export type Step = (typeof Step)[keyof typeof Step];
 
 /** The parameters by which the coordinator says what a call is about. */
-export interface Caller {
+export interface BranchCall {
   readonly transType: string;
   readonly gid: string;
   readonly branchId: string;
@@ -33,7 +33,7 @@ const REFUSAL_TTL_S = 86_400;
  * happen. Keys and values are dtm's, so that its clients may share them. Each call takes the next barrier id: call in
  * the same order every time.
  */
-export class Barrier implements Caller {
+export class Barrier implements BranchCall {
   readonly transType: string;
   readonly gid: string;
   readonly branchId: string;
@@ -42,7 +42,7 @@ export class Barrier implements Caller {
   #isBarred = false;
   readonly #made: { readonly redis: ScriptRedis; readonly step: AdjustBarrier }[] = [];
 
-  constructor(caller: Caller) {
+  constructor(caller: BranchCall) {
     const { transType, gid, branchId, op } = caller;
     if (transType === "" || gid === "" || branchId === "" || op === "")
       throw new Error(`not a call of a coordinator: ${JSON.stringify(caller)}`);

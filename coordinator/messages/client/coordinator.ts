@@ -34,7 +34,7 @@ export interface CoordinatorOptions {
   readonly bulk?: boolean;
 }
 
-export interface Answer {
+export interface CoordinatorAnswer {
   readonly status: number;
   readonly body: Readonly<Record<string, unknown>>;
 }
@@ -48,7 +48,7 @@ interface Queued {
   /** as one of a bulk request. The submit of a message that this caller has prepared: our coordinator needs its gid only */
   readonly inBulk: string;
   readonly isPrepared: boolean;
-  readonly resolve: (answer: Answer) => void;
+  readonly resolve: (answer: CoordinatorAnswer) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -111,7 +111,7 @@ export class Coordinator {
     call: CallName,
     body: Readonly<Record<string, unknown>> & { readonly gid: string },
     how: { readonly isSlow?: boolean; readonly isPrepared?: boolean } = {},
-  ): Promise<Answer> {
+  ): Promise<CoordinatorAnswer> {
     const { isSlow = false, isPrepared = false } = how;
     const json = JSON.stringify(body);
     if (!this.#bulk || isSlow) return this.#settled("POST", `/${call}`, json);
@@ -148,11 +148,11 @@ export class Coordinator {
     return answer.statusCode;
   }
 
-  async subscribe(topic: string, url: string, remark = ""): Promise<Answer> {
+  async subscribe(topic: string, url: string, remark = ""): Promise<CoordinatorAnswer> {
     return this.#settled("GET", `/subscribe?${queryOf({ topic, url, remark })}`);
   }
 
-  async unsubscribe(topic: string, url: string): Promise<Answer> {
+  async unsubscribe(topic: string, url: string): Promise<CoordinatorAnswer> {
     return this.#settled("GET", `/unsubscribe?${queryOf({ topic, url })}`);
   }
 
@@ -196,7 +196,7 @@ export class Coordinator {
     const single = (one: Queued): Promise<void> => this.#settled("POST", `/${one.call}`, one.body).then(one.resolve, one.reject);
     try {
       const { status, body } = await this.#try("POST", "/bulk", `[${batch.map(({ inBulk }) => inBulk).join(",")}]`);
-      const answers = status === 200 ? (body["answers"] as readonly Answer[]) : [];
+      const answers = status === 200 ? (body["answers"] as readonly CoordinatorAnswer[]) : [];
       if (status === 404) this.#bulk = false;
       await Promise.all(
         batch.map(async (one, i) => {
@@ -211,7 +211,7 @@ export class Coordinator {
     }
   }
 
-  async #settled(method: "GET" | "POST", path: string, body?: string): Promise<Answer> {
+  async #settled(method: "GET" | "POST", path: string, body?: string): Promise<CoordinatorAnswer> {
     for (let tried = 1; ; tried += 1) {
       try {
         const answer = await this.#try(method, path, body);
@@ -225,7 +225,7 @@ export class Coordinator {
     }
   }
 
-  async #try(method: "GET" | "POST", path: string, body: string | null = null): Promise<Answer> {
+  async #try(method: "GET" | "POST", path: string, body: string | null = null): Promise<CoordinatorAnswer> {
     const answer = await request(this.url + path, {
       dispatcher: this.#agent,
       method,
@@ -254,7 +254,7 @@ const bulkOf = (queue: readonly Queued[]): number => {
 const queryOf = (parameters: Readonly<Record<string, string>>): string => new URLSearchParams(parameters).toString();
 
 /** What the coordinator said for people. */
-export const messageOf = (answer: Answer): string => (typeof answer.body["message"] === "string" ? answer.body["message"] : "");
+export const messageOf = (answer: CoordinatorAnswer): string => (typeof answer.body["message"] === "string" ? answer.body["message"] : "");
 
 const parse = (text: string): Readonly<Record<string, unknown>> => {
   try {
@@ -266,7 +266,7 @@ const parse = (text: string): Readonly<Record<string, unknown>> => {
 };
 
 /** 200, 409 and 425 are outcomes; other 4xx are mistakes. dtm's server answers a mistake with 500. */
-const judge = (answer: Answer, resolve: (answer: Answer) => void, reject: (error: unknown) => void): void => {
+const judge = (answer: CoordinatorAnswer, resolve: (answer: CoordinatorAnswer) => void, reject: (error: unknown) => void): void => {
   if (answer.status === 200 || answer.status === 409 || answer.status === 425) resolve(answer);
   else reject(new CallRefused(answer.status, `${answer.status} ${messageOf(answer)}`));
 };

@@ -1,5 +1,5 @@
 import { Barrier, Step } from "./barrier.ts";
-import { CallRefused, chosenCoordinator, messageOf, OutcomeUnknown, type Answer, type Coordinator } from "./coordinator.ts";
+import { CallRefused, chosenCoordinator, messageOf, OutcomeUnknown, type CoordinatorAnswer, type Coordinator } from "./coordinator.ts";
 
 /** How a two-phase message ended for the one who sent it. */
 export type Sent =
@@ -76,14 +76,14 @@ export class Message {
   }
 
   /** @throws OutcomeUnknown, CallRefused */
-  async prepare(queryUrl: string): Promise<Answer> {
+  async prepare(queryUrl: string): Promise<CoordinatorAnswer> {
     const answer = await this.#coordinator.call("prepare", this.#body(queryUrl));
     this.#isPrepared = answer.status === 200;
     return answer;
   }
 
   /** Prepared before or not. @throws OutcomeUnknown, CallRefused */
-  submit(): Promise<Answer> {
+  submit(): Promise<CoordinatorAnswer> {
     return this.#coordinator.call("submit", this.#body(""), {
       isSlow: this.#options.waitResult === true,
       isPrepared: this.#isPrepared,
@@ -91,7 +91,7 @@ export class Message {
   }
 
   /** @throws OutcomeUnknown, CallRefused */
-  abort(reason = ""): Promise<Answer> {
+  abort(reason = ""): Promise<CoordinatorAnswer> {
     return this.#coordinator.call("abort", { gid: this.gid, trans_type: "msg", rollback_reason: reason });
   }
 
@@ -133,7 +133,7 @@ export class Message {
   }
 
   /** The message is past being prepared: what it came to is the answer, as it was the first time. */
-  async #ended(refused: Answer): Promise<Sent> {
+  async #ended(refused: CoordinatorAnswer): Promise<Sent> {
     const state = (refused.body["status"] as string | undefined) ?? (await this.#coordinator.state(this.gid));
     if (state === "submitted" || state === "succeed") return DUPLICATE;
     if (state === "failed") return { status: "failed", reason: "the message has failed" };

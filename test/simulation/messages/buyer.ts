@@ -1,4 +1,4 @@
-import { CallRefused, OutcomeUnknown, type Answer } from "../../../coordinator/messages/client/coordinator.ts";
+import { CallRefused, OutcomeUnknown, type CoordinatorAnswer } from "../../../coordinator/messages/client/coordinator.ts";
 import { Message, type MessageCalls } from "../../../coordinator/messages/client/message.ts";
 import type { Life, Program } from "../kernel/process.ts";
 import { op, Scene, Wire } from "../kernel/wire.ts";
@@ -15,20 +15,26 @@ const URL_OF = "http://services";
 /** The client's connection to some coordinator: what coordinator/messages/client/coordinator.ts does over HTTP, tries and time-outs included. */
 const callsOf = (world: MessageWorld, life: Life): MessageCalls => {
   const wires = new Map<CoordinatorProgram, Wire>();
-  const once = async (serve: (coordinator: CoordinatorProgram) => Promise<Answer>, kind: typeof API): Promise<Answer> => {
+  const once = async (
+    serve: (coordinator: CoordinatorProgram) => Promise<CoordinatorAnswer>,
+    kind: typeof API,
+  ): Promise<CoordinatorAnswer> => {
     const coordinator = world.kernel.draw.pick(world.coordinators);
     const wire = wires.get(coordinator) ?? new Wire(life, world, () => coordinator, API_MS);
     wires.set(coordinator, wire);
-    const answer = wire.hold<Answer>(kind, (exchange) => {
+    const answer = wire.hold<CoordinatorAnswer>(kind, (exchange) => {
       void serve(coordinator).then((value) => exchange.answer(value));
       if (!world.kernel.draw.chance(world.weather.repeated)) return;
       world.count("call repeated");
       void serve(coordinator);
     });
-    const deadline = life.clock.sleep(API_MS).then((): Answer => ({ status: 504, body: {} }));
-    return Promise.race([answer.catch((): Answer => ({ status: 503, body: {} })), deadline]);
+    const deadline = life.clock.sleep(API_MS).then((): CoordinatorAnswer => ({ status: 504, body: {} }));
+    return Promise.race([answer.catch((): CoordinatorAnswer => ({ status: 503, body: {} })), deadline]);
   };
-  const settled = async (serve: (coordinator: CoordinatorProgram) => Promise<Answer>, kind: typeof API): Promise<Answer> => {
+  const settled = async (
+    serve: (coordinator: CoordinatorProgram) => Promise<CoordinatorAnswer>,
+    kind: typeof API,
+  ): Promise<CoordinatorAnswer> => {
     for (let tried = 1; tried <= TRIES; tried += 1) {
       const answer = await once(serve, kind);
       if (answer.status === 200 || answer.status === 409 || answer.status === 425) return answer;

@@ -1,6 +1,6 @@
 import { answerTo } from "../../../coordinator/messages/api/answer.ts";
 import { readMessage } from "../../../coordinator/messages/api/message-body.ts";
-import type { Answer } from "../../../coordinator/messages/client/coordinator.ts";
+import type { CoordinatorAnswer } from "../../../coordinator/messages/client/coordinator.ts";
 import type { Verdict } from "../../../coordinator/messages/machine.ts";
 import { composeMessages, type MessagesPorts } from "../../../coordinator/messages/compose.ts";
 import type { Messages } from "../../../coordinator/messages/messages.ts";
@@ -160,7 +160,10 @@ export class CoordinatorProgram implements Program, Target {
   }
 
   /** Answers a call of the API, when it is this process's turn; never, if it dies meanwhile. */
-  async serve(call: "prepare" | "submit" | "submitPrepared" | "abort", body: Readonly<Record<string, unknown>>): Promise<Answer> {
+  async serve(
+    call: "prepare" | "submit" | "submitPrepared" | "abort",
+    body: Readonly<Record<string, unknown>>,
+  ): Promise<CoordinatorAnswer> {
     const life = this.#life as Life;
     const messages = this.#messages as Messages;
     await life.clock.sleep(0);
@@ -185,7 +188,7 @@ export class CoordinatorProgram implements Program, Target {
     }
   }
 
-  async state(gid: string): Promise<Answer> {
+  async state(gid: string): Promise<CoordinatorAnswer> {
     const life = this.#life as Life;
     const messages = this.#messages as Messages;
     await life.clock.sleep(0);

@@ -1,5 +1,5 @@
 import type { SaleRecord } from "#protocol/sale";
-import type { BuyPorts, Loop, ShardStore, StatusListener, Tickets } from "../../../gateway/buy/service-ports.ts";
+import type { BuyPorts, Loop, PurchaseStore, StatusListener, Tickets } from "../../../gateway/buy/service-ports.ts";
 import type { SoldOutStore } from "../../../gateway/sales/sold-out.ts";
 import { BEGINNING_MS } from "../kernel/kernel.ts";
 import type { Life } from "../kernel/process.ts";
@@ -54,7 +54,7 @@ class Pace {
   readonly wake = (): void => this.#wake();
 }
 
-const storeOf = (redis: RedisWire, pace: Pace): ShardStore => ({
+const storeOf = (redis: RedisWire, pace: Pace): PurchaseStore => ({
   isReady: () => redis.isUp,
   reserve: (saleId, purchases) => {
     pace.wake();
