@@ -40,7 +40,7 @@ describe("an attempt to begin an epoch", () => {
       ["attempt to begin an epoch: next step", "close"],
       ["attempt to begin an epoch has ended", undefined],
     ]);
-    expect(lines.at(-1)).toMatchObject({ shard: 3, epoch: 7, result: AttemptResult.opened, at: "close", ms: 250 });
+    expect(lines.at(-1)).toMatchObject({ shard: 3, epoch: 7, result: AttemptResult.opened, endedInPhase: "close", tookMs: 250 });
   });
 
   it("shows each piece of progress of a rebuild, and logs one a second", async () => {

@@ -50,7 +50,10 @@ export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) =>
       const labels = { shard: String(move.from), reason: move.reason };
       transfers.inc(labels);
       units.inc(labels, move.units);
-      log.info({ saleId, ...move }, "units move");
+      log.info(
+        { saleId, fromShard: move.from, toShard: move.to, units: move.units, reason: move.reason },
+        "units are moved to another shard",
+      );
     },
     fault,
   };

@@ -30,7 +30,7 @@ const observeTenure = ({ shard, instruments, log }: ShardObserverParts): Pick<Ke
   return {
     lease: (isHeld) => {
       lease.set(labels, isHeld ? 1 : 0);
-      log.info({ shard }, isHeld ? "took the shard's lease" : "gave or lost the shard's lease");
+      log.info({ shard }, isHeld ? "took the shard's lease" : "lost the shard's lease or gave it up: another coordinator may take it");
     },
     open: (isOpen, ofEpoch) => {
       open.set(labels, isOpen ? 1 : 0);
@@ -39,12 +39,13 @@ const observeTenure = ({ shard, instruments, log }: ShardObserverParts): Pick<Ke
         halted.set(labels, 0);
         haltedFor = "";
       }
-      if (isOpen !== wasOpen) log.info({ shard, epoch: ofEpoch }, isOpen ? "shard is open" : "shard is not open");
+      if (isOpen !== wasOpen)
+        log.info({ shard, epoch: ofEpoch }, isOpen ? "shard is open: it sells" : "shard is closed: buyers are answered recovering");
       wasOpen = isOpen;
     },
     halted: (reason) => {
       halted.set(labels, 1);
-      if (reason !== haltedFor) log.error({ shard, reason }, "shard is halted: an operator has to look");
+      if (reason !== haltedFor) log.error({ shard, reason }, "shard is halted and does not sell: an operator has to repair it");
       haltedFor = reason;
     },
     lag: (entries) => lag.set(labels, entries),
@@ -79,7 +80,10 @@ const observeAttempts = (parts: ShardObserverParts): Pick<KeeperObserver, "attem
     attempted: (result, epoch) => {
       attempts.inc({ ...labels, result });
       if (at !== "") step.remove({ ...labels, step: at });
-      log.info({ shard, epoch, result, at, ms: Math.round(clock.monotonicMs() - begunAtMs) }, "attempt to begin an epoch has ended");
+      log.info(
+        { shard, epoch, result, endedInPhase: at, tookMs: Math.round(clock.monotonicMs() - begunAtMs) },
+        "attempt to begin an epoch has ended",
+      );
       at = "";
     },
   };
@@ -95,11 +99,11 @@ const observeRelay = ({ shard, instruments, log }: ShardObserverParts): Pick<Kee
     },
     appendedAgain: (cause, from) => {
       again.inc({ ...labels, cause });
-      log.warn({ shard, cause, from }, "appending again");
+      log.warn({ shard, cause, fromSeq: from }, "entries of the outbox are appended to the log again");
     },
     purged: (beforeStreamSeq) => {
       purged.inc(labels);
-      log.debug({ shard, beforeStreamSeq }, "purged what is applied");
+      log.debug({ shard, beforeStreamSeq }, "purged from the log what is applied");
     },
   };
 };

@@ -86,7 +86,7 @@ await runProgram(
     void connectNats(config, "gateway-admin").then((connection) => {
       nats = connection;
     });
-    log.info({ host: config.DOORBUSTER_GATEWAY_HOST, port, admin: admin.addresses() }, "gateway starts");
+    log.info({ host: config.DOORBUSTER_GATEWAY_HOST, port, admin: admin.addresses() }, "gateway primary is up: starting its processes");
     cluster.setupPrimary({ args: [String(port)] });
     await superviseCluster({
       processes: config.DOORBUSTER_GATEWAY_PROCESSES,

@@ -83,7 +83,7 @@ export const serve = async ({ config, port, log, stop, points, onBroken, listeni
   const late = new AbortController();
   await Promise.race([mounted.drain(), delay(config.DOORBUSTER_DRAIN_MS, undefined, { signal: late.signal }).catch(() => undefined)]);
   late.abort();
-  if (mounted.waiting() > 0) log.warn({ waiting: mounted.waiting() }, "stopped with requests unanswered");
+  if (mounted.waiting() > 0) log.warn({ waiting: mounted.waiting() }, "gateway process stops before all requests are answered");
   app.close();
   await opened.close();
 };

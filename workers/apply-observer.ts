@@ -49,22 +49,31 @@ const say = (log: Log, { shard, streamSeq }: LogDelivery, applied: Applied): voi
       );
       return;
     case "gap":
-      log.warn({ shard, streamSeq, at: applied.at }, "entries are missing before this message: asked for them");
+      log.warn(
+        { shard, streamSeq, applied: applied.at },
+        "entries before this message are missing: the coordinator is asked to append them again",
+      );
       return;
     case "began":
-      log.info({ shard, streamSeq, epoch: applied.epoch, mode: applied.mode }, "epoch began");
+      log.info({ shard, streamSeq, epoch: applied.epoch, mode: applied.mode }, "epoch of the shard began");
       return;
     case "unreadable":
-      log.error({ alert: true, shard, streamSeq, first: applied.first }, "a message cannot be read: parked, asked for its entries again");
+      log.error(
+        { alert: true, shard, streamSeq, first: applied.first },
+        "a message cannot be read: it is kept in dead_letters, and the coordinator is asked to append its entries again",
+      );
       return;
     case "halted":
-      log.error({ alert: true, shard, streamSeq, reason: applied.reason }, "an entry cannot be applied: the shard is halted");
+      log.error(
+        { alert: true, shard, streamSeq, reason: applied.reason },
+        "an entry cannot be applied: the shard is halted until an operator has repaired it",
+      );
       return;
     case "ignored":
-      log.info({ shard, streamSeq }, "message of another epoch ignored");
+      log.info({ shard, streamSeq }, "message is of another epoch: ignored");
       return;
     case "repeated":
-      log.debug({ shard, streamSeq }, "message was applied before");
+      log.debug({ shard, streamSeq }, "message was applied before: skipped");
   }
 };
 

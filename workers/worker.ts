@@ -86,9 +86,9 @@ const waitForShards = async (database: Database, shards: number, faults: Faults,
 
 const watchConnection = async (connection: NatsConnection, log: Log, reconnected: () => void): Promise<void> => {
   for await (const { type } of connection.status()) {
-    if (type === Events.Disconnect) log.warn("nats is away");
+    if (type === Events.Disconnect) log.warn("NATS does not answer: connecting again until it does");
     if (type !== Events.Reconnect) continue;
-    log.info("nats is back");
+    log.info("NATS answers again");
     reconnected();
   }
 };
@@ -159,7 +159,7 @@ export const runWorker = async ({ config, log, stop, points, onBroken, ready }: 
           const target = points("restore", redisRestoreTarget(redises[request.shard] as Redis, request));
           const end = await restores.run(() => restoreShard(source, target, clock, request, progress), progress);
           restoresTotal.inc({ end });
-          log.info({ shard: request.shard, epoch: request.epoch, end }, "restore ended");
+          log.info({ shard: request.shard, epoch: request.epoch, end }, "rebuild of a shard's Redis from Postgres has ended");
           return end;
         },
         changed: () => {
@@ -180,7 +180,7 @@ export const runWorker = async ({ config, log, stop, points, onBroken, ready }: 
   // What is asked from now on is heard.
   await connection.flush();
   ready();
-  log.info({ shards: redises.length }, "worker serves");
+  log.info({ shards: redises.length }, "worker process serves");
 
   await Promise.all([...appliers, ...loops]);
   await server.close();

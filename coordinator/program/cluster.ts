@@ -57,7 +57,7 @@ export const superviseCluster = async (options: ClusterOptions): Promise<void> =
         if (found !== undefined) options.onBroken?.(found.invariant, found.times);
       });
       // A message to a process that has just died (a metrics scrape, say) fails here; unheard it would end the primary.
-      worker.on("error", (error) => log.warn({ slot, err: error.message }, "a process could not be told something"));
+      worker.on("error", (error) => log.warn({ slot, err: error.message }, "a message to a process was not delivered"));
       const end = (): void => void worker.process.kill("SIGTERM");
       stop.addEventListener("abort", end, { once: true });
       await exited(worker);

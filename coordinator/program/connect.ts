@@ -42,11 +42,11 @@ const connectTo = (url: string, place: IoredisOptions | undefined, options: Redi
   const server = withoutCredentials(url);
   let down = false;
   redis.on("error", (error: Error) => {
-    if (!down) options.log.warn({ redis: server, err: error.message }, "redis is away");
+    if (!down) options.log.warn({ redis: server, err: error.message }, "Redis does not answer: connecting again until it does");
     down = true;
   });
   redis.on("ready", () => {
-    if (down) options.log.info({ redis: server }, "redis is back");
+    if (down) options.log.info({ redis: server }, "Redis answers again");
     down = false;
   });
   return redis;

@@ -28,7 +28,7 @@ export const guardProcess = async ({ log, stop }: GuardOptions): Promise<void> =
       if (findings.hear(message, worker)?.isNew) hasFound = true;
     });
     // Unheard it would end the primary.
-    worker.on("error", (error) => log.warn({ err: error.message }, "the process could not be told something"));
+    worker.on("error", (error) => log.warn({ err: error.message }, "a message to the process was not delivered"));
     const end = (): void => void worker.process.kill("SIGTERM");
     stop.addEventListener("abort", end, { once: true });
     if (stop.aborted) end();

@@ -52,7 +52,7 @@ export const runProgram = async <const Name extends SettingName>(
   // oxlint-disable-next-line unicorn/no-process-exit -- state is unknown: nothing may run on
   const end = (): never => process.exit(EXIT_CRASH);
   const crash = (error: unknown): void => {
-    log.fatal({ err: error }, "crash");
+    log.fatal({ err: error }, "unexpected error: this process ends");
     end();
   };
   // oxlint-disable-next-line node/no-process-env -- no setting: a primary tells its processes what it knows

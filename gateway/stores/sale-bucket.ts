@@ -29,7 +29,7 @@ export const watchBucket = ({ nats, book, clock, log, stop, shards, onLoaded }: 
     stop,
     put: (key, value, revision) => {
       const sale = readSale(key, value, shards);
-      if (typeof sale === "string") log.error({ sale: key, revision, problem: sale }, "a sale's record is ignored");
+      if (typeof sale === "string") log.error({ saleId: key, revision, problem: sale }, "a sale's record cannot be read: it is ignored");
       else book.put(sale);
     },
     remove: (key) => book.remove(key),

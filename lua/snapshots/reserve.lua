@@ -173,7 +173,7 @@ for purchase in string.gmatch(ARGV[4], '[^ ]+') do
   n = n + 1
   packed[n] = purchase
 end
-if n ~= count then return redis.error_reply('ERR reserve: counted ' .. n .. ' purchases, told ' .. count) end
+if n ~= count then return redis.error_reply('ERR reserve: counted ' .. n .. ' purchases, expected ' .. count) end
 
 -- The fast case: where the limit is 1 and nobody sent a key or a number of units, a purchase is its own field, asks for 1 and is not taken
 -- apart (no `asks`). One HMGET looks up all fields and, where the limit is above 1, the totals of the buyers behind them.

@@ -121,12 +121,16 @@ const watchMessages = (metrics: MessageMetrics, log: Log): MessageWatch => {
     called: (kind, verdict) => metrics.calls.inc({ kind, verdict }),
     dead: (shard, gid, record) => {
       metrics.dead.inc();
-      log.error({ shard, gid, state: record.state, reason: record.reason, rounds: record.rounds }, "a message is a dead letter");
+      log.error(
+        { shard, gid, state: record.state, reason: record.reason, rounds: record.rounds },
+        "message is a dead letter: it rests until an operator retries it or fails it",
+      );
     },
     troubled: (shard, doing, error) => {
       metrics.troubles.inc();
       const text = (error as Error).message;
-      if (isNews(String(shard), text)) log.warn({ shard, doing, err: text }, "a message is delayed");
+      if (isNews(String(shard), text))
+        log.warn({ shard, doing, err: text }, "a shard's Redis does not answer: its messages are delayed, and tried again");
     },
   };
 };
