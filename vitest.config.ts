@@ -18,8 +18,14 @@ const WHOLE = [
 const ALL = ["test", "lua", "coordinator", "gateway", "workers", "deploy", "bench"].map((folder) => `${folder}/**/*.test.ts`);
 
 export default defineConfig({
-  // The sources behind `#lua`, `#program` and `#protocol` (package.json, imports), not what was built of them.
-  ssr: { resolve: { conditions: ["source"] } },
+  // The sources behind `#lua`, `#program` and `#protocol` (package.json, imports), not what was built of them. By alias: a
+  // condition does not reach what the global set-up imports.
+  resolve: {
+    alias: Object.entries({ lua: "lua", program: "coordinator/program", protocol: "coordinator/protocol" }).flatMap(([name, folder]) => [
+      { find: new RegExp(`^#${name}$`), replacement: `${import.meta.dirname}/${folder}/index.ts` },
+      { find: new RegExp(`^#${name}/(.*)$`), replacement: `${import.meta.dirname}/${folder}/$1.ts` },
+    ]),
+  },
   test: {
     globalSetup: ["test/harness/global-setup.ts"],
     testTimeout: 60_000,
