@@ -6,7 +6,7 @@ import { z } from "zod";
  */
 const perProgram = z.record(z.string(), z.number());
 
-export const curveSchema = z.strictObject({
+const curveSchema = z.strictObject({
   title: z.string(),
   /** what the numbers on each axis are */
   x: z.string(),
@@ -14,7 +14,7 @@ export const curveSchema = z.strictObject({
   lines: z.array(z.strictObject({ name: z.string(), points: z.array(z.tuple([z.number(), z.number()])) })),
 });
 
-export const entrySchema = z.strictObject({
+const entrySchema = z.strictObject({
   /** what was done, in one line */
   what: z.string(),
   /** what a second of `perSecond` counts: answers, decisions, orders ... */

@@ -17,7 +17,7 @@ type Unit = "times" | "part" | "a second" | "ms" | "B";
 
 /** The languages that the front page is written in. */
 export type Language = "en" | "zh";
-export type Front = Readonly<Record<Language, string>>;
+type Front = Readonly<Record<Language, string>>;
 
 /** A row of DESIGN 14. */
 interface Row {

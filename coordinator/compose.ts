@@ -19,7 +19,7 @@ export interface KeeperPorts {
 }
 
 /** The sales as they are known now, by whatever follows them. */
-export interface SalesPort {
+interface SalesPort {
   all(): Iterable<SaleRecord>;
   get(saleId: string): SaleRecord | undefined;
   /** follows them until stopped */

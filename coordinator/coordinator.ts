@@ -27,7 +27,7 @@ export const COORDINATOR_SETTINGS = [
   "DOORBUSTER_LOG_BYTES",
   ...MESSAGE_SETTINGS,
 ] as const;
-export type CoordinatorConfig = Config<(typeof COORDINATOR_SETTINGS)[number]>;
+type CoordinatorConfig = Config<(typeof COORDINATOR_SETTINGS)[number]>;
 
 export interface CoordinatorOptions {
   readonly config: CoordinatorConfig;

@@ -6,7 +6,7 @@ import { BUY_SETTINGS, openBuyService, type OpenBuyService } from "./open.ts";
 import { mountDoorbuster, type Mounted } from "./plugin.ts";
 
 export const PROCESS_SETTINGS = [...BUY_SETTINGS, "DOORBUSTER_GATEWAY_HOST", "DOORBUSTER_TRUSTED_PROXIES", "DOORBUSTER_DRAIN_MS"] as const;
-export type ProcessConfig = Config<(typeof PROCESS_SETTINGS)[number]>;
+type ProcessConfig = Config<(typeof PROCESS_SETTINGS)[number]>;
 
 export interface ProcessOptions {
   readonly config: ProcessConfig;

@@ -16,7 +16,7 @@ const count = (shard: string, applied: Applied): void => {
 };
 
 /** The constraints that a transaction violated, as metrics call them. */
-export const violatedConstraints = ({
+const violatedConstraints = ({
   refusedNow,
   grantTwice,
   overdrawn,

@@ -33,7 +33,7 @@ export const WORKER_SETTINGS = [
   "DATABASE_URL",
   "DOORBUSTER_DATABASE_POOL",
 ] as const;
-export type WorkerConfig = Config<(typeof WORKER_SETTINGS)[number]>;
+type WorkerConfig = Config<(typeof WORKER_SETTINGS)[number]>;
 
 export interface WorkerOptions {
   readonly config: WorkerConfig;

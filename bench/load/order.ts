@@ -27,7 +27,7 @@ export interface LoadOrder {
 }
 
 /** One and the same request again and again. */
-export interface SameRequest {
+interface SameRequest {
   readonly kind: "same";
   readonly text: string;
 }

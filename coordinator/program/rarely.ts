@@ -8,7 +8,7 @@ const LINES_MOST = 8;
 const PLACES_MOST = 1_000;
 
 /** What goes into the line of a fault that is to be logged. */
-export interface News {
+interface News {
   /** faults of this place that were left out since its last line */
   readonly leftOut: number;
 }

@@ -6,7 +6,7 @@ export interface CrowdRequest {
   readonly path: string;
 }
 
-export interface HttpAnswer {
+interface HttpAnswer {
   readonly status: number;
   readonly body: string;
   /** Retry-After in ms; 0 if there is none */

@@ -37,7 +37,7 @@ const NOT_FINAL_MS = 100;
 /** The crowd goes home when nobody got a definite answer for this long. */
 const PATIENCE_MS = 60_000;
 
-export const uidOf = (buyer: number): string => `buyer-${buyer + 1}`;
+const uidOf = (buyer: number): string => `buyer-${buyer + 1}`;
 /** The other way round. @returns -1 for a uid of somebody else */
 export const buyerOf = (uid: string): number => (uid.startsWith("buyer-") ? Number(uid.slice("buyer-".length)) - 1 : -1);
 

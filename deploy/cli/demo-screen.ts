@@ -2,7 +2,7 @@ import { MultiBar, type SingleBar } from "cli-progress";
 import type { Palette } from "./color.ts";
 
 /** What the viewer sees while the crowd buys. */
-export interface Progress {
+interface Progress {
   /** buyers with a definite answer */
   readonly answered: number;
   readonly reserved: number;

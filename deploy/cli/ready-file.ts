@@ -6,7 +6,7 @@ const store = z.object({ url: z.string(), pid: z.int().nullable(), dir: z.string
 const pids = z.array(z.int());
 
 /** Where a running stack is, its example sale, and the secrets that commands on it need. */
-export const readyFileSchema = z.object({
+const readyFileSchema = z.object({
   run: z.string(),
   gateway: z.url(),
   admin: z.url(),

@@ -67,7 +67,7 @@ export interface Purchases {
 }
 
 /** The purchase itself: the classic three steps. Asking twice is asking once: the gid is the purchase. */
-export const purchase = ({ coordinator, redis, orderUrl, queryUrl, afterDeduction }: Purchases, order: Order): Promise<Sent> =>
+const purchase = ({ coordinator, redis, orderUrl, queryUrl, afterDeduction }: Purchases, order: Order): Promise<Sent> =>
   new Message(`flash-sale-${order.activity}-${order.uid}`, coordinator).add(orderUrl, order).doAndSubmit(queryUrl, async (barrier) => {
     const step = await barrier.checkAdjustAmount(redis, stockKey(order.activity), -1);
     await afterDeduction?.(order);

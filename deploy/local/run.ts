@@ -21,7 +21,7 @@ export interface RunOptions {
 }
 
 /** What a run ends by force: its parts (part.ts). */
-export interface Killable {
+interface Killable {
   /** SIGKILL; resolves when it and the processes below it are gone */
   kill(): Promise<void>;
 }

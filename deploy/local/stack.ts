@@ -26,7 +26,7 @@ export interface StackOptions extends RunOptions {
 }
 
 /** A server that runs already has neither process id nor folder here. */
-export interface StoreInfo {
+interface StoreInfo {
   readonly url: string;
   readonly pid: number | null;
   readonly dir: string | null;

@@ -16,7 +16,7 @@ export interface StoreAddress {
   readonly emptiedAtMs?: number | undefined;
 }
 
-export interface NatsAddress extends StoreAddress {
+interface NatsAddress extends StoreAddress {
   readonly user?: string | undefined;
   readonly pass?: string | undefined;
 }

@@ -3,7 +3,7 @@ import { Buckets } from "./buckets.ts";
 import { hashInto, type Hash } from "./hash.ts";
 import { pace, taken, waitMs, type Pace } from "./pace.ts";
 
-export interface Limit {
+interface Limit {
   /** a second; 0 = no limit */
   readonly rate: number;
   readonly burst: number;

@@ -4,7 +4,7 @@ import { refusals, type OnOutcome, type Outcome } from "./outcome.ts";
 import type { Turn } from "./service-ports.ts";
 
 /** Two calls keep Redis busy while an answer travels; more would only make the batches smaller. */
-export const MOST_CALLS = 2;
+const MOST_CALLS = 2;
 
 /**
  * A call costs Redis, with `appendfsync always`, as much as about 200 purchases (230 us and 1.15 us each, redis 7.0.15),

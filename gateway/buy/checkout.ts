@@ -16,7 +16,7 @@ import type { ShardQueues } from "./shard-queues.ts";
  * The gateway refuses what is earlier than this before the opening; the rest is Redis's to judge, so that a gateway whose
  * clock is a little behind keeps nobody out of a sale that is open.
  */
-export const OPENING_SLACK_MS = 250;
+const OPENING_SLACK_MS = 250;
 
 const MOST_UNITS = 1_000;
 const SECOND_MS = 1_000;

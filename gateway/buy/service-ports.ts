@@ -51,7 +51,7 @@ export interface PurchaseStore {
 }
 
 /** What the connections to the shards' servers need of the service; several shards may share one. */
-export interface ShardConnections {
+interface ShardConnections {
   /** tries those anew whose greeting does not come; to be called several times a second */
   tick(nowMs: number): void;
   close(): void;
@@ -73,7 +73,7 @@ export interface Loop {
 }
 
 /** Called for every call of Redis that ended: its size, and its time in ms. */
-export type OnCall = (size: number, ms: number) => void;
+type OnCall = (size: number, ms: number) => void;
 
 /** The outside of the service: all that it knows of stores, clocks and chance. */
 export interface BuyPorts {

@@ -2,7 +2,7 @@ import { edgeAnswers } from "./problem.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** A purchase's body is `{"units":N}`; uWebSockets.js itself has no bound. */
-export const MAX_BODY_BYTES = 1_024;
+const MAX_BODY_BYTES = 1_024;
 /** A body of one packet that takes longer than this is an attack or a dead client. */
 export const BODY_DEADLINE_MS = 5_000;
 

@@ -3,9 +3,9 @@ import type { BuyService } from "../buy/service.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** The longest wait that `Prefer: wait=N` gets; proxies in front give up at 60 s. */
-export const MAX_WAIT_SECONDS = 30;
+const MAX_WAIT_SECONDS = 30;
 /** More are answered at once: a held answer costs a timer and a connection. */
-export const MAX_HELD = 20_000;
+const MAX_HELD = 20_000;
 
 /** @returns seconds of `Prefer: wait=N` (RFC 7240), 0 without one, at most MAX_WAIT_SECONDS */
 export const preferredWait = (prefer: string): number => {

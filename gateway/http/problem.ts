@@ -36,7 +36,7 @@ export const outcomeFields = (outcome: Outcome): Record<string, unknown> => ({
 export const outcomeDetail = (outcome: Outcome): string => outcome.detail ?? DETAILS[outcome.code];
 
 /** Whole seconds, at least one; undefined where asking again makes no difference. */
-export const retryAfterSeconds = (outcome: Outcome): number | undefined =>
+const retryAfterSeconds = (outcome: Outcome): number | undefined =>
   outcome.retryAfterMs === undefined ? undefined : Math.max(1, Math.ceil(outcome.retryAfterMs / 1_000));
 
 const NO_STORE = { "Cache-Control": "no-store" } as const;

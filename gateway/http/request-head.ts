@@ -1,8 +1,8 @@
 import type { HttpRequest } from "uWebSockets.js";
 
 /** A browser sends 1-3 kB; uWebSockets.js itself lets 60 kB pass and hangs for 12 s above 100 headers. */
-export const MAX_HEADER_BYTES = 8_192;
-export const MAX_HEADERS = 64;
+const MAX_HEADER_BYTES = 8_192;
+const MAX_HEADERS = 64;
 
 /** What the routes want to know of a request's headers, read in one pass because a request is dead after the first await. */
 export interface RequestHead {

@@ -7,9 +7,9 @@ import { edgeAnswers, problem } from "./problem.ts";
 import { isFramed, isHeadTooLarge, isPlain, readHead, type RequestHead } from "./request-head.ts";
 
 /** Handles one request; may answer now or later. What it throws becomes a 500. */
-export type Handler = (exchange: Exchange) => void;
+type Handler = (exchange: Exchange) => void;
 /** As Handler, with the request's body, empty if there was none. */
-export type BodyHandler = (exchange: Exchange, body: string) => void;
+type BodyHandler = (exchange: Exchange, body: string) => void;
 
 export interface Route {
   /** uWebSockets.js's pattern, with at most one parameter */

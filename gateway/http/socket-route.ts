@@ -5,7 +5,7 @@ import { edgeAnswers, problem } from "./problem.ts";
 import { isFramed, isHeadTooLarge, readHead } from "./request-head.ts";
 
 /** uWebSockets.js cuts the connection above this without a word; a route's own, smaller bound can still be explained. */
-export const MAX_PAYLOAD_BYTES = 16 * 1_024;
+const MAX_PAYLOAD_BYTES = 16 * 1_024;
 /** What may wait for a slow reader; the connection is closed before a frame would be dropped unseen. */
 const MAX_BACKPRESSURE_BYTES = 64 * 1_024;
 /** uWebSockets.js pings in time by itself; a peer that does not answer is closed. */

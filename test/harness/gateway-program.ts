@@ -10,7 +10,7 @@ const MAIN = fileURLToPath(new URL("../../dist/gateway/main.js", import.meta.url
 export const ADMIN_TOKEN = "an-admin-token-for-tests";
 
 /** A port that was free a moment ago. */
-export const freePort = (): Promise<number> =>
+const freePort = (): Promise<number> =>
   new Promise((resolve, reject) => {
     const server = createServer().once("error", reject);
     server.listen(0, "127.0.0.1", () => {

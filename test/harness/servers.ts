@@ -1,14 +1,8 @@
-import {
-  startNats as startNatsPart,
-  startRedis as startRedisPart,
-  type NatsPart,
-  type Part,
-  type RedisPart,
-} from "../../deploy/local/index.ts";
+import { startNats as startNatsPart, startRedis as startRedisPart, type NatsPart, type Part } from "../../deploy/local/index.ts";
 import { binaries, joinRun, leaveRun } from "./run.ts";
 
 /** A real server that a test owns: it may be killed and started again on the same port and folder. */
-export interface TestServer {
+interface TestServer {
   readonly url: string;
   readonly port: number;
   readonly dir: string;
@@ -93,5 +87,3 @@ export const startNats = (options: TestNatsOptions = {}): Promise<NatsServer> =>
       pass: { value: started.pass, enumerable: true },
     }) as NatsServer;
   });
-
-export type { RedisPart };

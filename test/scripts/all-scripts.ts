@@ -4,7 +4,7 @@ import type { Script } from "#lua";
 const isScript = (value: unknown): value is Script => typeof value === "object" && value !== null && "sha" in value && "source" in value;
 
 /** Every script that has a binding. */
-export const ALL_SCRIPTS: readonly Script[] = Object.values(lua).filter(isScript);
+const ALL_SCRIPTS: readonly Script[] = Object.values(lua).filter(isScript);
 const isOf = (prefix: string) => (script: Script) => script.name.startsWith(prefix);
 
 export const MESSAGE_SCRIPTS = ALL_SCRIPTS.filter(isOf("message-"));

@@ -71,7 +71,7 @@ export const outcomeOf = (answer: () => unknown): Outcome => {
   }
 };
 
-export class OutOfStep extends Error {
+class OutOfStep extends Error {
   override readonly name = "OutOfStep";
 }
 

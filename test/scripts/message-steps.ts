@@ -20,7 +20,7 @@ import { asker, mostly, sequences, steps, type Question } from "./step.ts";
 /** Topics are on shard 0, and a list of messages on every shard. */
 const SHARD = 0;
 /** Before the held clock's first tick: later than any real time, so that no record expires by itself. */
-export const START_MS = 4_000_000_000_000;
+const START_MS = 4_000_000_000_000;
 const TAKES_MEMORY = new Set(["message-create", "message-topic", "message-yield"]);
 
 export interface MessageModel {

@@ -4,7 +4,7 @@ import type { Result } from "./result.ts";
 import { planOf } from "./seed.ts";
 
 /** What many schedules came to. */
-export interface Report {
+interface Report {
   readonly seeds: number;
   /** how many of them were schedules of the two-phase messages */
   readonly messages: number;

@@ -28,7 +28,7 @@ export interface SaleRow {
   readonly soldOut: boolean;
 }
 
-export interface SaleShardRow {
+interface SaleShardRow {
   readonly saleId: string;
   readonly shard: number;
   readonly quota: number;
@@ -54,7 +54,7 @@ export interface TransferSource extends Position {
   readonly shard: number;
 }
 
-export interface ShardPositionRow {
+interface ShardPositionRow {
   readonly shard: number;
   readonly epoch: number;
   readonly applied: number;

@@ -27,7 +27,7 @@ export interface Balance {
   rejected: number;
 }
 
-export interface ShardBalance extends Balance {
+interface ShardBalance extends Balance {
   readonly saleId: string;
   readonly shard: number;
 }

@@ -13,7 +13,7 @@ export interface AuditDatabase {
   close(): Promise<void>;
 }
 
-export interface Snapshot {
+interface Snapshot {
   facts(): Promise<PostgresFacts>;
   /** Pages of all orders, one line an order (see `ORDER_LINE`). */
   orders(): AsyncGenerator<readonly string[]>;

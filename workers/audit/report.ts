@@ -13,7 +13,7 @@ export interface SaleReport extends Readonly<Balance> {
 }
 
 /** Where a shard was. For the reader: only differences decide. */
-export interface ShardReport {
+interface ShardReport {
   readonly shard: number;
   /** last entry in Redis when its units were read */
   readonly redis: string;

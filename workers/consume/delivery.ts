@@ -7,7 +7,7 @@ const NANOS_PER_MS = 1_000_000;
  * Stream sequence in an ack subject: `$JS.ACK.<stream>.<consumer>.<delivered>.<seq>...`, newer servers put domain and
  * account before the stream (nats-server ADR-15).
  */
-export const streamSeqOf = (ackSubject: string): number | undefined => {
+const streamSeqOf = (ackSubject: string): number | undefined => {
   const tokens = ackSubject.split(".");
   if (tokens[0] !== "$JS" || tokens[1] !== "ACK") return undefined;
   const seq = Number(tokens[tokens.length >= 11 ? 7 : 5]);

@@ -7,7 +7,7 @@ export type { EntityManager } from "@mikro-orm/postgresql";
 
 /** bigint columns come as text from this layer: it converts nothing that it does not know. */
 export type Row = Readonly<Record<string, unknown>>;
-export interface Result {
+interface Result {
   readonly rows: readonly Row[];
   readonly rowCount: number;
 }
@@ -22,7 +22,7 @@ export interface DatabaseOptions {
   readonly name: string;
 }
 
-export interface TransactionOptions {
+interface TransactionOptions {
   /** read only, and every statement sees the state that the first one saw */
   readonly snapshot?: boolean;
 }

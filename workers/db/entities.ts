@@ -133,7 +133,7 @@ export const Grant = defineEntity({
 });
 
 /** Money that came in for an order, and what was decided about it. */
-export const Payment = defineEntity({
+const Payment = defineEntity({
   name: "Payment",
   tableName: "payments",
   properties: {
@@ -150,7 +150,7 @@ export const Payment = defineEntity({
   },
 });
 
-export const DeadLetter = defineEntity({
+const DeadLetter = defineEntity({
   name: "DeadLetter",
   tableName: "dead_letters",
   properties: {

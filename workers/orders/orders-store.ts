@@ -15,7 +15,7 @@ export interface Payment {
 }
 
 /** A payment that was reported before. */
-export interface KnownPayment {
+interface KnownPayment {
   readonly decision: PaymentDecision;
   /** it was reported for this very order */
   readonly isSameOrder: boolean;

@@ -11,7 +11,7 @@ import { isReturnGrantId } from "../orders/return-grant.ts";
 import { readSale, recordOf } from "./records.ts";
 
 /** The grant that brings a sale's first units; no added grant may be called so. */
-export const OPENING_GRANT = "opening";
+const OPENING_GRANT = "opening";
 const MOST_UNITS = 1_000_000_000;
 /** Advisory lock: one opening at a time looks for the emptiest shards. */
 export const OPENING_LOCK = 0x6462_0002;

@@ -7,7 +7,7 @@ import { onSale } from "./on-sale.ts";
  * of purchases a second, so a thousand units are gone from it within milliseconds, and spread thinner they would only
  * have to be gathered again.
  */
-export const UNITS_A_SHARD = 1_000;
+const UNITS_A_SHARD = 1_000;
 
 export interface Share {
   readonly shard: number;
@@ -32,7 +32,7 @@ interface DealtSale {
 }
 
 /** `shards` by the units, and then by the number, of the sales that are on them; a sale's units count evenly for each of its shards. */
-export const emptiestFirst = (shards: readonly number[], sales: readonly DealtSale[]): readonly number[] => {
+const emptiestFirst = (shards: readonly number[], sales: readonly DealtSale[]): readonly number[] => {
   const loads = new Map(shards.map((shard) => [shard, { units: 0, sales: 0 }]));
   for (const sale of sales)
     for (const shard of sale.shards) {

@@ -8,7 +8,7 @@ import { Shard } from "../db/entities.ts";
 import { readShard } from "../db/shard-row.ts";
 
 /** Stands for the attempt in a row whose epoch an operator ended; no coordinator's nonce is like it. */
-export const DISCARDED = "discarded";
+const DISCARDED = "discarded";
 
 const done: Reply<undefined> = { ok: true, value: undefined };
 const refuse = (code: RequestError, detail: string): Reply<never> => ({ ok: false, code, detail });

@@ -6,7 +6,7 @@ const STEPS_MOST = 100;
 const URL_CHARS_MOST = 2_000;
 const CUSTOM_DATA_CHARS_MOST = 65_536;
 const SECONDS_MOST = 30 * 24 * 3_600;
-export const TOPIC_PREFIX = "topic://";
+const TOPIC_PREFIX = "topic://";
 /** dtm takes anything; white space and control characters would garble logs and addresses. */
 const GID = /^[^\s\p{Cc}]+$/u;
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/;

@@ -21,8 +21,8 @@ export interface ShardView {
   readonly isMoving: boolean;
 }
 
-export const MoveReason = { dry: "dry", drain: "drain" } as const;
-export type MoveReason = (typeof MoveReason)[keyof typeof MoveReason];
+const MoveReason = { dry: "dry", drain: "drain" } as const;
+type MoveReason = (typeof MoveReason)[keyof typeof MoveReason];
 
 export interface Move {
   readonly from: number;

@@ -27,7 +27,7 @@ const wanted = (maxBytes: number): Partial<StreamConfig> => ({
 });
 
 /** @returns one line for each setting that differs */
-export const streamDifferences = (config: Partial<StreamConfig>, maxBytes: number): string[] => {
+const streamDifferences = (config: Partial<StreamConfig>, maxBytes: number): string[] => {
   const differences: string[] = [];
   for (const [name, value] of Object.entries(wanted(maxBytes))) {
     // the broker leaves out what is false

@@ -2,7 +2,7 @@ import type { EntriesMessage } from "#protocol/message";
 import { Cause, type ShardLog } from "./relay-ports.ts";
 
 /** Appends in flight at once: with one, each waits for the other's round trip; more than a few gain nothing on one broker. */
-export const APPENDS_IN_FLIGHT = 8;
+const APPENDS_IN_FLIGHT = 8;
 
 /** From which entry on everything has to be appended again, and why. */
 export interface AppendFailure {

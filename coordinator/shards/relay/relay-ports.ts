@@ -19,13 +19,7 @@ export interface Outbox {
   close(): void;
 }
 
-/** What became of an append. */
-export const Appended = {
-  stored: "stored",
-  /** the log is at its bound and took nothing */
-  full: "full",
-} as const;
-
+/** What became of an append; `full`: the log is at its bound and took nothing. */
 export type AppendAnswer = { readonly status: "stored"; readonly streamSeq: number; readonly bytes: number } | { readonly status: "full" };
 
 /** The last message of an epoch in the log that carries entries. */

@@ -26,7 +26,7 @@ export const startStores = async (count: number): Promise<Stores> => {
 export type Variables = Readonly<Record<string, string>>;
 
 /** Sub-second everything, so that a test of a rule about seconds takes milliseconds. */
-export const QUICK: Variables = {
+const QUICK: Variables = {
   DOORBUSTER_LEASE_MS: "600",
   DOORBUSTER_MESSAGE_QUERY_AFTER_MS: "100",
   DOORBUSTER_MESSAGE_RETRY_MS: "40",

@@ -17,7 +17,7 @@ export interface Told {
 }
 
 /** Where an order id says that its purchase was made: spelled here once more, apart from the engine's own code. */
-export const placeOf = (orderId: string): { shard: number; epoch: number; seq: number; index: number } => {
+const placeOf = (orderId: string): { shard: number; epoch: number; seq: number; index: number } => {
   const [shard = 0, epoch = 0, seq = 0, index = 0] = orderId.split("-").map((digits) => Number.parseInt(digits, 36));
   return { shard, epoch, seq, index };
 };

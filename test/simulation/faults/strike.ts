@@ -46,7 +46,7 @@ const cut = (world: World, process: Process, { target, ms }: Fault): void => {
 };
 
 /** @param caller who made the call at which a trap was set */
-export const strike = (world: World, fault: Fault, caller?: Process, call?: TrappedCall): void => {
+const strike = (world: World, fault: Fault, caller?: Process, call?: TrappedCall): void => {
   const { kind, shard, ms, lost } = fault;
   const named = caller ?? world.processes.find(({ name }) => name === fault.process);
   world.count(kind);

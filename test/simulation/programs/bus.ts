@@ -7,7 +7,7 @@ import { Step } from "../kernel/queue.ts";
 import type { World } from "../world.ts";
 
 /** Runs something in a life of a process, if it still lives then and when it is not paused. */
-export class Arrival extends Step {
+class Arrival extends Step {
   readonly #life: Life;
   readonly #work: () => void;
 

@@ -4,7 +4,7 @@
  */
 export * from "./data.ts";
 export { Journal } from "./journal.ts";
-export { isSettled, lastId, latch, settledUpTo } from "./latch.ts";
+export { latch } from "./latch.ts";
 export * from "./life.ts";
 export * from "./rebuild.ts";
 export * from "./reserve.ts";

@@ -11,7 +11,7 @@ import { lastId, latch } from "./latch.ts";
 
 type Of<T> = Omit<T, "shard">;
 
-export const leaseHolder = ({ data, server }: Shard): string =>
+const leaseHolder = ({ data, server }: Shard): string =>
   data.lease !== undefined && data.lease.untilMs > server.nowMs() ? data.lease.token : "";
 
 /** What a replica answers to a script that writes. */
