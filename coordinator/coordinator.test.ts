@@ -1,18 +1,18 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { names, startShardRig, type ShardRig } from "../test/harness/shard-rig.ts";
-import { silent } from "../test/harness/coordinator-rig.ts";
+import { names, startShardWorld, type ShardWorld } from "../test/harness/shard-world.ts";
+import { silent } from "../test/harness/coordinator-world.ts";
 import { until } from "../test/harness/index.ts";
 import { COORDINATOR_SETTINGS, runCoordinator } from "./coordinator.ts";
 import { StreamConfigError } from "./shards/log/stream.ts";
 import { readConfig } from "#program/config";
 import { LOG_STREAM, SALES_BUCKET } from "#protocol/subjects";
 
-let rig: ShardRig;
+let world: ShardWorld;
 beforeEach(async () => {
-  rig = await startShardRig();
+  world = await startShardWorld();
 });
 afterEach(async () => {
-  await rig.stop();
+  await world.stop();
 });
 
 interface Running {
@@ -27,10 +27,10 @@ const run = async (leaseMs = 900): Promise<Running> => {
   const url = await new Promise<string>((listening, failed) => {
     ended = runCoordinator({
       config: readConfig(COORDINATOR_SETTINGS, {
-        REDIS_SHARDS: rig.server.url,
-        NATS_URL: rig.nats.url,
-        NATS_USER: rig.nats.user,
-        NATS_PASSWORD: rig.nats.pass,
+        REDIS_SHARDS: world.server.url,
+        NATS_URL: world.nats.url,
+        NATS_USER: world.nats.user,
+        NATS_PASSWORD: world.nats.pass,
         DOORBUSTER_COORDINATOR_PORT: "0",
         DOORBUSTER_LEASE_MS: String(leaseMs),
         DOORBUSTER_LOG_BYTES: String(16 << 20),
@@ -56,10 +56,10 @@ describe("the coordinator", () => {
     const coordinator = await run();
     expect((await coordinator.get("/healthz")).status).toBe(200);
     await until(async () => (await coordinator.get("/readyz")).status === 200, "readiness");
-    const { epoch } = await rig.untilOpen();
-    await rig.openSale("a", 10);
-    await rig.buy("a", names("u", 5));
-    await rig.untilApplied(names("u", 5));
+    const { epoch } = await world.untilOpen();
+    await world.openSale("a", 10);
+    await world.buy("a", names("u", 5));
+    await world.untilApplied(names("u", 5));
     const metrics = await (await coordinator.get("/metrics")).text();
     expect(metrics).toContain(`doorbuster_shard_epoch{shard="0"} ${epoch}`);
     expect(metrics).toContain('doorbuster_shard_open{shard="0"} 1');
@@ -70,56 +70,56 @@ describe("the coordinator", () => {
 
   it("gives its leases up when it stops", async () => {
     const coordinator = await run(60_000);
-    await rig.untilOpen();
+    await world.untilOpen();
     await coordinator.stop();
-    expect((await rig.state()).leaseToken).toBe("");
+    expect((await world.state()).leaseToken).toBe("");
     const next = await run();
     await until(async () => (await next.get("/readyz")).status === 200, "the next to be ready", 5_000);
-    expect((await rig.state()).epoch).toBe(1);
+    expect((await world.state()).epoch).toBe(1);
     await next.stop();
   });
 
   it("starts and stops while Redis and the broker are away, is not ready, and recovers when they are back", async () => {
-    await rig.nats.kill();
-    await rig.server.kill();
+    await world.nats.kill();
+    await world.server.kill();
     const early = await run();
     expect((await early.get("/readyz")).status).toBe(503);
     await early.stop();
     const coordinator = await run();
-    await rig.server.start();
+    await world.server.start();
     expect((await coordinator.get("/readyz")).status).toBe(503);
-    await rig.nats.start();
-    await rig.untilOpen();
+    await world.nats.start();
+    await world.untilOpen();
     await until(async () => (await coordinator.get("/readyz")).status === 200, "readiness");
-    await rig.server.kill();
+    await world.server.kill();
     await until(async () => (await coordinator.get("/readyz")).status === 503, "the dead Redis to be noticed");
-    await rig.server.start();
-    await rig.untilOpen(2);
+    await world.server.start();
+    await world.untilOpen(2);
     await coordinator.stop();
   });
 
   it("ends with a clear error when the log is configured so that it cannot work", async () => {
-    await rig.manager.streams.add({ name: LOG_STREAM, subjects: ["orders.*"], retention: "workqueue" as never });
+    await world.manager.streams.add({ name: LOG_STREAM, subjects: ["orders.*"], retention: "workqueue" as never });
     const coordinator = await run();
     await expect(coordinator.ended).rejects.toThrow(StreamConfigError);
     await expect(coordinator.ended).rejects.toThrow(/retention is "workqueue", not "limits"/);
-    expect(await rig.isOpen()).toBe(false);
+    expect(await world.isOpen()).toBe(false);
   });
 
   it("corrects what it can of the log's configuration", async () => {
-    await rig.manager.streams.add({ name: LOG_STREAM, subjects: ["orders.*"], max_msgs: 5, max_bytes: 1 << 20 });
+    await world.manager.streams.add({ name: LOG_STREAM, subjects: ["orders.*"], max_msgs: 5, max_bytes: 1 << 20 });
     const coordinator = await run();
-    await rig.untilOpen();
-    const { config } = await rig.manager.streams.info(LOG_STREAM);
+    await world.untilOpen();
+    const { config } = await world.manager.streams.info(LOG_STREAM);
     expect(config).toMatchObject({ max_msgs: -1, max_bytes: 16 << 20, discard: "new" });
     await coordinator.stop();
   });
 
   it("flags a sale that is sold out, by itself", async () => {
-    const bucket = await (await rig.connect()).jetstream().views.kv(SALES_BUCKET);
+    const bucket = await (await world.connect()).jetstream().views.kv(SALES_BUCKET);
     const coordinator = await run();
-    await rig.untilOpen();
-    await rig.openSale("a", 2);
+    await world.untilOpen();
+    await world.openSale("a", 2);
     await bucket.put(
       "a",
       JSON.stringify({
@@ -139,11 +139,11 @@ describe("the coordinator", () => {
       }),
     );
     const flagged = async (): Promise<boolean> =>
-      (await rig.database.sql("SELECT sold_out_version FROM sales")).rows[0]?.["sold_out_version"] !== null;
-    await rig.buy("a", ["u0"]);
-    await rig.untilApplied(["u0"]);
+      (await world.database.sql("SELECT sold_out_version FROM sales")).rows[0]?.["sold_out_version"] !== null;
+    await world.buy("a", ["u0"]);
+    await world.untilApplied(["u0"]);
     expect(await flagged()).toBe(false);
-    await rig.buy("a", ["u1"]);
+    await world.buy("a", ["u1"]);
     await until(flagged, "the flag");
     await coordinator.stop();
   });

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { saleKeys } from "#lua";
 import { until } from "../test/harness/index.ts";
-import { startShop, type Shop } from "../test/harness/shop.ts";
-import { ticketFor } from "../test/harness/test-edge.ts";
+import { startGatewayWorld, type GatewayWorld } from "../test/harness/gateway-world.ts";
+import { ticketFor } from "../test/harness/edge-world.ts";
 import { endGateways, GatewayProgram } from "../test/harness/gateway-program.ts";
 import { ask, request, type WireAnswer } from "../test/harness/wire.ts";
 
@@ -11,17 +11,17 @@ const FORGED = "forged";
 const SOUND = "sound";
 const BUYERS = 30;
 
-let shop: Shop;
+let world: GatewayWorld;
 let gateway: GatewayProgram;
 beforeAll(async () => {
-  shop = await startShop();
-  await shop.connection.jetstream().views.kv("sales");
-  for (const id of [FORGED, SOUND]) await shop.openSale({ id }, 1_000);
-  gateway = await GatewayProgram.start(shop);
+  world = await startGatewayWorld();
+  await world.connection.jetstream().views.kv("sales");
+  for (const id of [FORGED, SOUND]) await world.openSale({ id }, 1_000);
+  gateway = await GatewayProgram.start(world);
 }, 60_000);
 afterAll(async () => {
   await endGateways();
-  await shop.stop();
+  await world.stop();
 });
 
 const buy = (saleId: string, uid: string): Promise<WireAnswer | undefined> =>
@@ -46,8 +46,8 @@ it("a forged stock ends one process once; the others and its successor refuse th
   expect(told(ann)).toEqual([202, "reserved"]);
   const before = await gateway.processes();
   const { sale } = saleKeys(0, FORGED);
-  const left = (await shop.client(0).hget(sale, "left")) as string;
-  await shop.client(0).hset(sale, "left", "-1");
+  const left = (await world.client(0).hget(sale, "left")) as string;
+  await world.client(0).hset(sale, "left", "-1");
 
   expect([undefined, 503]).toContain((await buy(FORGED, "bob"))?.status);
   await untilMetrics([...WHOLE, count(1), "doorbuster_gateway_restarts 1"], "the process to be replaced");
@@ -67,7 +67,7 @@ it("a forged stock ends one process once; the others and its successor refuse th
   // one family, in the primary's part
   expect((await metrics()).match(/^# TYPE doorbuster_gateway_broken_total/gm)).toHaveLength(1);
 
-  await shop.client(0).hset(sale, "left", left);
+  await world.client(0).hset(sale, "left", left);
   const again = await buy(FORGED, "ann");
   expect(JSON.parse(again?.body ?? "")).toEqual(JSON.parse(ann?.body ?? ""));
   expect(told(await buy(FORGED, "bob"))).toEqual([202, "reserved"]);

@@ -2,13 +2,13 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { requests, type OpenSale, type SaleRecord } from "#protocol";
 import { until } from "../test/harness/index.ts";
-import { startShop, type Shop } from "../test/harness/shop.ts";
-import { ticketFor } from "../test/harness/test-edge.ts";
+import { startGatewayWorld, type GatewayWorld } from "../test/harness/gateway-world.ts";
+import { ticketFor } from "../test/harness/edge-world.ts";
 import { ADMIN_TOKEN, endGateways, GatewayProgram } from "../test/harness/gateway-program.ts";
 import { ask, request, Wire, type WireAnswer } from "../test/harness/wire.ts";
 
 const SALE = "main-sale";
-let shop: Shop;
+let world: GatewayWorld;
 let gateway: GatewayProgram;
 
 const get = async (path: string): Promise<WireAnswer | undefined> => ask(gateway.port, request("GET", path)).catch(() => undefined);
@@ -26,15 +26,15 @@ const buy = (uid: string, headers: readonly string[] = []): Promise<WireAnswer |
 const code = (answer: WireAnswer | undefined): unknown => (JSON.parse(answer?.body ?? "{}") as { code?: unknown }).code;
 
 beforeAll(async () => {
-  shop = await startShop();
-  await shop.connection.jetstream().views.kv("sales");
-  await shop.openSale({ id: SALE }, 1_000);
-  gateway = await GatewayProgram.start(shop);
+  world = await startGatewayWorld();
+  await world.connection.jetstream().views.kv("sales");
+  await world.openSale({ id: SALE }, 1_000);
+  gateway = await GatewayProgram.start(world);
   await untilServes(gateway);
 });
 afterAll(async () => {
   await endGateways();
-  await shop.stop();
+  await world.stop();
 });
 
 describe("the gateway program", () => {
@@ -54,9 +54,9 @@ describe("the gateway program", () => {
     expect(frames[0]).toEqual({ op: "outcome", ref: 1, code: "reserved", orderId, units: 1, repeat: true });
 
     const held = buy("bob", ["Prefer: wait=20"]);
-    await until(async () => (await shop.client(0).hexists(`{s0}:buyers:${SALE}`, "bob")) === 1, "bob's reservation");
+    await until(async () => (await world.client(0).hexists(`{s0}:buyers:${SALE}`, "bob")) === 1, "bob's reservation");
     await until(async () => {
-      await shop.apply(0);
+      await world.apply(0);
       return frames.length > 1;
     }, "the push");
     expect(frames[1]).toMatchObject({ op: "status", code: "confirmed", orderId });
@@ -95,11 +95,11 @@ describe("the gateway program", () => {
     }
     expect(await gateway.processes()).toEqual(before);
     expect((await buy("dora"))?.status).toBe(202);
-    expect(await shop.client(0).hexists(`{s0}:buyers:${SALE}`, "smuggled")).toBe(0);
+    expect(await world.client(0).hexists(`{s0}:buyers:${SALE}`, "smuggled")).toBe(0);
   });
 
   it("refuses to share its port with another gateway, readably", async () => {
-    const second = await GatewayProgram.start(shop, { DOORBUSTER_GATEWAY_PORT: String(gateway.port) });
+    const second = await GatewayProgram.start(world, { DOORBUSTER_GATEWAY_PORT: String(gateway.port) });
     await until(() => second.exitCode !== undefined, "the second gateway to end", 20_000);
     expect([second.exitCode, second.output]).toEqual([1, expect.stringContaining("is another gateway running?")]);
     expect(second.output).toContain("EADDRINUSE");
@@ -119,7 +119,7 @@ describe("the gateway program", () => {
   });
 
   it("lists all that is wrong with its configuration together", async () => {
-    const wrong = await GatewayProgram.start(shop, {
+    const wrong = await GatewayProgram.start(world, {
       NODE_ENV: "production",
       NATS_URL: "",
       REDIS_SHARDS: "http://nowhere",
@@ -206,13 +206,13 @@ describe("the admin API", () => {
     const { units, ...definition } = sale;
     const record: SaleRecord = { ...definition, totalUnits: units, state: "open", shards: [0], version: 1 };
     let answer: unknown = { ok: true, value: record };
-    const worker = shop.connection.subscribe("doorbuster.sale.*", {
+    const worker = world.connection.subscribe("doorbuster.sale.*", {
       callback: (_, message) => {
         asked.push([message.subject, message.json()]);
         message.respond(JSON.stringify(message.subject === requests.sales.subject ? { ok: true, value: [record] } : answer));
       },
     });
-    await shop.connection.flush();
+    await world.connection.flush();
     const opened = await gateway.admin("/sales", { method: "POST", body: sale });
     expect([opened.status, await opened.json()]).toEqual([201, record]);
     const list = await gateway.admin("/sales");
@@ -258,7 +258,7 @@ describe("stopping", () => {
     await new Promise((resolve) => void socket.on("open", resolve));
     const held = await Wire.open(gateway.port);
     held.write(request("POST", `/buy/${ticketFor("fred", SALE)}`, ["Prefer: wait=30"]));
-    await until(async () => (await shop.client(0).hexists(`{s0}:buyers:${SALE}`, "fred")) === 1, "fred's reservation");
+    await until(async () => (await world.client(0).hexists(`{s0}:buyers:${SALE}`, "fred")) === 1, "fred's reservation");
     gateway.child.kill("SIGTERM");
     const answer = await held.answer();
     expect([answer?.status, code(answer), answer?.headers["connection"]]).toEqual([202, "reserved", "close"]);
@@ -269,7 +269,7 @@ describe("stopping", () => {
   });
 
   it("leaves no process on the port when its primary is killed", async () => {
-    const again = await GatewayProgram.start(shop, { DOORBUSTER_GATEWAY_PORT: String(gateway.port) });
+    const again = await GatewayProgram.start(world, { DOORBUSTER_GATEWAY_PORT: String(gateway.port) });
     await untilServes(again);
     const processes = await again.processes();
     await again.end();
@@ -285,7 +285,7 @@ describe("stopping", () => {
   });
 
   it("stops also while NATS was never there", async () => {
-    const lonely = await GatewayProgram.start(shop, { NATS_URL: "127.0.0.1:1" });
+    const lonely = await GatewayProgram.start(world, { NATS_URL: "127.0.0.1:1" });
     await until(async () => (await lonely.admin("/healthz").catch(() => undefined))?.status === 200, "the admin API", 20_000);
     expect((await lonely.admin("/sales")).status).toBe(503);
     await until(async () => (await lonely.processes()).length === 2, "its processes");

@@ -2,9 +2,9 @@ import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { OutcomeCode, outcomeKinds, refusals } from "./buy/outcome.ts";
-import { keys, startEdge, ticketFor, type TestEdge } from "../test/harness/test-edge.ts";
+import { keys, startEdgeWorld, ticketFor, type EdgeWorld } from "../test/harness/edge-world.ts";
 import { ask, request } from "../test/harness/wire.ts";
-import { WrittenDesk } from "../test/harness/scripted-desk.ts";
+import { ScriptedBuyService } from "../test/harness/scripted-buy-service.ts";
 import { mountDoorbuster } from "./plugin.ts";
 import type { TemplatedApp } from "./http/app.ts";
 
@@ -32,9 +32,9 @@ const promised = (path: string, method: "get" | "post"): Map<string, { type: str
 /** What HTTP tells apart and the outcome table does not. */
 const EDGE = ["431 too_large", "500 try_again"];
 
-let edge: TestEdge;
+let edge: EdgeWorld;
 beforeAll(async () => {
-  edge = await startEdge();
+  edge = await startEdgeWorld();
 });
 afterAll(() => edge.close());
 
@@ -69,7 +69,7 @@ describe("openapi.json", () => {
         mounted.add(`${method} ${pattern.replace(/:(\w+)/, "{$1}")}`);
     const ignore = (): undefined => undefined;
     const app = { get: record("get"), post: record("post"), ws: record("get"), head: ignore, any: ignore };
-    mountDoorbuster(app as unknown as TemplatedApp, { service: new WrittenDesk(keys), tickets: keys });
+    mountDoorbuster(app as unknown as TemplatedApp, { service: new ScriptedBuyService(keys), tickets: keys });
     const written = Object.entries(document.paths).flatMap(([path, item]) =>
       (["get", "post"] as const).filter((method) => item[method] !== undefined).map((method) => `${method} ${path}`),
     );

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { startEdge, ticketFor } from "../test/harness/test-edge.ts";
+import { startEdgeWorld, ticketFor } from "../test/harness/edge-world.ts";
 import { ask, request, Wire } from "../test/harness/wire.ts";
 
 describe("the plugin", () => {
   it("lives inside another app, below a prefix, and leaves the app's own routes alone", async () => {
-    const edge = await startEdge({ prefix: "/flash/v1" }, (app) => {
+    const edge = await startEdgeWorld({ prefix: "/flash/v1" }, (app) => {
       app.get("/healthz", (res) => void res.end("the host's own"));
       app.any("/*", (res) => void res.writeStatus("404 Not Found").end("the host's 404"));
     });
@@ -20,20 +20,21 @@ describe("the plugin", () => {
   });
 
   it("leaves what it does not know to the host when it has no prefix", async () => {
-    const edge = await startEdge({ notFound: false }, (app) => void app.any("/*", (res) => void res.end("the host's own")));
+    const edge = await startEdgeWorld({ notFound: false }, (app) => void app.any("/*", (res) => void res.end("the host's own")));
     expect((await ask(edge.port, request("GET", "/nowhere")))?.body).toBe("the host's own");
     expect((await ask(edge.port, request("DELETE", "/healthz")))?.status).toBe(405);
     edge.close();
   });
 
   it("refuses a prefix that is no path", async () => {
-    for (const prefix of ["flash", "/flash/", "/", "/:x", "/*", "/a\r\nb"]) await expect(startEdge({ prefix })).rejects.toThrow(TypeError);
+    for (const prefix of ["flash", "/flash/", "/", "/:x", "/*", "/a\r\nb"])
+      await expect(startEdgeWorld({ prefix })).rejects.toThrow(TypeError);
   });
 });
 
 describe("drain", () => {
   it("answers what is held, closes connections with their answers and sockets with 1012, then is idle", async () => {
-    const edge = await startEdge();
+    const edge = await startEdgeWorld();
     const hanging = await Wire.open(edge.port);
     hanging.write(request("POST", `/buy/${ticketFor("hang")}`));
     const held = await Wire.open(edge.port);
@@ -43,7 +44,7 @@ describe("drain", () => {
     const socket = new WebSocket(`ws://127.0.0.1:${edge.port}/live?ticket=${ticketFor("win")}`);
     const closed = new Promise<number>((resolve) => void socket.on("close", resolve));
     await new Promise((resolve) => void socket.on("open", resolve));
-    await expect.poll(() => [edge.desk.hanging.length, edge.desk.waiting.size], { timeout: 10_000 }).toEqual([1, 1]);
+    await expect.poll(() => [edge.service.hanging.length, edge.service.waiting.size], { timeout: 10_000 }).toEqual([1, 1]);
 
     edge.stopListening();
     const drained = edge.mounted.drain();
@@ -56,7 +57,7 @@ describe("drain", () => {
     expect(await closed).toBe(1012);
     await drained;
     await Promise.all([hanging.closed(), held.closed(), kept.closed()]);
-    expect([edge.mounted.waiting(), edge.mounted.sockets(), edge.desk.drained]).toEqual([0, 0, true]);
+    expect([edge.mounted.waiting(), edge.mounted.sockets(), edge.service.drained]).toEqual([0, 0, true]);
     await expect(Wire.open(edge.port)).rejects.toThrow("ECONNREFUSED");
     edge.close();
   });

@@ -5,7 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { connectShard } from "#program/connect";
 import { systemClock } from "#program/system";
 import { until } from "../../test/harness/index.ts";
-import { startShop, type Shop } from "../../test/harness/shop.ts";
+import { startGatewayWorld, type GatewayWorld } from "../../test/harness/gateway-world.ts";
 import { Connections } from "../stores/connections.ts";
 import { Batcher, SECOND_CALL_LEAST, type BatchOperation } from "./batcher.ts";
 import type { Outcome } from "./outcome.ts";
@@ -14,7 +14,7 @@ import { redisPurchaseStore } from "../stores/purchase-store.ts";
 import { systemTurn } from "../stores/system.ts";
 import type { Reserved } from "#lua/stock/reserve";
 
-let shop: Shop;
+let world: GatewayWorld;
 const connections: Redis[] = [];
 
 interface Seen {
@@ -26,7 +26,7 @@ interface Seen {
 const batcherOf = async (
   options: { queueLimit?: number; timeoutMs?: number } = {},
 ): Promise<{ batcher: Batcher<string, Reserved>; seen: Seen }> => {
-  const redis = connectShard((shop.redis[0] as { url: string }).url, 0, {
+  const redis = connectShard((world.redis[0] as { url: string }).url, 0, {
     name: "test",
     log: pino({ level: "silent" }),
     commandTimeoutMs: 0,
@@ -76,19 +76,19 @@ const uidsOf = (count: number): string[] => Array.from({ length: count }, (_, i)
 const codesOf = (outcomes: readonly Outcome[]): string[] => [...new Set(outcomes.map(({ code }) => code))].sort();
 
 beforeAll(async () => {
-  shop = await startShop();
-  await shop.openSale({ id: "a" }, 1_000_000);
-  await shop.openSale({ id: "b" }, 1_000_000);
+  world = await startGatewayWorld();
+  await world.openSale({ id: "a" }, 1_000_000);
+  await world.openSale({ id: "b" }, 1_000_000);
 });
 afterEach(() => {
   for (const redis of connections.splice(0)) redis.disconnect();
   expect(answeredTwice).toBe(0);
 });
-afterAll(() => shop.stop());
+afterAll(() => world.stop());
 
 describe("a connection", () => {
   it("whose greeting does not come is tried anew", async () => {
-    const [server] = shop.redis as [(typeof shop.redis)[0]];
+    const [server] = world.redis as [(typeof world.redis)[0]];
     process.kill(server.pid, "SIGSTOP");
     let connections: Connections;
     try {
@@ -146,15 +146,15 @@ describe("a batcher", () => {
   it("a shard that is not open, or has not heard of the sale, is recovering: never sold out", async () => {
     const { batcher } = await batcherOf();
     expect(await join(batcher, "not-here-yet", "u")).toMatchObject({ code: "recovering", retryAfterMs: 1_000 });
-    await shop.client(0).del("{s0}:open");
+    await world.client(0).del("{s0}:open");
     expect(await join(batcher, "a", "u")).toMatchObject({ code: "recovering", retryAfterMs: 1_000 });
-    await shop.openShard(0);
+    await world.openShard(0);
     expect(await join(batcher, "a", "not-open-then")).toMatchObject({ code: "reserved" });
   });
 
   it("sends a second call beside another only when many wait; the others go with the answer", async () => {
     const { batcher, seen } = await batcherOf();
-    const { pid } = shop.redis[0] as { pid: number };
+    const { pid } = world.redis[0] as { pid: number };
     await join(batcher, "a", "warm-second");
     const sizes = (): number[] => seen.calls.slice(1).map(({ size }) => size);
     process.kill(pid, "SIGSTOP");
@@ -179,7 +179,7 @@ describe("a batcher", () => {
   it("a Redis that hangs: everybody is answered in time, two batches are held and no more, and repeats tell the truth", async () => {
     const timeoutMs = 300;
     const { batcher, seen } = await batcherOf({ timeoutMs });
-    const { pid } = shop.redis[0] as { pid: number };
+    const { pid } = world.redis[0] as { pid: number };
     await join(batcher, "a", "warm");
     const callsBefore = seen.calls.length;
     process.kill(pid, "SIGSTOP");
@@ -207,14 +207,14 @@ describe("a batcher", () => {
     const after = await Promise.all(uidsOf(600).map((uid) => join(batcher, "a", `slow-${uid}`)));
     expect(codesOf(after)).toEqual(["reserved"]);
     expect(after.filter(({ repeat }) => repeat === true).length).toBeGreaterThanOrEqual(512);
-    const held = await shop.client(0).hkeys("{s0}:buyers:a");
+    const held = await world.client(0).hkeys("{s0}:buyers:a");
     expect(held.filter((uid) => uid.startsWith("slow-"))).toHaveLength(600);
     expect(held.filter((uid) => uid === "afterwards")).toHaveLength(0);
   });
 
   it("gives a connection up that stays silent, and sells on the next", async () => {
     const { batcher, seen } = await batcherOf({ timeoutMs: 100 });
-    const { pid } = shop.redis[0] as { pid: number };
+    const { pid } = world.redis[0] as { pid: number };
     process.kill(pid, "SIGSTOP");
     const ticking = setInterval(() => batcher.tick(now()), 10);
     try {
@@ -232,7 +232,7 @@ describe("a batcher", () => {
   it("a Redis that dies: what was sent is unknown, what comes is recovering until an epoch has begun, then the truth", async () => {
     const { batcher } = await batcherOf();
     const won = await join(batcher, "b", "before");
-    const [server] = shop.redis as [(typeof shop.redis)[0]];
+    const [server] = world.redis as [(typeof world.redis)[0]];
     const inFlight = uidsOf(100).map((uid) => join(batcher, "b", `flight-${uid}`));
     await delay(0);
     await server.kill();
@@ -241,8 +241,8 @@ describe("a batcher", () => {
     expect(await join(batcher, "b", "while-away")).toMatchObject({ code: "recovering", retryAfterMs: 1_000 });
     await server.start();
     await until(async () => (await join(batcher, "b", "before")).code === "recovering", "connected, not open");
-    await until(() => shop.client(0).status === "ready", "connected");
-    await shop.openShard(0);
+    await until(() => world.client(0).status === "ready", "connected");
+    await world.openShard(0);
     await until(async () => (await join(batcher, "b", "probe")).code === "reserved", "open again");
     expect(await join(batcher, "b", "before")).toMatchObject({ code: "confirmed", orderId: won.orderId });
     const after = await Promise.all(uidsOf(100).map((uid) => join(batcher, "b", `flight-${uid}`)));
@@ -250,6 +250,6 @@ describe("a batcher", () => {
       if (during[i]?.code === "reserved") expect(outcome).toMatchObject({ code: "confirmed", orderId: during[i].orderId });
       else expect(["reserved", "confirmed"]).toContain(outcome.code);
     });
-    expect(await shop.client(0).hlen("{s0}:buyers:b")).toBe(5 + 100 + 2);
+    expect(await world.client(0).hlen("{s0}:buyers:b")).toBe(5 + 100 + 2);
   });
 });

@@ -1,10 +1,10 @@
-// Over 400 lines: all of the service's promises on one shop of real servers; a second file would start them again.
+// Over 400 lines: all of the service's promises on one world of real servers; a second file would start them again.
 import * as fc from "fast-check";
 import { pino } from "pino";
 import { Registry } from "prom-client";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { until } from "../../test/harness/index.ts";
-import { startShop, type Shop } from "../../test/harness/shop.ts";
+import { startGatewayWorld, type GatewayWorld } from "../../test/harness/gateway-world.ts";
 import { signTicket, ticketKeys, ticketReader } from "../identity/ticket.ts";
 import { buyServiceOn, type StoreOptions } from "../open.ts";
 import type { Outcome } from "./outcome.ts";
@@ -14,10 +14,10 @@ const keys = ticketKeys([{ id: "k1", secret: "a secret of the test" }]);
 const ticketOf = (saleId: string, uid: string, expiresAtMs = Date.now() + 600_000): string =>
   signTicket(keys, { saleId, uid, expiresAtMs });
 
-let shop: Shop;
+let world: GatewayWorld;
 const services: BuyService[] = [];
 
-const serviceOf = async (config: Partial<StoreOptions["config"]> = {}, of = shop): Promise<BuyService & { registry: Registry }> => {
+const serviceOf = async (config: Partial<StoreOptions["config"]> = {}, of = world): Promise<BuyService & { registry: Registry }> => {
   const registry = new Registry();
   const service = buyServiceOn({
     config: {
@@ -87,21 +87,21 @@ const refusedAtOnce = (service: BuyService, ticket: string): string => {
 };
 
 let sales = 0;
-const openSale = async (units: number, sale: Partial<Parameters<Shop["openSale"]>[0]> = {}): Promise<string> => {
+const openSale = async (units: number, sale: Partial<Parameters<GatewayWorld["openSale"]>[0]> = {}): Promise<string> => {
   const id = `sale-${++sales}`;
-  await shop.openSale({ id, ...sale }, units);
+  await world.openSale({ id, ...sale }, units);
   return id;
 };
 
 beforeAll(async () => {
-  shop = await startShop(2);
-  for (const shard of [0, 1]) await shop.openSale({ id: `probe-${shard}`, shards: [shard] }, 0);
+  world = await startGatewayWorld(2);
+  for (const shard of [0, 1]) await world.openSale({ id: `probe-${shard}`, shards: [shard] }, 0);
 });
 afterEach(async () => {
   await Promise.all(services.splice(0).map((service) => service.drain()));
-  shop.flags = [];
+  world.flags = [];
 });
-afterAll(() => shop.stop());
+afterAll(() => world.stop());
 
 describe("a purchase", () => {
   it("sells exactly the stock, and a winner's repeat is the first answer, also of the last unit", async () => {
@@ -123,7 +123,7 @@ describe("a purchase", () => {
     expect(tally(outcomes)).toEqual({ reserved: 1_000 });
     expect(new Set(outcomes.map((outcome) => outcome.orderId)).size).toBe(1);
     expect(outcomes.filter((outcome) => outcome.repeat !== true)).toHaveLength(1);
-    expect(await shop.client(0).hlen(`{s0}:buyers:${sale}`)).toBe(1);
+    expect(await world.client(0).hlen(`{s0}:buyers:${sale}`)).toBe(1);
   });
 
   it("is confirmed in its repeat and in GET once it is applied", async () => {
@@ -132,7 +132,7 @@ describe("a purchase", () => {
     await known(service, sale);
     const { orderId } = await buy(service, ticketOf(sale, "a"));
     expect(await standing(service, sale, "a")).toMatchObject({ code: "reserved", orderId, units: 1 });
-    await shop.apply(0);
+    await world.apply(0);
     expect(await buy(service, ticketOf(sale, "a"))).toEqual({ code: "confirmed", orderId, units: 1, repeat: true });
     expect(await standing(service, sale, "a")).toMatchObject({ code: "confirmed", orderId });
     expect(await standing(service, sale, "b")).toMatchObject({ code: "none" });
@@ -202,7 +202,7 @@ describe("any crowd", () => {
           }
           expect(sold).toBeLessThanOrEqual(stock);
           expect(Math.max(0, ...ofBuyer.values())).toBeLessThanOrEqual(limit);
-          if (stock > 0) expect(Number(await shop.client(0).hget(`{s0}:sale:${sale}`, "left"))).toBe(stock - sold);
+          if (stock > 0) expect(Number(await world.client(0).hget(`{s0}:sale:${sale}`, "left"))).toBe(stock - sold);
           first.forEach((outcome, i) => {
             if (outcome.code === "reserved") expect(again[i]).toMatchObject({ code: "reserved", orderId: outcome.orderId, repeat: true });
             if (outcome.code === "sold_out") expect(sold).toBe(stock);
@@ -225,7 +225,7 @@ describe("the order of checks", () => {
     await known(service, unstocked);
     const good = ticketOf(paused, "a");
     expect(await buy(service, "not a ticket")).toMatchObject({ code: "ticket_invalid" });
-    const silence = shop.answerSales([]);
+    const silence = world.answerSales([]);
     expect(await buy(service, ticketOf("nowhere", "a"))).toMatchObject({ code: "sale_unknown" });
     silence();
     expect(await buy(service, ticketOf(early, "a"))).toMatchObject({ code: "not_open", opensAtMs });
@@ -246,8 +246,8 @@ describe("the order of checks", () => {
 
   it("a sale that has not reached this process is looked for: a winner at another process hears the first answer", async () => {
     const [early, late] = [await serviceOf(), await serviceOf()];
-    const record = await shop.stockSale({ id: "late-bucket" }, 1);
-    const silence = shop.answerSales([record]);
+    const record = await world.stockSale({ id: "late-bucket" }, 1);
+    const silence = world.answerSales([record]);
     const won = await buy(early, ticketOf(record.id, "a"));
     expect(won).toMatchObject({ code: "reserved" });
     expect(late.saleView(record.id)).toBeUndefined();
@@ -260,10 +260,10 @@ describe("the order of checks", () => {
 
   it("who only looks finds a sale that has not reached this process, and hears of none only from the truth", async () => {
     const service = await serviceOf();
-    const record = await shop.stockSale({ id: "looked-for" }, 1);
+    const record = await world.stockSale({ id: "looked-for" }, 1);
     const find = (saleId: string): Promise<string> => new Promise((resolve) => service.findSale(saleId, resolve));
     expect(await find(record.id)).toBe("silence");
-    const silence = shop.answerSales([record]);
+    const silence = world.answerSales([record]);
     expect(await Promise.all([find(record.id), find("nowhere")])).toEqual(["found", "none"]);
     expect(service.saleView(record.id)?.record).toEqual(record);
     silence();
@@ -271,12 +271,12 @@ describe("the order of checks", () => {
 
   it("a standing looks for an unknown sale too, and where nobody can say, nobody is told that there is none", async () => {
     const service = await serviceOf();
-    const record = await shop.stockSale({ id: "later-bucket" }, 1);
+    const record = await world.stockSale({ id: "later-bucket" }, 1);
     const forged = `${ticketOf(record.id, "a").slice(0, -4)}AAAA`;
     expect(await buy(service, ticketOf(record.id, "a"))).toMatchObject({ code: "recovering" });
     expect(await standing(service, record.id, "a")).toMatchObject({ code: "recovering" });
     expect(await buy(service, forged)).toMatchObject({ code: "ticket_invalid" });
-    const silence = shop.answerSales([record]);
+    const silence = world.answerSales([record]);
     expect(await standing(service, record.id, "a")).toMatchObject({ code: "none" });
     expect(await standing(service, "nowhere", "a")).toMatchObject({ code: "sale_unknown" });
     silence();
@@ -293,8 +293,8 @@ describe("the order of checks", () => {
       [2, "paused"],
       [3, "closed"],
     ] as const) {
-      await shop.define({ ...record, state, version }, 0, 1);
-      await shop.putRecord({ ...record, state, version });
+      await world.define({ ...record, state, version }, 0, 1);
+      await world.putRecord({ ...record, state, version });
       await until(() => service.saleView(sale)?.record.state === state, `the sale is ${state}`);
       expect(await buy(service, ticketOf(sale, "a"))).toMatchObject({ code: "reserved", orderId });
       expect(await buy(service, ticketOf(sale, "b"))).toMatchObject({ code: state });
@@ -309,7 +309,7 @@ describe("the order of checks", () => {
     const record = service.saleView(sale)?.record;
     if (record === undefined) throw new Error("no record");
     const opensAtMs = Date.now() + 60_000;
-    await shop.putRecord({ ...record, opensAtMs, version: 2 });
+    await world.putRecord({ ...record, opensAtMs, version: 2 });
     await until(() => service.saleView(sale)?.record.opensAtMs === opensAtMs, "the opening is put off");
     expect(codeAtOnce(service, ticketOf(sale, "a"))).toBe("not_open");
   });
@@ -362,7 +362,7 @@ describe("waiting and watching", () => {
     const a = await buy(service, ticketOf(sale, "a"), { key: "k" });
     const b = await buy(service, ticketOf(sale, "b"));
     const ends = Promise.all([waitFinal(service, sale, "a", a.orderId, "k"), waitFinal(service, sale, "b", b.orderId)]);
-    await shop.apply(1, { rejected: [[b.orderId ?? "", "quota"]] });
+    await world.apply(1, { rejected: [[b.orderId ?? "", "quota"]] });
     expect(await ends).toEqual([
       { code: "confirmed", orderId: a.orderId, units: 1 },
       { code: "rejected", orderId: b.orderId, units: 1, reason: "quota" },
@@ -375,13 +375,13 @@ describe("waiting and watching", () => {
     await known(service, sale);
     const a = await buy(service, ticketOf(sale, "a"));
     const lost = waitFinal(service, sale, "a", a.orderId);
-    await shop.apply(0, { say: false });
+    await world.apply(0, { say: false });
     expect(await lost).toMatchObject({ code: "confirmed", orderId: a.orderId });
 
     const b = await buy(service, ticketOf(sale, "b"));
     const skipped = waitFinal(service, sale, "b", b.orderId);
-    const event = await shop.apply(0, { say: false });
-    shop.say({ ...event, orders: [] });
+    const event = await world.apply(0, { say: false });
+    world.say({ ...event, orders: [] });
     expect(await skipped).toMatchObject({ code: "confirmed", orderId: b.orderId });
   });
 
@@ -392,9 +392,9 @@ describe("waiting and watching", () => {
     const a = await buy(service, ticketOf(sale, "a"));
     const end = waitFinal(service, sale, "a", a.orderId);
     const field = `{s0}:buyers:${sale}`;
-    await shop.client(0).hset(field, "a", `x${await shop.client(0).hget(field, "a")}`);
-    const event = await shop.apply(0, { say: false });
-    shop.say({ ...event, orders: [] });
+    await world.client(0).hset(field, "a", `x${await world.client(0).hget(field, "a")}`);
+    const event = await world.apply(0, { say: false });
+    world.say({ ...event, orders: [] });
     expect(await end).toMatchObject({ code: "rejected", orderId: a.orderId });
   });
 
@@ -407,14 +407,14 @@ describe("waiting and watching", () => {
     service.watchBuyer(sale, "a", (outcome) => pushed.push(`second ${outcome.code}`));
     service.watchBuyer(sale, "z", (outcome) => pushed.push(`other ${outcome.code}`));
     await buyAll(service, sale, ["b", "a"]);
-    const event = await shop.apply(0);
+    const event = await world.apply(0);
     await until(() => pushed.length >= 2, "both hear of it");
-    shop.say(event);
+    world.say(event);
     cancel();
     cancel();
     const c = await buy(service, ticketOf(sale, "c"));
     const marker = waitFinal(service, sale, "c", c.orderId);
-    await shop.apply(0);
+    await world.apply(0);
     await marker;
     expect(pushed.sort()).toEqual(["first confirmed", "second confirmed"]);
   });
@@ -426,7 +426,7 @@ describe("waiting and watching", () => {
     const pushed: Outcome[] = [];
     service.watchBuyer(sale, "a", (outcome) => pushed.push(outcome));
     const { orderId } = await buy(service, ticketOf(sale, "a"));
-    await shop.apply(0, { say: false });
+    await world.apply(0, { say: false });
     await until(() => pushed.length > 0, "the buyer hears of it");
     expect(pushed).toEqual([{ code: "confirmed", orderId, units: 1 }]);
   });
@@ -436,12 +436,12 @@ describe("waiting and watching", () => {
     const service = await serviceOf();
     await known(service, sale);
     const [a, b] = (await buyAll(service, sale, ["a", "b"])) as [Outcome, Outcome];
-    await shop.apply(0, { say: false });
+    await world.apply(0, { say: false });
     const kept = waitFinal(service, sale, "a", a.orderId);
     const gone = waitFinal(service, sale, "b", b.orderId);
-    await shop.client(0).hdel(`{s0}:buyers:${sale}`, "b");
-    const epoch = await shop.openShard(0);
-    shop.say({ shard: 0, epoch, applied: 0, orders: [], rejected: [] });
+    await world.client(0).hdel(`{s0}:buyers:${sale}`, "b");
+    const epoch = await world.openShard(0);
+    world.say({ shard: 0, epoch, applied: 0, orders: [], rejected: [] });
     expect(await kept).toMatchObject({ code: "confirmed", orderId: a.orderId });
     expect(await gone).toMatchObject({ code: "try_again" });
   });
@@ -456,7 +456,7 @@ describe("waiting and watching", () => {
     cancel();
     cancel();
     const end = waitFinal(service, sale, "b", b.orderId);
-    await shop.apply(0);
+    await world.apply(0);
     await end;
     expect(told).toBe(0);
   });
@@ -468,7 +468,7 @@ describe("a sale that is sold out", () => {
     const service = await serviceOf();
     await known(service, sale);
     const [a] = (await buyAll(service, sale, ["a", "b"])) as [Outcome];
-    shop.flags = [{ saleId: sale, version: 1 }];
+    world.flags = [{ saleId: sale, version: 1 }];
     await until(() => codeAtOnce(service, ticketOf(sale, "x")) === "sold_out", "the short cut is taken");
     expect(service.saleView(sale)?.soldOut).toBe(true);
     const asked = await service.registry.getSingleMetric("doorbuster_gateway_batch_size")?.get();
@@ -481,10 +481,10 @@ describe("a sale that is sold out", () => {
     expect(service.refusal(ticketOf(sale, "a"))).toBeUndefined();
     expect(await buy(service, ticketOf(sale, "a"))).toMatchObject({ code: "reserved", orderId: a.orderId, repeat: true });
 
-    shop.flags = [];
+    world.flags = [];
     await until(() => service.saleView(sale)?.soldOut === false, "the flag is withdrawn");
     expect(service.refusal(ticketOf(sale, "x"))).toBeUndefined();
-    await shop.addUnits(sale, "back", 1);
+    await world.addUnits(sale, "back", 1);
     expect(await buy(service, ticketOf(sale, "x"))).toMatchObject({ code: "reserved" });
   });
 
@@ -493,11 +493,11 @@ describe("a sale that is sold out", () => {
     const service = await serviceOf();
     await known(service, sale);
     await buy(service, ticketOf(sale, "a"));
-    shop.flags = [{ saleId: sale, version: 1 }];
+    world.flags = [{ saleId: sale, version: 1 }];
     await until(() => service.saleView(sale)?.soldOut === true, "the flag is known");
-    shop.flags = undefined;
+    world.flags = undefined;
     await until(() => service.saleView(sale)?.soldOut === false, "the lease has run out");
-    await shop.addUnits(sale, "back", 1);
+    await world.addUnits(sale, "back", 1);
     expect(await buy(service, ticketOf(sale, "x"))).toMatchObject({ code: "reserved" });
   });
 });

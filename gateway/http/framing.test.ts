@@ -1,16 +1,16 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { startEdge, ticketFor, type TestEdge } from "../../test/harness/test-edge.ts";
+import { startEdgeWorld, ticketFor, type EdgeWorld } from "../../test/harness/edge-world.ts";
 import { ask, request, Wire } from "../../test/harness/wire.ts";
 
 const BODY_DEADLINE_MS = 300;
-let edge: TestEdge;
+let edge: EdgeWorld;
 let buy: string;
 /** of a buyer who is refused before anything is made for the request */
 let crowd: string;
 const pid = process.pid;
 
 beforeAll(async () => {
-  edge = await startEdge({ bodyDeadlineMs: BODY_DEADLINE_MS });
+  edge = await startEdgeWorld({ bodyDeadlineMs: BODY_DEADLINE_MS });
   buy = `/buy/${ticketFor("soldOut")}`;
   crowd = `/buy/${ticketFor("crowd")}`;
 });
@@ -49,11 +49,11 @@ describe("framing that two readers could read differently", () => {
     it(`never runs what follows ${name}`, async () => {
       for (const method of ["POST", "GET", "HEAD", "PUT"]) {
         for (const path of [buy, crowd, "/sales/sale-1", "/healthz", "/live", "/nowhere"]) {
-          edge.desk.bought.length = 0;
+          edge.service.bought.length = 0;
           const wire = await Wire.open(edge.port);
           wire.write(`${method} ${path} HTTP/1.1\r\nHost: a\r\n${lines}\r\n\r\n${smuggled}${smuggled}`);
           await wire.closed();
-          expect(edge.desk.bought, `${method} ${path}`).toEqual([]);
+          expect(edge.service.bought, `${method} ${path}`).toEqual([]);
           expect(wire.left, `${method} ${path}`).not.toContain("HTTP/1.1 2");
           wire.destroy();
         }
@@ -101,13 +101,13 @@ describe("requests that are too large or too slow", () => {
     const wire = await Wire.open(edge.port);
     const text = '{"units":2}'.padEnd(1_024);
     const head = `POST ${buy} HTTP/1.1\r\nHost: a\r\nContent-Length: 1024\r\n\r\n`;
-    edge.desk.bought.length = 0;
+    edge.service.bought.length = 0;
     wire.write(head + text.slice(0, 4));
     await new Promise((resolve) => setImmediate(resolve));
     wire.write(text.slice(4, 100));
     await new Promise((resolve) => setImmediate(resolve));
     expect((await wire.write(text.slice(100)).answer())?.status).toBe(409);
-    expect(edge.desk.bought.map(({ units }) => units)).toEqual([2]);
+    expect(edge.service.bought.map(({ units }) => units)).toEqual([2]);
     wire.destroy();
   });
 
@@ -214,7 +214,7 @@ describe("malformed requests", () => {
     }
     const early = await ask(edge.port, request("POST", `/buy/${ticketFor("throwEarly")}`));
     expect([early?.status, code(early?.body)]).toEqual([500, "try_again"]);
-    expect(edge.faults.map(String)).toEqual(Array(3).fill("Error: a broken desk"));
+    expect(edge.faults.map(String)).toEqual(Array(3).fill("Error: a broken service"));
   });
 
   it("sends no body for HEAD, and no byte that belongs to the next answer", async () => {
@@ -258,6 +258,6 @@ describe("pipelining and going away", () => {
     half.destroy();
     early.destroy();
     await expect.poll(() => edge.mounted.waiting(), { timeout: 10_000 }).toBe(0);
-    for (const answer of edge.desk.hanging.splice(0)) answer();
+    for (const answer of edge.service.hanging.splice(0)) answer();
   });
 });

@@ -1,22 +1,22 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { OutcomeCode, outcomeKinds, refusals } from "../buy/outcome.ts";
-import { startEdge, ticketFor, type TestEdge } from "../../test/harness/test-edge.ts";
+import { startEdgeWorld, ticketFor, type EdgeWorld } from "../../test/harness/edge-world.ts";
 import { ask, request, Wire, type WireAnswer } from "../../test/harness/wire.ts";
-import { OPENS_AT_MS } from "../../test/harness/scripted-desk.ts";
+import { OPENS_AT_MS } from "../../test/harness/scripted-buy-service.ts";
 import { forwardedAddress } from "./exchange.ts";
 import { preferredWait } from "./held-answers.ts";
 import { headText } from "./answer.ts";
 import { matchesEtag } from "./sale-route.ts";
 
-let edge: TestEdge;
+let edge: EdgeWorld;
 const NOW_MS = 1_700_000_000_123;
 
 beforeAll(async () => {
-  edge = await startEdge({ nowMs: () => NOW_MS });
+  edge = await startEdgeWorld({ nowMs: () => NOW_MS });
 });
 afterAll(() => edge.close());
 
-// The written desk judges tickets by the real clock, the routes show this one.
+// The scripted service judges tickets by the real clock, the routes show this one.
 const buy = (uid: string, headers: readonly string[] = [], body = ""): Promise<WireAnswer | undefined> =>
   ask(edge.port, request("POST", `/buy/${ticketFor(uid)}`, headers, body));
 const fields = (answer: WireAnswer | undefined): unknown => JSON.parse(answer?.body ?? "null");
@@ -67,30 +67,30 @@ describe("POST /buy/:ticket", () => {
   });
 
   it("hands over units, key and an exempt loopback address", async () => {
-    edge.desk.bought.length = 0;
+    edge.service.bought.length = 0;
     await buy("win", ["Idempotency-Key: key-1"], '{"units":3}');
-    expect(edge.desk.bought).toEqual([{ uid: "win", units: 3, key: "key-1", address: "" }]);
+    expect(edge.service.bought).toEqual([{ uid: "win", units: 3, key: "key-1", address: "" }]);
   });
 
   it("holds the answer with Prefer: wait until the order is final", async () => {
     const wire = await Wire.open(edge.port);
     wire.write(request("POST", `/buy/${ticketFor("win")}`, ["Prefer: respond-async, wait=20"]));
-    await expect.poll(() => edge.desk.waiting.size, { timeout: 10_000 }).toBe(1);
-    for (const done of edge.desk.waiting.values()) done({ code: "confirmed", orderId: "0-1-3-0", units: 1 });
+    await expect.poll(() => edge.service.waiting.size, { timeout: 10_000 }).toBe(1);
+    for (const done of edge.service.waiting.values()) done({ code: "confirmed", orderId: "0-1-3-0", units: 1 });
     const answer = await wire.answer();
     expect([answer?.status, fields(answer)]).toEqual([201, { code: "confirmed", orderId: "0-1-3-0", units: 1 }]);
-    expect(edge.desk.waiting.size).toBe(0);
+    expect(edge.service.waiting.size).toBe(0);
     wire.destroy();
   });
 
   it("answers 202 when the wait is over, and forgets a client that left", async () => {
     const answer = await buy("win", ["Prefer: wait=1"]);
-    expect([answer?.status, edge.desk.waiting.size]).toEqual([202, 0]);
+    expect([answer?.status, edge.service.waiting.size]).toEqual([202, 0]);
     const wire = await Wire.open(edge.port);
     wire.write(request("POST", `/buy/${ticketFor("win")}`, ["Prefer: wait=20"]));
-    await expect.poll(() => edge.desk.waiting.size, { timeout: 10_000 }).toBe(1);
+    await expect.poll(() => edge.service.waiting.size, { timeout: 10_000 }).toBe(1);
     wire.destroy();
-    await expect.poll(() => edge.desk.waiting.size, { timeout: 10_000 }).toBe(0);
+    await expect.poll(() => edge.service.waiting.size, { timeout: 10_000 }).toBe(0);
     expect(edge.mounted.waiting()).toBe(0);
   });
 });
@@ -134,20 +134,20 @@ describe("GET /sales/:id", () => {
     const full = await ask(edge.port, request("GET", "/sales/sale-1"));
     expect([full?.status, full?.body, full?.headers["etag"], full?.headers["doorbuster-time"]]).toEqual([
       200,
-      edge.desk.view.body.toString("utf8"),
+      edge.service.view.body.toString("utf8"),
       '"v1"',
       String(NOW_MS),
     ]);
     const same = await ask(edge.port, request("GET", "/sales/sale-1", ['If-None-Match: "v0", W/"v1"']));
     expect([same?.status, same?.body, same?.headers["etag"], same?.headers["content-length"]]).toEqual([304, "", '"v1"', undefined]);
-    edge.desk.view = { ...edge.desk.view, etag: '"v2"', body: Buffer.from("{}") };
+    edge.service.view = { ...edge.service.view, etag: '"v2"', body: Buffer.from("{}") };
     const changed = await ask(edge.port, request("GET", "/sales/sale-1", ['If-None-Match: "v1"']));
     expect([changed?.status, changed?.body, changed?.headers["etag"]]).toEqual([200, "{}", '"v2"']);
   });
 
   it("answers HEAD with the length and no body", async () => {
     const head = await ask(edge.port, request("HEAD", "/sales/sale-1"), true);
-    expect([head?.status, head?.headers["content-length"], head?.body]).toEqual([200, String(edge.desk.view.body.length), ""]);
+    expect([head?.status, head?.headers["content-length"], head?.body]).toEqual([200, String(edge.service.view.body.length), ""]);
   });
 
   it("compares validators as RFC 9110 says", () => {
@@ -164,10 +164,10 @@ describe("GET /sales/:id", () => {
 describe("health", () => {
   it("tells alive from ready", async () => {
     expect((await ask(edge.port, request("GET", "/readyz")))?.status).toBe(200);
-    edge.desk.ready = false;
+    edge.service.ready = false;
     expect((await ask(edge.port, request("GET", "/readyz")))?.status).toBe(503);
     expect((await ask(edge.port, request("GET", "/healthz")))?.status).toBe(200);
-    edge.desk.ready = true;
+    edge.service.ready = true;
   });
 });
 
@@ -196,7 +196,7 @@ describe("small readings", () => {
 
 describe("behind a proxy", () => {
   it("takes the buyer's address from X-Forwarded-For, also over several headers, and the socket's otherwise", async () => {
-    const behind = await startEdge({ trustedProxies: 1 });
+    const behind = await startEdgeWorld({ trustedProxies: 1 });
     const ticket = ticketFor("soldOut");
     for (const headers of [
       ["X-Forwarded-For: 9.9.9.9", "X-Forwarded-For: 5.6.7.8"],
@@ -205,7 +205,7 @@ describe("behind a proxy", () => {
       [],
     ])
       await ask(behind.port, request("POST", `/buy/${ticket}`, headers));
-    expect(behind.desk.bought.map(({ address }) => address)).toEqual(["05060708", "05060708", "", ""]);
+    expect(behind.service.bought.map(({ address }) => address)).toEqual(["05060708", "05060708", "", ""]);
     behind.close();
   });
 });

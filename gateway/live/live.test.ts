@@ -1,9 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { startEdge, ticketFor, type TestEdge } from "../../test/harness/test-edge.ts";
+import { startEdgeWorld, ticketFor, type EdgeWorld } from "../../test/harness/edge-world.ts";
 import { ask, request, Wire } from "../../test/harness/wire.ts";
 
-let edge: TestEdge;
+let edge: EdgeWorld;
 const clients: Client[] = [];
 const pid = process.pid;
 
@@ -51,7 +51,7 @@ class Client {
 }
 
 beforeAll(async () => {
-  edge = await startEdge();
+  edge = await startEdgeWorld();
 });
 afterEach(async () => {
   for (const { socket } of clients.splice(0)) socket.terminate();
@@ -69,7 +69,7 @@ describe("live", () => {
       { op: "outcome", ref: "a", code: "reserved", orderId: "0-1-3-0", units: 2 },
       { op: "outcome", ref: 7, code: "reserved", orderId: "0-1-3-0", units: 1 },
     ]);
-    expect(edge.desk.bought.slice(-2)).toEqual([
+    expect(edge.service.bought.slice(-2)).toEqual([
       { uid: "win", units: 2, key: "k", address: "" },
       { uid: "win", units: 1, key: "", address: "" },
     ]);
@@ -85,13 +85,13 @@ describe("live", () => {
 
   it("pushes changes of the buyer's orders, wherever they were bought, to each socket of that buyer only", async () => {
     const [one, two, other] = [await Client.open("win"), await Client.open("win"), await Client.open("other")];
-    edge.desk.push("win", { code: "confirmed", orderId: "0-1-3-0", units: 1 });
+    edge.service.push("win", { code: "confirmed", orderId: "0-1-3-0", units: 1 });
     const status = { op: "status", code: "confirmed", orderId: "0-1-3-0", units: 1 };
     expect([await one.received(1), await two.received(1)]).toEqual([[status], [status]]);
     expect(other.frames).toEqual([]);
     one.socket.close();
     await one.closed();
-    await expect.poll(() => edge.desk.watching.get("sale-1 win")?.size, { timeout: 10_000 }).toBe(1);
+    await expect.poll(() => edge.service.watching.get("sale-1 win")?.size, { timeout: 10_000 }).toBe(1);
   });
 
   it("refuses the upgrade without a good ticket", async () => {
@@ -127,7 +127,7 @@ describe("live", () => {
       Buffer.from([0xff, 0x00]),
       Buffer.from('{"op":"buy","ref":1}'),
     ];
-    const before = edge.desk.bought.length;
+    const before = edge.service.bought.length;
     for (const bad of cases) {
       const client = await Client.open("win");
       expect(await client.send(bad).received(1), String(bad)).toEqual([{ op: "error", code: "bad_request", detail: expect.any(String) }]);
@@ -135,7 +135,7 @@ describe("live", () => {
       expect(await client.closed()).toBe(1008);
       expect(client.frames.length).toBe(3);
     }
-    expect(edge.desk.bought.length).toBe(before);
+    expect(edge.service.bought.length).toBe(before);
   });
 
   it("explains a frame above the bound, and is cut off far above it", async () => {
@@ -180,23 +180,23 @@ describe("live", () => {
     client.send({ op: "buy", ref: 1 });
     expect(await client.closed()).toBe(1011);
     expect(other.socket.readyState).toBe(WebSocket.OPEN);
-    expect(edge.faults.map(String)).toContain("Error: a broken desk");
+    expect(edge.faults.map(String)).toContain("Error: a broken service");
   });
 
   it("drops an answer whose socket is gone", async () => {
     const client = await Client.open("hang");
     client.send({ op: "buy", ref: 1 });
-    await expect.poll(() => edge.desk.hanging.length, { timeout: 10_000 }).toBe(1);
+    await expect.poll(() => edge.service.hanging.length, { timeout: 10_000 }).toBe(1);
     client.socket.terminate();
     await expect.poll(() => edge.mounted.sockets(), { timeout: 10_000 }).toBe(0);
-    for (const answer of edge.desk.hanging.splice(0)) answer();
+    for (const answer of edge.service.hanging.splice(0)) answer();
   });
 
   it("bounds undecided buys of one socket and sockets of one buyer", async () => {
     const client = await Client.open("hang");
     for (let ref = 0; ref < 17; ref++) client.send({ op: "buy", ref });
     expect(await client.received(1)).toMatchObject([{ ref: 16, code: "rate_limited" }]);
-    for (const answer of edge.desk.hanging.splice(0)) answer();
+    for (const answer of edge.service.hanging.splice(0)) answer();
     expect(await client.received(17)).toHaveLength(17);
     for (let count = 1; count < 8; count++) await Client.open("hang");
     const ninth = new Client(ticketFor("hang"));
@@ -218,7 +218,7 @@ describe("live", () => {
     await expect
       .poll(
         () => {
-          edge.desk.push("slow", detail);
+          edge.service.push("slow", detail);
           return edge.mounted.sockets();
         },
         { timeout: 30_000, interval: 1 },

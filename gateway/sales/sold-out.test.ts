@@ -3,14 +3,14 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { systemRandom } from "#program/system";
 import { SOLD_OUT_LEASE_MS } from "#protocol/sale";
 import { reserve } from "#lua/stock/reserve";
-import { startShop, type Shop } from "../../test/harness/shop.ts";
+import { startGatewayWorld, type GatewayWorld } from "../../test/harness/gateway-world.ts";
 import { SaleBook } from "./book.ts";
 import type { KnownSale } from "./known-sale.ts";
 import { soldOutStore } from "../stores/sold-out-store.ts";
 import { SoldOut, type SoldOutStore } from "./sold-out.ts";
 import { Winners } from "./winners.ts";
 
-let shop: Shop;
+let world: GatewayWorld;
 let nowMs: number;
 let sales = 0;
 
@@ -36,15 +36,15 @@ const corner = async (
   } = {},
 ): Promise<Corner> => {
   const { units = 3, limit = 1, shards = [0], change, slots } = options;
-  const record = await shop.openSale({ id: `sale-${++sales}`, limitPerBuyer: limit, shards }, units);
+  const record = await world.openSale({ id: `sale-${++sales}`, limitPerBuyer: limit, shards }, units);
   const book = new SaleBook();
   book.put(record);
   const sale = book.get(record.id) as KnownSale;
-  const real = soldOutStore(shop.connection, (shard) => shop.client(shard));
+  const real = soldOutStore(world.connection, (shard) => world.client(shard));
   const soldOut = new SoldOut(book, { ...real, ...change?.(real) }, clock, systemRandom, slots);
   const buy = async (uid: string, shard = 0): Promise<void> => {
     const packed = limit === 1 ? uid : `${uid}:key:1`;
-    const result = await reserve(shop.client(shard), { shard, saleId: record.id, outboxLimit: 1e6, purchases: [packed] });
+    const result = await reserve(world.client(shard), { shard, saleId: record.id, outboxLimit: 1e6, purchases: [packed] });
     if (result.status !== "ok" || result.position === undefined) throw new Error(`${uid} did not win`);
   };
   let winner = 0;
@@ -53,7 +53,7 @@ const corner = async (
     sale,
     soldOut,
     flag: (version) => {
-      shop.flags = [{ saleId: record.id, version }];
+      world.flags = [{ saleId: record.id, version }];
     },
     buy,
     lost: (...uids) => uids.map((uid) => sale.isLost(nowMs, uid)),
@@ -61,13 +61,13 @@ const corner = async (
 };
 
 beforeAll(async () => {
-  shop = await startShop(2);
+  world = await startGatewayWorld(2);
 });
 beforeEach(() => {
   nowMs = 1_000;
-  shop.flags = [];
+  world.flags = [];
 });
-afterAll(() => shop.stop());
+afterAll(() => world.stop());
 
 describe("the sold-out short cut", () => {
   it("refuses strangers only when there is a flag and its winners are known, and never a winner", async () => {
@@ -97,7 +97,7 @@ describe("the sold-out short cut", () => {
     await soldOut.poll();
     await soldOut.load();
     expect(nowMs).toBe(1_300);
-    shop.flags = undefined;
+    world.flags = undefined;
     await expect(soldOut.poll()).rejects.toThrow();
     nowMs = 1_000 + SOLD_OUT_LEASE_MS - 1;
     expect(lost("x")).toEqual([true]);
@@ -114,10 +114,10 @@ describe("the sold-out short cut", () => {
     await soldOut.poll();
     await soldOut.load();
     expect(lost("late")).toEqual([true]);
-    shop.flags = [];
+    world.flags = [];
     await soldOut.poll();
     expect(lost("late", "x")).toEqual([false, false]);
-    await shop.addUnits(sale.record.id, "back", 1);
+    await world.addUnits(sale.record.id, "back", 1);
     await buy("late");
     flag(2);
     await soldOut.poll();
@@ -131,7 +131,7 @@ describe("the sold-out short cut", () => {
     flag(1);
     await soldOut.poll();
     await soldOut.load();
-    await shop.addUnits(sale.record.id, "back", 1);
+    await world.addUnits(sale.record.id, "back", 1);
     await buy("late");
     flag(2);
     await soldOut.poll();
@@ -180,9 +180,9 @@ describe("the sold-out short cut", () => {
   it("reads several pages of a large sale", async () => {
     const { sale, soldOut, flag, lost } = await corner({ units: 0 });
     const uids = Array.from({ length: 5_000 }, (_, i) => `many-${i}`);
-    await shop.addUnits(sale.record.id, "many", uids.length);
+    await world.addUnits(sale.record.id, "many", uids.length);
     for (let i = 0; i < uids.length; i += 500)
-      await reserve(shop.client(0), { shard: 0, saleId: sale.record.id, outboxLimit: 1e6, purchases: uids.slice(i, i + 500) });
+      await reserve(world.client(0), { shard: 0, saleId: sale.record.id, outboxLimit: 1e6, purchases: uids.slice(i, i + 500) });
     flag(1);
     await soldOut.poll();
     await soldOut.load();
@@ -209,24 +209,24 @@ describe("the sold-out short cut", () => {
       await soldOut.load();
       return lost("w0", "x");
     };
-    during = () => shop.addUnits(id, "one", 1);
+    during = () => world.addUnits(id, "one", 1);
     expect(await tried()).toEqual([false, false]);
     during = () => Promise.resolve();
     expect(await tried()).toEqual([false, false]);
     await buy("late");
 
-    await shop.client(0).del("{s0}:open");
+    await world.client(0).del("{s0}:open");
     expect(await tried()).toEqual([false, false]);
-    await shop.openShard(0);
+    await world.openShard(0);
 
-    during = () => shop.openShard(0);
+    during = () => world.openShard(0);
     expect(await tried()).toEqual([false, false]);
 
     // As a page of a server that lost a holder would be.
     const field = `{s0}:buyers:${id}`;
-    const reservation = (await shop.client(0).hget(field, "w0")) as string;
-    await shop.client(0).hdel(field, "w0");
-    during = () => shop.client(0).hset(field, "w0", reservation);
+    const reservation = (await world.client(0).hget(field, "w0")) as string;
+    await world.client(0).hdel(field, "w0");
+    during = () => world.client(0).hset(field, "w0", reservation);
     expect(await tried()).toEqual([false, false]);
 
     during = () => Promise.resolve();

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { environment, until } from "../harness/index.ts";
 import { findFaketime } from "../harness/faketime.ts";
-import { CrashRig, LiveSale } from "../harness/crash-rig.ts";
+import { CrashWorld } from "../harness/crash-world.ts";
+import { LiveSale } from "../harness/live-sale.ts";
 
 /**
  * A wall clock that jumps half an hour ahead, and then an hour back, in the middle of a sale. Not that of redis-server:
@@ -26,14 +27,14 @@ describe.skipIf(library === "")("a clock jumps", { timeout: 300_000 }, () => {
   const folder = mkdtempSync(join(tmpdir(), "clock-test-"));
   const shift = join(folder, "shift");
   const shifted = new Set<string>();
-  let rig: CrashRig;
+  let world: CrashWorld;
 
   /** Of all that were started with a shifted clock; they look at the file once a second. */
   const jumpTo = (seconds: number): void => writeFileSync(shift, `${seconds < 0 ? "" : "+"}${seconds}\n`);
 
   beforeAll(async () => {
     jumpTo(0);
-    rig = await CrashRig.open({
+    world = await CrashWorld.start({
       launchEnvironment: (part) =>
         shifted.has(part)
           ? {
@@ -48,16 +49,16 @@ describe.skipIf(library === "")("a clock jumps", { timeout: 300_000 }, () => {
     });
   }, 180_000);
   afterAll(async () => {
-    await rig?.close();
+    await world?.close();
     rmSync(folder, { recursive: true });
   });
 
   /** All its processes anew, with the clock that is meant for it. */
   const restart = async (part: string): Promise<void> => {
-    const before = rig.fair.stack.pid(part);
-    rig.fair.stack.kill(part);
-    await until(() => ![before, undefined].includes(rig.fair.stack.pid(part)), "a new process", 60_000);
-    await rig.fair.stack.ready();
+    const before = world.stack.pid(part);
+    world.stack.kill(part);
+    await until(() => ![before, undefined].includes(world.stack.pid(part)), "a new process", 60_000);
+    await world.stack.ready();
   };
 
   const rows: readonly (readonly [part: string])[] = [["gateway"], ["coordinator"], ["workers"]];
@@ -68,7 +69,7 @@ describe.skipIf(library === "")("a clock jumps", { timeout: 300_000 }, () => {
     await restart(part);
     const now = Date.now();
     const window = { opensAtMs: now - 2 * HOUR_MS, closesAtMs: now + 2 * HOUR_MS };
-    const sale = await LiveSale.open(rig.fair, `clock-${part}`, window);
+    const sale = await LiveSale.open(world, `clock-${part}`, window);
     for (const seconds of [HALF_AN_HOUR_S, -HALF_AN_HOUR_S, 0]) {
       jumpTo(seconds);
       const upto = sale.counts.won + BUYERS_MEANWHILE;
@@ -80,21 +81,20 @@ describe.skipIf(library === "")("a clock jumps", { timeout: 300_000 }, () => {
   it("a request of day one, word for word again on day three, after the sale: the first answer", async () => {
     shifted.clear();
     jumpTo(0);
-    const { fair } = rig;
     const now = Date.now();
-    await fair.openSale("day-three", 5, { opensAtMs: now - HOUR_MS, closesAtMs: now + HOUR_MS });
-    const url = fair.urlOf("day-three", "early", now + WEEK_MS);
-    const late = fair.urlOf("day-three", "late", now + WEEK_MS);
-    const first = await fair.buyAt(url);
-    expect(await fair.final("day-three", "early")).toMatchObject({ code: "confirmed", orderId: first.orderId });
+    await world.openSale("day-three", 5, { opensAtMs: now - HOUR_MS, closesAtMs: now + HOUR_MS });
+    const url = world.urlOf("day-three", "early", now + WEEK_MS);
+    const late = world.urlOf("day-three", "late", now + WEEK_MS);
+    const first = await world.buyAt(url);
+    expect(await world.final("day-three", "early")).toMatchObject({ code: "confirmed", orderId: first.orderId });
     // Redis judges the window by its own clock, which cannot be shifted: an operator ends the sale.
-    await fair.admin("/sales/day-three/state", { state: "closed" });
+    await world.admin("/sales/day-three/state", { state: "closed" });
     for (const [part] of rows) shifted.add(part);
     jumpTo(TWO_DAYS_S);
     for (const [part] of rows) await restart(part);
-    await until(async () => (await fair.once("POST", late)).code === "closed", "the sale to be over", 60_000);
-    expect(await fair.once("POST", url)).toMatchObject({ status: 200, code: "confirmed", orderId: first.orderId });
-    expect(await fair.once("GET", url)).toMatchObject({ code: "confirmed", orderId: first.orderId });
-    expect(await fair.auditAtRest("day-three")).toMatchObject({ free: 4, sold: 1 });
+    await until(async () => (await world.once("POST", late)).code === "closed", "the sale to be over", 60_000);
+    expect(await world.once("POST", url)).toMatchObject({ status: 200, code: "confirmed", orderId: first.orderId });
+    expect(await world.once("GET", url)).toMatchObject({ code: "confirmed", orderId: first.orderId });
+    expect(await world.auditAtRest("day-three")).toMatchObject({ free: 4, sold: 1 });
   });
 });

@@ -2,7 +2,8 @@ import Table from "cli-table3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Draw, environment, seedOf } from "../harness/index.ts";
 import { crashPoints, LEFT_OUT, Stimulus, type CrashPoint } from "./points.ts";
-import { CrashRig, LiveSale } from "../harness/crash-rig.ts";
+import { CrashWorld } from "../harness/crash-world.ts";
+import { LiveSale } from "../harness/live-sale.ts";
 import { stimuli } from "./stimuli.ts";
 
 /**
@@ -30,24 +31,24 @@ const chosen = (): readonly CrashPoint[] => {
 };
 
 const table = new Table({ head: ["program", "point", "while", "reached", "result"], style: { head: [], border: [] } });
-let rig: CrashRig;
+let world: CrashWorld;
 beforeAll(async () => {
-  rig = await CrashRig.open();
+  world = await CrashWorld.start();
 }, 180_000);
 afterAll(async () => {
   process.stdout.write(`${table.toString()}\n`);
-  await rig?.close();
+  await world?.close();
 });
 
 let number = 0;
 const crash = async (point: CrashPoint): Promise<{ readonly reached: boolean; readonly wrong: readonly string[] }> => {
-  const before = await rig.reached(point);
-  const sale = await LiveSale.open(rig.fair, `crash-${number++}`);
+  const before = await world.reached(point);
+  const sale = await LiveSale.open(world, `crash-${number++}`);
   const over = new AbortController();
-  rig.arm(point);
+  world.arm(point);
   const [reached, sequel] = await Promise.all([
-    rig.untilReached(point, before).finally(() => over.abort()),
-    stimuli[point.stimulus]({ rig, sale, reached: over.signal }),
+    world.untilReached(point, before).finally(() => over.abort()),
+    stimuli[point.stimulus]({ world, sale, reached: over.signal }),
   ]);
   const wrong = [...(await sale.end())];
   if (wrong.length === 0) wrong.push(...(await sequel().catch((error: Error) => [error.message])));
@@ -64,7 +65,7 @@ describe("a program dies at a point in the middle of a sale", { timeout: 300_000
 
   it.runIf(isWhole)("has a row for every call of a port that the programs made meanwhile", async () => {
     const rows = new Set(crashPoints.map(({ program, point }) => `${program} ${point.replace(/:\w+$/, "")}`));
-    const made = await rig.callsMade();
+    const made = await world.callsMade();
     expect(made.length).toBeGreaterThan(0);
     expect(made.filter((call) => !rows.has(call) && !(call.replace(/^\w+ /, "") in LEFT_OUT))).toEqual([]);
   });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { environment, FaultNet, FaultProxy, until, type Trouble } from "../harness/index.ts";
-import { CrashRig, LiveSale } from "../harness/crash-rig.ts";
+import { CrashWorld } from "../harness/crash-world.ts";
+import { LiveSale } from "../harness/live-sale.ts";
 import { Stimulus } from "./points.ts";
 import { stimuli } from "./stimuli.ts";
 
@@ -11,7 +12,7 @@ import { stimuli } from "./stimuli.ts";
 const isWhole = environment["CRASH_MATRIX"] === "whole";
 
 let net: FaultNet;
-let rig: CrashRig;
+let world: CrashWorld;
 /** In front of what speaks HTTP with us: the gateway, the coordinator's message API, and the services that it calls. */
 const fronts = new Map<string, FaultProxy>();
 const front = async (name: string, url: string): Promise<string> => {
@@ -21,20 +22,20 @@ const front = async (name: string, url: string): Promise<string> => {
 };
 beforeAll(async () => {
   net = new FaultNet();
-  rig = await CrashRig.open({ route: net.route });
-  const { gateway, coordinator } = await rig.fair.stack.info();
-  rig.fair.comeBy(await front("buyers:gateway", gateway));
-  rig.coordinator = await front("services:coordinator", coordinator);
-  rig.services.reachedBy(await front("coordinator:services", rig.services.url));
+  world = await CrashWorld.start({ route: net.route });
+  const { gateway, coordinator } = await world.stack.info();
+  world.comeBy(await front("buyers:gateway", gateway));
+  world.coordinator = await front("services:coordinator", coordinator);
+  world.services.reachedBy(await front("coordinator:services", world.services.url));
 }, 180_000);
 afterAll(async () => {
-  await rig?.close();
+  await world?.close();
   await net?.close();
   for (const proxy of fronts.values()) await proxy.close();
 });
 
 let number = 0;
-const openSale = (): Promise<LiveSale> => LiveSale.open(rig.fair, `net-${number++}`);
+const openSale = (): Promise<LiveSale> => LiveSale.open(world, `net-${number++}`);
 
 /** Of both shards: whichever the sale lives on. */
 const PAIRS = [
@@ -102,8 +103,8 @@ describe("trouble between a program and a store", { timeout: 240_000 }, () => {
     const sale = await openSale();
     const proxy = fronts.get(pair) as FaultProxy;
     const over = new AbortController();
-    const sending = stimuli[Stimulus.message]({ rig, sale, reached: over.signal });
-    await until(() => rig.services.received.some(({ query }) => query["gid"]?.startsWith(sale.id)), "messages to be delivered", 60_000);
+    const sending = stimuli[Stimulus.message]({ world, sale, reached: over.signal });
+    await until(() => world.services.received.some(({ query }) => query["gid"]?.startsWith(sale.id)), "messages to be delivered", 60_000);
     proxy.set(trouble);
     const upto = sale.counts.requests + ASKED_MEANWHILE;
     await until(() => sale.counts.requests >= upto, "buyers to ask meanwhile", 120_000);

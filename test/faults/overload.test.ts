@@ -1,7 +1,8 @@
 import { Pool } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { until } from "../harness/index.ts";
-import { CrashRig, LiveSale } from "../harness/crash-rig.ts";
+import { CrashWorld } from "../harness/crash-world.ts";
+import { LiveSale } from "../harness/live-sale.ts";
 
 /** A crowd a hundred times larger than what is served comes for a moment; afterwards all must be as before. */
 /** At once; the crowd that is served asks some 25 times a second: far more than a hundred for each of those, unless this takes 5 s. */
@@ -12,21 +13,20 @@ const FLOOD_UNITS = 300;
 /** Small, so that the flood fills the queues. */
 const VARIABLES = { DOORBUSTER_QUEUE_LIMIT: "100", DOORBUSTER_SALE_RATE: "50", DOORBUSTER_SALE_BURST: "50" };
 
-let rig: CrashRig;
+let world: CrashWorld;
 beforeAll(async () => {
-  rig = await CrashRig.open({}, VARIABLES);
+  world = await CrashWorld.start({}, VARIABLES);
 }, 180_000);
-afterAll(() => rig?.close());
+afterAll(() => world?.close());
 
 /** As fast as they go. @returns how often each status was answered; 0 = no answer */
 const flood = async (saleId: string): Promise<ReadonlyMap<number, number>> => {
-  const { fair } = rig;
-  const pool = new Pool(new URL(fair.urlOf(saleId, "x")).origin, { connections: CONNECTIONS });
+  const pool = new Pool(new URL(world.urlOf(saleId, "x")).origin, { connections: CONNECTIONS });
   const statuses = new Map<number, number>();
   let next = 0;
   const one = async (): Promise<void> => {
     for (let n = next++; n < FLOOD; n = next++) {
-      const status = await pool.request({ method: "POST", path: new URL(fair.urlOf(saleId, `f${n}`)).pathname }).then(
+      const status = await pool.request({ method: "POST", path: new URL(world.urlOf(saleId, `f${n}`)).pathname }).then(
         async ({ statusCode, body }) => {
           await body.dump();
           return statusCode;
@@ -43,8 +43,8 @@ const flood = async (saleId: string): Promise<ReadonlyMap<number, number>> => {
 
 describe("an overload", { timeout: 240_000 }, () => {
   it("is refused with answers of ours, sells nothing twice, and leaves the goodput as it was", async () => {
-    const sale = await LiveSale.open(rig.fair, "normal");
-    await rig.fair.openSale("flood", FLOOD_UNITS);
+    const sale = await LiveSale.open(world, "normal");
+    await world.openSale("flood", FLOOD_UNITS);
     const statuses = await flood("flood");
     const known = new Set([202, 409, 429, 503]);
     expect([...statuses.keys()].filter((status) => !known.has(status))).toEqual([]);
@@ -61,7 +61,7 @@ describe("an overload", { timeout: 240_000 }, () => {
       120_000,
     );
     expect(await sale.end()).toEqual([]);
-    const { sold, free } = await rig.fair.auditAtRest("flood");
+    const { sold, free } = await world.auditAtRest("flood");
     expect(sold + free).toBe(FLOOD_UNITS);
     expect(sold).toBe(statuses.get(202) ?? 0);
   });

@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { freePort } from "../../deploy/local/index.ts";
 import { environment, startRedis, until, type RedisServer } from "../harness/index.ts";
 import { crashBuying, type Crash } from "../harness/messages/crash.ts";
-import { CrashRig, LiveSale } from "../harness/crash-rig.ts";
+import { CrashWorld } from "../harness/crash-world.ts";
+import { LiveSale } from "../harness/live-sale.ts";
 
 /**
  * Services that use two-phase messages are killed with -9 at each of their own steps, in the middle of a live sale, with
@@ -35,18 +36,18 @@ const ROWS: readonly Row[] = [
   { caller: "prepared", participant: "query:after", happens: false },
 ];
 
-let rig: CrashRig;
+let world: CrashWorld;
 let server: RedisServer;
 let redis: Redis;
 beforeAll(async () => {
-  rig = await CrashRig.open();
+  world = await CrashWorld.start();
   server = await startRedis();
   redis = new Redis(server.url);
 }, 180_000);
 afterAll(async () => {
   redis?.disconnect();
   await server?.stop();
-  await rig?.close();
+  await world?.close();
 });
 
 let number = 0;
@@ -59,7 +60,7 @@ const start = async (options: Readonly<Record<string, string | number>>): Promis
 
 const survive = async ({ caller, participant, happens }: Row, withCoordinator: boolean): Promise<void> => {
   const id = `part-${number++}`;
-  const sale = await LiveSale.open(rig.fair, id);
+  const sale = await LiveSale.open(world, id);
   const [stockKey, soldKey, askedKey] = [`{${id}}-stock`, `{${id}}-sold`, `{${id}}-asked`];
   await redis.mset(stockKey, STOCK, soldKey, 0, askedKey, 0);
   const port = await freePort();
@@ -67,7 +68,7 @@ const survive = async ({ caller, participant, happens }: Row, withCoordinator: b
   let child = await start({ ...settings, dieAt: participant });
   const died = participant === "" ? undefined : once(child, "exit");
   try {
-    const { coordinator } = await rig.fair.stack.info();
+    const { coordinator } = await world.stack.info();
     const url = `http://127.0.0.1:${port}`;
     await crashBuying({
       coordinator,
@@ -78,7 +79,7 @@ const survive = async ({ caller, participant, happens }: Row, withCoordinator: b
       branch: `${url}/branch`,
       dieAt: caller,
     });
-    if (withCoordinator) rig.fair.stack.kill("coordinator");
+    if (withCoordinator) world.stack.kill("coordinator");
     if (died !== undefined) {
       expect((await died)[1]).toBe("SIGKILL");
       child = await start({ ...settings, dieAt: "" });

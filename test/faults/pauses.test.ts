@@ -6,7 +6,8 @@ import { signal } from "../../deploy/local/index.ts";
 import { environment, until } from "../harness/index.ts";
 import { CoordinatorProcess } from "../harness/messages/process.ts";
 import { Stimulus } from "./points.ts";
-import { CrashRig, LiveSale } from "../harness/crash-rig.ts";
+import { CrashWorld } from "../harness/crash-world.ts";
+import { LiveSale } from "../harness/live-sale.ts";
 import { stimuli } from "./stimuli.ts";
 
 /**
@@ -15,19 +16,19 @@ import { stimuli } from "./stimuli.ts";
  */
 const isWhole = environment["CRASH_MATRIX"] === "whole";
 
-let rig: CrashRig;
+let world: CrashWorld;
 const clients: Redis[] = [];
 beforeAll(async () => {
-  rig = await CrashRig.open();
-  for (const { url } of (await rig.fair.stack.info()).redis) clients.push(new Redis(url).on("error", () => undefined));
+  world = await CrashWorld.start();
+  for (const { url } of (await world.stack.info()).redis) clients.push(new Redis(url).on("error", () => undefined));
 }, 180_000);
 afterAll(async () => {
   for (const client of clients) client.disconnect();
-  await rig?.close();
+  await world?.close();
 });
 
 let number = 0;
-const openSale = (): Promise<LiveSale> => LiveSale.open(rig.fair, `pause-${number++}`);
+const openSale = (): Promise<LiveSale> => LiveSale.open(world, `pause-${number++}`);
 
 const GO_ON_EVERY_MS = 100;
 let going: NodeJS.Timeout | undefined;
@@ -35,7 +36,7 @@ afterEach(() => clearInterval(going));
 
 /** Lets a program's processes go on: also one that comes to the point later, of several processes each stops once. */
 const goOn = async (program: "gateway" | "coordinator" | "workers"): Promise<void> => {
-  const pids = await rig.fair.stack.pids(program);
+  const pids = await world.stack.pids(program);
   const all = (): void => {
     for (const pid of pids) signal(pid, "SIGCONT");
   };
@@ -45,13 +46,13 @@ const goOn = async (program: "gateway" | "coordinator" | "workers"): Promise<voi
 
 const paused = async (program: "gateway" | "coordinator" | "workers", point: string, pass: number): Promise<() => Promise<boolean>> => {
   const at = { program, point, pass, stimulus: Stimulus.sell };
-  const before = await rig.reached(at);
-  rig.arm(at, ":pause");
-  return () => rig.untilReached(at, before);
+  const before = await world.reached(at);
+  world.arm(at, ":pause");
+  return () => world.untilReached(at, before);
 };
 
 const launchRival = async (): Promise<CoordinatorProcess> => {
-  const { redisShards, nats } = await rig.fair.stack.info();
+  const { redisShards, nats } = await world.stack.info();
   return CoordinatorProcess.launch({
     REDIS_SHARDS: redisShards,
     NATS_URL: nats.url,
@@ -80,7 +81,7 @@ describe("a coordinator that stops past its lease", { timeout: 240_000 }, () => 
       const sale = await openSale();
       const reached = await paused("coordinator", point, pass);
       const over = new AbortController();
-      const stimulated = stimuli[stimulus]({ rig, sale, reached: over.signal });
+      const stimulated = stimuli[stimulus]({ world, sale, reached: over.signal });
       expect(await reached(), `${point} was reached`).toBe(true);
       over.abort();
       await stimulated;
@@ -103,7 +104,7 @@ describe("a coordinator that stops past its lease", { timeout: 240_000 }, () => 
 
 describe("workers that stop in a transaction", { timeout: 240_000 }, () => {
   const held = async (): Promise<number> => {
-    const client = new Client({ connectionString: (await rig.fair.stack.info()).databaseUrl });
+    const client = new Client({ connectionString: (await world.stack.info()).databaseUrl });
     await client.connect();
     const { rows } = await client.query<{ n: string }>(
       "select count(*) as n from pg_stat_activity where state = 'idle in transaction' and application_name = 'doorbuster-worker'",
@@ -128,7 +129,7 @@ describe("workers that stop in a transaction", { timeout: 240_000 }, () => {
 describe.runIf(isWhole)("one of the workers' processes that stands still", { timeout: 240_000 }, () => {
   it("and does not go on: the broker deals requests to it, and the others answer", async () => {
     const sale = await openSale();
-    const still = (await rig.fair.stack.pids("workers")).at(-1) as number;
+    const still = (await world.stack.pids("workers")).at(-1) as number;
     signal(still, "SIGSTOP");
     try {
       const won = sale.counts.won;

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { environment, FaultNet, until } from "../harness/index.ts";
 import type { ProgramName } from "../../deploy/local/index.ts";
-import { CrashRig, LiveSale } from "../harness/crash-rig.ts";
+import { CrashWorld } from "../harness/crash-world.ts";
+import { LiveSale } from "../harness/live-sale.ts";
 
 /**
  * Known bug 3: a step after the decrement fails. After each step of a purchase its program is killed, its answer does not
@@ -32,18 +33,18 @@ const PASS = 3;
 const WINNERS_MEANWHILE = 20;
 
 let net: FaultNet;
-let rig: CrashRig;
+let world: CrashWorld;
 beforeAll(async () => {
   net = new FaultNet();
-  rig = await CrashRig.open({ route: net.route });
+  world = await CrashWorld.start({ route: net.route });
 }, 180_000);
 afterAll(async () => {
-  await rig?.close();
+  await world?.close();
   await net?.close();
 });
 
 let number = 0;
-const openSale = (): Promise<LiveSale> => LiveSale.open(rig.fair, `step-${number++}`);
+const openSale = (): Promise<LiveSale> => LiveSale.open(world, `step-${number++}`);
 
 const untilWon = async (sale: LiveSale): Promise<void> => {
   const upto = sale.counts.won + WINNERS_MEANWHILE;
@@ -64,16 +65,16 @@ const rows = (chosen: string): readonly (readonly [string, Step])[] =>
 describe("a step that happened, and then", { timeout: 240_000 }, () => {
   it.runIf(isWhole).each(rows("none"))("its program is killed: %s", async (_name, { program, point }) => {
     const sale = await openSale();
-    const before = await rig.reached({ program, point });
-    rig.arm({ program, point, pass: PASS });
-    await until(async () => (await rig.reached({ program, point })) > before, `${point} to be reached`, 60_000);
+    const before = await world.reached({ program, point });
+    world.arm({ program, point, pass: PASS });
+    await until(async () => (await world.reached({ program, point })) > before, `${point} to be reached`, 60_000);
     expect(await sale.end()).toEqual([]);
   });
 
   it.runIf(isWhole)("its program is killed: append, before it was acknowledged", async () => {
     const sale = await openSale();
     await silence(STEPS[1] as Step);
-    rig.fair.stack.kill("coordinator");
+    world.stack.kill("coordinator");
     net.heal();
     expect(await sale.end()).toEqual([]);
   });
@@ -89,9 +90,9 @@ describe("a step that happened, and then", { timeout: 240_000 }, () => {
 
   it.each(rows("commit"))("it fails: %s", async (_name, { program, point }) => {
     const sale = await openSale();
-    const before = await rig.reached({ program, point });
-    rig.arm({ program, point, pass: PASS }, ":throw");
-    await until(async () => (await rig.reached({ program, point })) > before, `${point} to be reached`, 60_000);
+    const before = await world.reached({ program, point });
+    world.arm({ program, point, pass: PASS }, ":throw");
+    await until(async () => (await world.reached({ program, point })) > before, `${point} to be reached`, 60_000);
     await untilWon(sale);
     expect(await sale.end()).toEqual([]);
   });

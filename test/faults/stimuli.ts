@@ -5,7 +5,8 @@ import { KnownSale } from "../../gateway/index.ts";
 import { httpReady, until } from "../../deploy/local/index.ts";
 import { message } from "../harness/messages/api.ts";
 import { Stimulus } from "./points.ts";
-import { untilHeard, type CrashRig, type LiveSale } from "../harness/crash-rig.ts";
+import type { CrashWorld } from "../harness/crash-world.ts";
+import { untilHeard, type LiveSale } from "../harness/live-sale.ts";
 
 const HOUR_MS = 3_600_000;
 const TURN_MS = 200;
@@ -21,7 +22,7 @@ type Sequel = () => Promise<readonly string[]>;
 const nothingMore: Sequel = () => Promise.resolve([]);
 
 interface Turn {
-  readonly rig: CrashRig;
+  readonly world: CrashWorld;
   readonly sale: LiveSale;
   /** aborted when the point was reached, or is given up */
   readonly reached: AbortSignal;
@@ -35,8 +36,8 @@ const repeatUntil = async (reached: AbortSignal, turn: (n: number) => Promise<un
   }
 };
 
-const untilStarted = async ({ rig, reached }: Turn): Promise<void> => {
-  const { coordinator } = await rig.fair.stack.info();
+const untilStarted = async ({ world, reached }: Turn): Promise<void> => {
+  const { coordinator } = await world.stack.info();
   await until(
     async () => reached.aborted || (await httpReady(`${coordinator}/readyz`)),
     "the coordinator to look after the shards",
@@ -44,42 +45,40 @@ const untilStarted = async ({ rig, reached }: Turn): Promise<void> => {
   );
 };
 
-const sellOut = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
-  const { fair } = rig;
+const sellOut = async ({ world, sale, reached }: Turn): Promise<Sequel> => {
   const units = 5;
   const id = `${sale.id}-small`;
   const now = Date.now();
   const window = { opensAtMs: now - 1_000, closesAtMs: now + HOUR_MS };
-  await untilHeard(`${id} to be opened`, () => fair.openSale(id, units, window));
-  const told = await Promise.all(Array.from({ length: units * 2 }, (_, n) => fair.buy(id, `s${n}`)));
+  await untilHeard(`${id} to be opened`, () => world.openSale(id, units, window));
+  const answers = await Promise.all(Array.from({ length: units * 2 }, (_, n) => world.buy(id, `s${n}`)));
   // Whoever asks about a flagged sale lets the gateway look for its winners.
-  await repeatUntil(reached, (n) => fair.buy(id, `late${n}`));
+  await repeatUntil(reached, (n) => world.buy(id, `late${n}`));
   return async () => {
-    const again = await Promise.all(told.map((_, n) => fair.buy(id, `s${n}`)));
-    const wrong = again.flatMap((answer, n) => (answer.orderId === told[n]?.orderId ? [] : [`s${n} of ${id} was told another order`]));
-    const late = await fair.buy(id, "last");
+    const again = await Promise.all(answers.map((_, n) => world.buy(id, `s${n}`)));
+    const wrong = again.flatMap((answer, n) => (answer.orderId === answers[n]?.orderId ? [] : [`s${n} of ${id} was told another order`]));
+    const late = await world.buy(id, "last");
     if (late.code !== "sold_out") wrong.push(`a late buyer of ${id} was told ${late.code}`);
-    const { sold, free } = await fair.auditAtRest(id);
+    const { sold, free } = await world.auditAtRest(id);
     return sold === units && free === 0 ? wrong : [...wrong, `${id} sold ${sold} of ${units}`];
   };
 };
 
-const move = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
-  const { fair } = rig;
+const move = async ({ world, sale, reached }: Turn): Promise<Sequel> => {
   const units = 6;
   const ids: string[] = [];
   const now = Date.now();
   const buyAll = async (id: string, n: number): Promise<void> => {
-    const known = new KnownSale({ id, shards: await fair.shardsOf(id) } as SaleRecord);
+    const known = new KnownSale({ id, shards: await world.shardsOf(id) } as SaleRecord);
     const all = Array.from({ length: units * BUYERS_A_UNIT }, (_, buyer) => `m${buyer}`);
     // All belong to one shard, in turns to each: the other's units have to be moved.
     const uids = all.filter((uid) => known.shardOf(uid) === known.record.shards[n % 2]).slice(0, units + 2);
-    await Promise.all(uids.map((uid) => fair.buy(id, uid)));
+    await Promise.all(uids.map((uid) => world.buy(id, uid)));
   };
   await repeatUntil(reached, async () => {
     const n = ids.length;
     const id = `${sale.id}-dealt-${n}`;
-    await fair.openSale(id, units, { shardCount: 2, opensAtMs: now - 1_000, closesAtMs: now + HOUR_MS });
+    await world.openSale(id, units, { shardCount: 2, opensAtMs: now - 1_000, closesAtMs: now + HOUR_MS });
     ids.push(id);
     await buyAll(id, n);
   });
@@ -88,61 +87,59 @@ const move = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
     for (const [n, id] of ids.entries()) {
       // Whose sale could not be asked about when a program had died comes now; the others hear of it again.
       await untilHeard(`${id} to be sold out`, () => buyAll(id, n));
-      const { sold, free, total } = await fair.auditAtRest(id);
+      const { sold, free, total } = await world.auditAtRest(id);
       if (sold !== units || free !== 0) wrong.push(`${id} sold ${sold} of ${total}, ${free} are free`);
     }
     return wrong;
   };
 };
 
-const manage = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
-  const { fair } = rig;
+const manage = async ({ world, sale, reached }: Turn): Promise<Sequel> => {
   const id = `${sale.id}-managed`;
   const now = Date.now();
   const definition = { id, title: id, units: 10, opensAtMs: now - 1_000, closesAtMs: now + HOUR_MS };
   await repeatUntil(reached, async (n) => {
-    await fair.admin("/sales", definition);
-    await fair.admin(`/sales/${id}/units`, { grantId: `more${n % 3}`, units: 1 });
-    await fair.admin(`/sales/${id}/state`, { state: n % 2 === 0 ? "paused" : "open" });
+    await world.admin("/sales", definition);
+    await world.admin(`/sales/${id}/units`, { grantId: `more${n % 3}`, units: 1 });
+    await world.admin(`/sales/${id}/state`, { state: n % 2 === 0 ? "paused" : "open" });
   });
   return async () => {
     // Repeated as an operator would who heard nothing: the same requests, with the same ids.
     const turns = [
-      () => fair.admin("/sales", definition),
-      ...[0, 1, 2].map((n) => () => fair.admin(`/sales/${id}/units`, { grantId: `more${n}`, units: 1 })),
-      () => fair.admin(`/sales/${id}/state`, { state: "open" }),
+      () => world.admin("/sales", definition),
+      ...[0, 1, 2].map((n) => () => world.admin(`/sales/${id}/units`, { grantId: `more${n}`, units: 1 })),
+      () => world.admin(`/sales/${id}/state`, { state: "open" }),
     ];
     for (const turn of turns) await untilHeard(`${id} to be managed`, turn);
-    await until(async () => (await fair.buy(id, "first")).orderId !== undefined, `${id} to sell`, START_WITHIN_MS, TURN_MS);
-    await until(async () => (await fair.auditAtRest(id)).free === 12, `${id} to have all its units`, START_WITHIN_MS, TURN_MS);
+    await until(async () => (await world.buy(id, "first")).orderId !== undefined, `${id} to sell`, START_WITHIN_MS, TURN_MS);
+    await until(async () => (await world.auditAtRest(id)).free === 12, `${id} to have all its units`, START_WITHIN_MS, TURN_MS);
     return [];
   };
 };
 
 const PAY_WITHIN_MS = 1_000;
 
-const end = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
-  const { fair } = rig;
+const end = async ({ world, sale, reached }: Turn): Promise<Sequel> => {
   const id = `${sale.id}-ended`;
   const now = Date.now();
   const definition = { id, title: id, units: 1_000, payWithinMs: PAY_WITHIN_MS, opensAtMs: now - 1_000, closesAtMs: now + HOUR_MS };
-  const heard = (path: string, body: unknown): Promise<unknown> => untilHeard(`${path} to be answered`, () => fair.admin(path, body));
+  const heard = (path: string, body: unknown): Promise<unknown> => untilHeard(`${path} to be answered`, () => world.admin(path, body));
   await heard("/sales", definition);
   const payments = new Map<string, object>();
   // One is paid, the next cancelled, the third expires.
   await repeatUntil(reached, async (n) => {
     const uid = `e${n}`;
-    const { orderId } = await fair.once("POST", fair.urlOf(id, uid));
+    const { orderId } = await world.once("POST", world.urlOf(id, uid));
     if (orderId === undefined || n % 3 === 2) return;
-    await fair.final(id, uid);
+    await world.final(id, uid);
     const address = { saleId: id, uid };
     if (n % 3 === 1) {
-      await fair.admin(`/orders/${orderId}/cancel`, address);
+      await world.admin(`/orders/${orderId}/cancel`, address);
       return;
     }
     const payment = { ...address, paymentId: `${id}/${uid}` };
     payments.set(orderId, payment);
-    await fair.admin(`/orders/${orderId}/payments`, payment);
+    await world.admin(`/orders/${orderId}/payments`, payment);
   });
   return async () => {
     let kept = 0;
@@ -150,22 +147,22 @@ const end = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
       const { decision } = (await heard(`/orders/${orderId}/payments`, payment)) as { readonly decision: string };
       if (decision !== "refund") kept += 1;
     }
-    await until(async () => (await fair.auditAtRest(id)).sold === kept, `${id} to have sold what is paid`, START_WITHIN_MS, TURN_MS);
+    await until(async () => (await world.auditAtRest(id)).sold === kept, `${id} to have sold what is paid`, START_WITHIN_MS, TURN_MS);
     return [];
   };
 };
 
-const ask = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
+const ask = async ({ world, sale, reached }: Turn): Promise<Sequel> => {
   await repeatUntil(reached, async (n) => {
-    await rig.fair.once("GET", rig.fair.urlOf(sale.id, "b0"));
-    await rig.fair.once("POST", rig.fair.urlOf(`none-${n}`, "b0"));
+    await world.once("GET", world.urlOf(sale.id, "b0"));
+    await world.once("POST", world.urlOf(`none-${n}`, "b0"));
   });
   return nothingMore;
 };
 
-const sendMessages = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
-  const coordinator = rig.coordinator ?? (await rig.fair.stack.info()).coordinator;
-  const { services } = rig;
+const sendMessages = async ({ world, sale, reached }: Turn): Promise<Sequel> => {
+  const coordinator = world.coordinator ?? (await world.stack.info()).coordinator;
+  const { services } = world;
   const branch = services.on("/branch", (_received, response) => void response.writeHead(200).end());
   const query = services.on("/query", (received, response) => {
     response.writeHead(received.query["gid"]?.endsWith("-no") === true ? 409 : 200).end();
@@ -206,8 +203,8 @@ const sendMessages = async ({ rig, sale, reached }: Turn): Promise<Sequel> => {
   };
 };
 
-const garbage = async ({ rig, reached }: Turn): Promise<Sequel> => {
-  const { nats, redis } = await rig.fair.stack.info();
+const garbage = async ({ world, reached }: Turn): Promise<Sequel> => {
+  const { nats, redis } = await world.stack.info();
   const connection = await connect({ servers: nats.url, user: nats.user ?? "", pass: nats.pass ?? "" });
   await repeatUntil(reached, async () => {
     for (const shard of redis.keys()) await connection.jetstream().publish(logSubject(shard), "nonsense");
@@ -219,8 +216,8 @@ const garbage = async ({ rig, reached }: Turn): Promise<Sequel> => {
 const rebuild = async (turn: Turn): Promise<Sequel> => {
   await untilStarted(turn);
   const release = await turn.sale.crowd.hold();
-  await turn.rig.fair.auditAtRest(turn.sale.id);
-  await turn.rig.killRedis(true);
+  await turn.world.auditAtRest(turn.sale.id);
+  await turn.world.killRedis(true);
   release();
   return nothingMore;
 };
@@ -229,7 +226,7 @@ const keep = async (turn: Turn): Promise<Sequel> => {
   await untilStarted(turn);
   // Again, because the first time the relay may not have been at work yet.
   await repeatUntil(turn.reached, async (n) => {
-    if (n % STORE_EVERY_TURNS === 0) await turn.rig.killRedis(false);
+    if (n % STORE_EVERY_TURNS === 0) await turn.world.killRedis(false);
   });
   return nothingMore;
 };
@@ -237,14 +234,14 @@ const keep = async (turn: Turn): Promise<Sequel> => {
 const killPostgres = async (turn: Turn): Promise<Sequel> => {
   await untilStarted(turn);
   await repeatUntil(turn.reached, async (n) => {
-    if (n % STORE_EVERY_TURNS === 0) turn.rig.fair.stack.kill("postgres");
+    if (n % STORE_EVERY_TURNS === 0) turn.world.stack.kill("postgres");
   });
   return nothingMore;
 };
 
 const stopCoordinator = async (turn: Turn): Promise<Sequel> => {
   await untilStarted(turn);
-  turn.rig.fair.stack.kill("coordinator", "SIGTERM");
+  turn.world.stack.kill("coordinator", "SIGTERM");
   return nothingMore;
 };
 

@@ -5,24 +5,25 @@ import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { environment, FaultNet, until } from "../harness/index.ts";
 import { SmallDisk, whyNoMount } from "../harness/disk.ts";
-import { CrashRig, LiveSale } from "../harness/crash-rig.ts";
+import { CrashWorld } from "../harness/crash-world.ts";
+import { LiveSale } from "../harness/live-sale.ts";
 
 /** A store that is away for long, or whose disk is full, in the middle of a sale. */
 const isWhole = environment["CRASH_MATRIX"] === "whole";
 
 let net: FaultNet;
-let rig: CrashRig;
+let world: CrashWorld;
 beforeAll(async () => {
   net = new FaultNet();
-  rig = await CrashRig.open({ route: net.route });
+  world = await CrashWorld.start({ route: net.route });
 }, 180_000);
 afterAll(async () => {
-  await rig?.close();
+  await world?.close();
   await net?.close();
 });
 
 let number = 0;
-const openSale = (): Promise<LiveSale> => LiveSale.open(rig.fair, `store-${number++}`);
+const openSale = (): Promise<LiveSale> => LiveSale.open(world, `store-${number++}`);
 
 describe("Postgres is away", { timeout: 300_000 }, () => {
   // A length of time is the scenario itself here (known bug 7).
@@ -45,7 +46,7 @@ describe.runIf(isWhole)("the workers are away", { timeout: 400_000 }, () => {
 
   it(`for ${AWAY_MS / 1_000} s: what was sold meanwhile is worked off, and the sale goes on`, async () => {
     const sale = await openSale();
-    const pids = await rig.fair.stack.pids("workers");
+    const pids = await world.stack.pids("workers");
     for (const pid of pids) process.kill(pid, "SIGSTOP");
     try {
       await delay(AWAY_MS);
@@ -72,16 +73,16 @@ describe.skipIf(noMount !== undefined)("a store's disk is full", { timeout: 300_
   /** Puts a store's folder on a small file system, between its death and its next start. */
   const onSmallDisk = async (part: string, dir: string): Promise<SmallDisk> => {
     const disk = await new Promise<SmallDisk>((resolve) => {
-      rig.whenDead(part, () => resolve(new SmallDisk(dir)));
-      rig.fair.stack.kill(part);
+      world.whenDead(part, () => resolve(new SmallDisk(dir)));
+      world.stack.kill(part);
     });
     disks.push(disk);
-    await rig.fair.stack.ready();
+    await world.stack.ready();
     return disk;
   };
 
   const dirOf = async (part: string): Promise<string> => {
-    const { redis, nats, postgres } = await rig.fair.stack.info();
+    const { redis, nats, postgres } = await world.stack.info();
     const dir = part === "nats" ? nats.dir : part === "postgres" ? postgres.dir : redis[Number(part.slice("redis-".length))]?.dir;
     if (dir === null || dir === undefined) throw new Error(`${part} has no folder here`);
     return dir;
@@ -96,7 +97,7 @@ describe.skipIf(noMount !== undefined)("a store's disk is full", { timeout: 300_
     await until(() => sale.counts.requests >= upto, "buyers to ask meanwhile", 120_000);
     disk.free();
     // As an operator does who has made room: nats-server 2.9 puts JetStream off for good when its disk was full.
-    if (part === "nats") rig.fair.stack.kill(part);
+    if (part === "nats") world.stack.kill(part);
     expect(await sale.end()).toEqual([]);
   });
 });

@@ -4,9 +4,9 @@ import { parseOrderId, type SaleRecord } from "#protocol";
 import { signal } from "../../deploy/local/index.ts";
 import { KnownSale } from "../../gateway/index.ts";
 import type { AuditReport } from "../../workers/index.ts";
-import { Draw, environment, seedOf, until, type Told } from "../harness/index.ts";
+import { Draw, environment, seedOf, until, type BuyAnswer } from "../harness/index.ts";
 import { stoppedOf } from "../harness/processes.ts";
-import { CrashRig } from "../harness/crash-rig.ts";
+import { CrashWorld } from "../harness/crash-world.ts";
 import { STEPS, TransferWatch, type Step } from "./transfer-steps.ts";
 
 /**
@@ -60,17 +60,17 @@ const planOf = (number: number): Plan => {
   return { number, draw, kills, redis: draw.weighted({ lives: 6, dies: 2, "loses its folder": 2 }) };
 };
 
-let rig: CrashRig;
+let world: CrashWorld;
 let watch: TransferWatch;
 /** kills while units were on their way */
 let kills = 0;
 beforeAll(async () => {
-  rig = await CrashRig.open({ shards: SHARDS, redis: REDIS }, { DOORBUSTER_OPEN_MS: String(OPEN_MS) });
-  watch = await TransferWatch.open(await rig.fair.stack.info());
+  world = await CrashWorld.start({ shards: SHARDS, redis: REDIS }, { DOORBUSTER_OPEN_MS: String(OPEN_MS) });
+  watch = await TransferWatch.open(await world.stack.info());
 }, 180_000);
 afterAll(async () => {
   await watch?.close();
-  await rig?.close();
+  await world?.close();
 });
 
 const buyersAtHome = (saleId: string, shards: readonly number[], home: number, count: number): string[] => {
@@ -87,28 +87,28 @@ const openSale = async (draw: Draw, id: string, leastShards: number): Promise<Sa
   // a worker that was killed a moment ago may not answer yet; the same sale again is a repeat
   const opensAtMs = Date.now() - 1_000;
   const isOpened = (): Promise<boolean> =>
-    rig.fair.openSale(id, units, { shardCount, opensAtMs, closesAtMs: opensAtMs + HOUR_MS }).then(
+    world.openSale(id, units, { shardCount, opensAtMs, closesAtMs: opensAtMs + HOUR_MS }).then(
       () => true,
       () => false,
     );
   await until(isOpened, `${id} to be opened`, REST_WITHIN_MS);
   const isStocked = async (): Promise<boolean> =>
-    (await rig.fair.audit().catch(() => undefined))?.sales.find((sale) => sale.id === id)?.free === units;
+    (await world.audit().catch(() => undefined))?.sales.find((sale) => sale.id === id)?.free === units;
   await until(isStocked, `the units of ${id} to arrive`, REST_WITHIN_MS);
-  const shards = await rig.fair.shardsOf(id);
+  const shards = await world.shardsOf(id);
   return { id, units, uids: buyersAtHome(id, shards, draw.pick(shards), units + draw.between(1, 6)) };
 };
 
-const buyAll = async ({ id, uids }: Sale): Promise<ReadonlyMap<string, Told>> => {
-  const told = new Map<string, Told>();
+const buyAll = async ({ id, uids }: Sale): Promise<ReadonlyMap<string, BuyAnswer>> => {
+  const answers = new Map<string, BuyAnswer>();
   let next = 0;
   const one = async (): Promise<void> => {
-    for (let n = next++; n < uids.length; n = next++) told.set(uids[n] as string, await rig.fair.buy(id, uids[n] as string));
+    for (let n = next++; n < uids.length; n = next++) answers.set(uids[n] as string, await world.buy(id, uids[n] as string));
   };
   const all = Promise.all(Array.from({ length: AT_ONCE }, one));
-  const allTold = until(() => Promise.resolve(told.size === uids.length), `all ${uids.length} answers of ${id}`, ANSWERED_WITHIN_MS);
-  await Promise.all([all, allTold]);
-  return told;
+  const allAnswered = until(() => Promise.resolve(answers.size === uids.length), `all ${uids.length} answers of ${id}`, ANSWERED_WITHIN_MS);
+  await Promise.all([all, allAnswered]);
+  return answers;
 };
 
 /** The auditor can read everything, finds nothing, and each sale's units are all somewhere. */
@@ -116,7 +116,7 @@ const expectIdentity = async (sales: readonly Sale[], when: string): Promise<voi
   let report: AuditReport | undefined;
   let why = "";
   const isRead = async (): Promise<boolean> => {
-    report = await rig.fair.audit().catch((error: Error) => void (why = error.message));
+    report = await world.audit().catch((error: Error) => void (why = error.message));
     const unsettled = report?.differences.find(({ kind }) => kind === "unsettled");
     if (unsettled !== undefined) why = unsettled.detail;
     return report !== undefined && unsettled === undefined;
@@ -132,17 +132,17 @@ const expectIdentity = async (sales: readonly Sale[], when: string): Promise<voi
 };
 
 const killProgram = async (program: Step["program"]): Promise<void> => {
-  for (const pid of await rig.fair.stack.pids(program)) signal(pid, "SIGKILL");
+  for (const pid of await world.stack.pids(program)) signal(pid, "SIGKILL");
 };
 
 /** Kills one of the servers. @returns the shards that lose their data by it */
 const killRedis = async ({ draw, redis }: Plan): Promise<readonly number[]> => {
   if (redis === "lives") return [];
-  const part = draw.pick(rig.redisParts);
-  const servers = (await rig.fair.stack.info()).redis;
+  const part = draw.pick(world.redisParts);
+  const servers = (await world.stack.info()).redis;
   const { url, dir } = servers[Number(part.split("-")[1])] as (typeof servers)[number];
-  if (redis === "loses its folder") rig.whenDead(part, () => rmSync(dir as string, { recursive: true, force: true }));
-  rig.fair.stack.kill(part);
+  if (redis === "loses its folder") world.whenDead(part, () => rmSync(dir as string, { recursive: true, force: true }));
+  world.stack.kill(part);
   return redis === "dies" ? [] : servers.flatMap((server, shard) => (server.url === url ? [shard] : []));
 };
 
@@ -150,7 +150,7 @@ const killRedis = async ({ draw, redis }: Plan): Promise<readonly number[]> => {
 class Schedule {
   readonly sales: Sale[] = [];
   /** by sale: the first answer of each buyer */
-  readonly first: ReadonlyMap<string, Told>[] = [];
+  readonly first: ReadonlyMap<string, BuyAnswer>[] = [];
   /** shards whose Redis lost its folder */
   lost: readonly number[] = [];
   readonly #plan: Plan;
@@ -196,14 +196,14 @@ class Schedule {
     } finally {
       this.#isOver = true;
       for (const program of new Set(places.map((place) => place.program)))
-        if ((await stoppedOf(await rig.fair.stack.pids(program))).length > 0) await killProgram(program);
+        if ((await stoppedOf(await world.stack.pids(program))).length > 0) await killProgram(program);
     }
   }
 
   /** @returns the processes that are killed by it: some of them may stand at a point still */
   async #arm({ program, point }: Step): Promise<ReadonlySet<number>> {
-    const old = new Set(await rig.fair.stack.pids(program));
-    rig.arm({ program, point, pass: 1 }, ":step");
+    const old = new Set(await world.stack.pids(program));
+    world.arm({ program, point, pass: 1 }, ":step");
     return old;
   }
 
@@ -212,7 +212,7 @@ class Schedule {
     const { program, point, midway } = place;
     const what = `${program} at ${point}`;
     const isMidway = async (): Promise<boolean> => {
-      const pids = (await rig.fair.stack.pids(program)).filter((pid) => !old.has(pid));
+      const pids = (await world.stack.pids(program)).filter((pid) => !old.has(pid));
       if ((await stoppedOf(pids)).length === 0) return false;
       // of several processes no other may go on with it
       for (const pid of pids) signal(pid, "SIGSTOP");
@@ -240,12 +240,12 @@ class Schedule {
  */
 const expectSameAnswers = (
   saleId: string,
-  first: ReadonlyMap<string, Told>,
-  second: ReadonlyMap<string, Told>,
+  first: ReadonlyMap<string, BuyAnswer>,
+  second: ReadonlyMap<string, BuyAnswer>,
   lost: readonly number[],
 ): void => {
   for (const [uid, { code, orderId }] of first) {
-    const now = second.get(uid) as Told;
+    const now = second.get(uid) as BuyAnswer;
     const words = `${saleId}: ${uid} was told ${code} ${orderId ?? ""}, then ${now.code} ${now.orderId ?? ""}`;
     if (orderId === undefined) expect(code, words).toBe("sold_out");
     if (now.orderId !== orderId) expect(lost, words).toContain(parseOrderId((orderId ?? now.orderId) as string)?.shard);
@@ -255,17 +255,17 @@ const expectSameAnswers = (
 const run = async (plan: Plan): Promise<void> => {
   const schedule = new Schedule(plan);
   await schedule.run();
-  await rig.fair.stack.ready();
+  await world.stack.ready();
   await expectIdentity(schedule.sales, "when all were up again");
   // Who was told of a reservation that was lost with its Redis comes again, as does everybody else.
   for (const [n, sale] of schedule.sales.entries()) {
-    const told = await buyAll(sale);
-    const answers = [...told.values()];
+    const second = await buyAll(sale);
+    const answers = [...second.values()];
     const losers = answers.filter(({ orderId }) => orderId === undefined);
     expect(answers.length - losers.length, sale.id).toBe(sale.units);
     expect(new Set(losers.map(({ code }) => code)), sale.id).toEqual(new Set(["sold_out"]));
-    expectSameAnswers(sale.id, schedule.first[n] as ReadonlyMap<string, Told>, told, schedule.lost);
-    expect(await rig.fair.auditAtRest(sale.id), sale.id).toMatchObject({
+    expectSameAnswers(sale.id, schedule.first[n] as ReadonlyMap<string, BuyAnswer>, second, schedule.lost);
+    expect(await world.auditAtRest(sale.id), sale.id).toMatchObject({
       free: 0,
       sold: sale.units,
       rejected: 0,

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { AGAIN, type Fair, type Told } from "./fair.ts";
+import { AGAIN, type StackWorld, type BuyAnswer } from "./stack-world.ts";
 import type { Draw } from "./draw.ts";
 
 /** Who comes to a sale. */
@@ -10,20 +10,20 @@ export interface Visit {
   readonly limit: number;
 }
 
-/** One purchase of one buyer: what it was told, and told again. */
+/** One purchase of one buyer, and what it was answered. */
 export interface Purchase {
   readonly uid: string;
   /** Idempotency-Key; empty where the limit is 1 */
   readonly key: string;
   /** the last definite answer */
-  told: Told | undefined;
+  answer: BuyAnswer | undefined;
 }
 
 export interface CrowdCounts {
   requests: number;
   /** no answer at all */
   silent: number;
-  /** told to come again */
+  /** answered "come again" */
   later: number;
   /** purchases that were won */
   won: number;
@@ -41,7 +41,7 @@ export class Crowd {
   readonly violations: string[] = [];
   readonly #planned: readonly Purchase[];
   readonly #came: Purchase[] = [];
-  readonly #fair: Fair;
+  readonly #world: StackWorld;
   readonly #counts: CrowdCounts;
   readonly #draw: Draw;
   readonly #stop: AbortSignal;
@@ -50,14 +50,14 @@ export class Crowd {
   #atWork = 0;
   #isClosed = false;
 
-  constructor(fair: Fair, visit: Visit, counts: CrowdCounts, draw: Draw, stop: AbortSignal) {
-    this.#fair = fair;
+  constructor(world: StackWorld, visit: Visit, counts: CrowdCounts, draw: Draw, stop: AbortSignal) {
+    this.#world = world;
     this.saleId = visit.saleId;
     this.#counts = counts;
     this.#draw = draw;
     this.#stop = stop;
     const keys = visit.limit === 1 ? [""] : ["first", "second"];
-    this.#planned = Array.from({ length: visit.buyers }, (_, n) => keys.map((key) => ({ uid: `b${n}`, key, told: undefined })))
+    this.#planned = Array.from({ length: visit.buyers }, (_, n) => keys.map((key) => ({ uid: `b${n}`, key, answer: undefined })))
       .flat()
       .slice(0, visit.buyers);
   }
@@ -115,7 +115,7 @@ export class Crowd {
    * winners ask again, too, and must hear of the same order.
    */
   async secondChance(): Promise<void> {
-    const again = this.purchases.filter(({ told }, n) => told?.orderId === undefined || n % WINNERS_AGAIN === 0);
+    const again = this.purchases.filter(({ answer }, n) => answer?.orderId === undefined || n % WINNERS_AGAIN === 0);
     let next = 0;
     const one = async (): Promise<void> => {
       for (let n = next++; n < again.length && !this.#stop.aborted; n = next++) await this.#ask(again[n] as Purchase);
@@ -127,33 +127,33 @@ export class Crowd {
     const habit = this.#draw.fraction();
     // Double click: both at once; or again after the answer, as whoever reloads the page.
     await Promise.all(habit < 0.1 ? [this.#ask(purchase), this.#ask(purchase)] : [this.#ask(purchase)]);
-    if (habit > 0.85 && purchase.told?.orderId !== undefined) await this.#ask(purchase);
+    if (habit > 0.85 && purchase.answer?.orderId !== undefined) await this.#ask(purchase);
   }
 
   async #ask(purchase: Purchase): Promise<void> {
     const { uid, key } = purchase;
-    const url = this.#fair.urlOf(this.saleId, uid);
+    const url = this.#world.urlOf(this.saleId, uid);
     while (!this.#stop.aborted) {
-      const told = await this.#fair.once("POST", url, key === "" ? {} : { "idempotency-key": key });
+      const answer = await this.#world.once("POST", url, key === "" ? {} : { "idempotency-key": key });
       this.#counts.requests += 1;
-      if (AGAIN.has(told.code)) {
-        if (told.code === "away") this.#counts.silent += 1;
+      if (AGAIN.has(answer.code)) {
+        if (answer.code === "away") this.#counts.silent += 1;
         else this.#counts.later += 1;
         await delay(ASK_AGAIN_MS);
         continue;
       }
-      this.#take(purchase, told);
+      this.#take(purchase, answer);
       return;
     }
   }
 
-  #take(purchase: Purchase, told: Told): void {
+  #take(purchase: Purchase, answer: BuyAnswer): void {
     const who = `${this.saleId} ${purchase.uid} ${purchase.key}`;
-    const before = purchase.told;
-    if (!EXPECTED.has(told.code)) this.violations.push(`${who} was told ${told.status} ${told.code}`);
-    if (before?.orderId !== undefined && told.orderId !== before.orderId)
-      this.violations.push(`P3: ${who} was told order ${before.orderId} and then ${told.orderId ?? told.code}`);
-    if (before?.orderId === undefined && told.orderId !== undefined) this.#counts.won += 1;
-    purchase.told = told;
+    const before = purchase.answer;
+    if (!EXPECTED.has(answer.code)) this.violations.push(`${who} was told ${answer.status} ${answer.code}`);
+    if (before?.orderId !== undefined && answer.orderId !== before.orderId)
+      this.violations.push(`P3: ${who} was told order ${before.orderId} and then ${answer.orderId ?? answer.code}`);
+    if (before?.orderId === undefined && answer.orderId !== undefined) this.#counts.won += 1;
+    purchase.answer = answer;
   }
 }

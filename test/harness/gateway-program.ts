@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
-import type { Shop } from "./shop.ts";
+import type { GatewayWorld } from "./gateway-world.ts";
 
 /** Compiled: `npm run build` first. */
 const MAIN = fileURLToPath(new URL("../../dist/gateway/main.js", import.meta.url));
@@ -48,15 +48,15 @@ export class GatewayProgram {
     });
   }
 
-  /** Runs it with these variables over what the shop's stores need. */
-  static async start(shop: Shop, variables: Readonly<Record<string, string>> = {}): Promise<GatewayProgram> {
+  /** Runs it with these variables over what the world's stores need. */
+  static async start(world: GatewayWorld, variables: Readonly<Record<string, string>> = {}): Promise<GatewayProgram> {
     const port = Number(variables["DOORBUSTER_GATEWAY_PORT"] ?? (await freePort()));
     const adminPort = Number(variables["DOORBUSTER_ADMIN_PORT"] ?? (await freePort()));
     const env = {
-      REDIS_SHARDS: shop.redis.map(({ url }) => url).join(","),
-      NATS_URL: shop.nats.url,
-      NATS_USER: shop.nats.user,
-      NATS_PASSWORD: shop.nats.pass,
+      REDIS_SHARDS: world.redis.map(({ url }) => url).join(","),
+      NATS_URL: world.nats.url,
+      NATS_USER: world.nats.user,
+      NATS_PASSWORD: world.nats.pass,
       DOORBUSTER_GATEWAY_HOST: "127.0.0.1",
       DOORBUSTER_GATEWAY_PORT: String(port),
       DOORBUSTER_GATEWAY_PROCESSES: "2",

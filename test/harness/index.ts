@@ -2,7 +2,7 @@ export { until } from "../../deploy/local/index.ts";
 export * from "./crowd.ts";
 export * from "./database.ts";
 export * from "./draw.ts";
-export * from "./fair.ts";
+export * from "./stack-world.ts";
 export * from "./fault-net.ts";
 export * from "./fault-proxy.ts";
 export * from "./fake-programs.ts";

@@ -1,4 +1,4 @@
-// oxlint-disable no-restricted-imports -- a rig puts the parts of a worker together one by one; the door has only the whole program
+// oxlint-disable no-restricted-imports -- a world puts the parts of a worker together one by one; the door has only the whole program
 import type { Redis } from "ioredis";
 import type { NatsConnection } from "nats";
 import { systemClock } from "#program";
@@ -38,7 +38,7 @@ export const startWorkerRig = async (parts: {
   const source = postgresRestoreSource(database);
   let server: RequestServer | undefined;
   let lane: { readonly stop: AbortController; readonly ended: Promise<void> } | undefined;
-  const rig: WorkerRig = {
+  const world: WorkerRig = {
     startAnswers: () => {
       server ??= serve({
         connection,
@@ -83,5 +83,5 @@ export const startWorkerRig = async (parts: {
       lane = undefined;
     },
   };
-  return rig;
+  return world;
 };

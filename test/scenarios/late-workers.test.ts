@@ -4,31 +4,35 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Client } from "pg";
 import { WebSocket } from "ws";
 import { logSubject } from "#protocol";
-import { environment, Fair, FaultNet, until } from "../harness/index.ts";
+import { environment, StackWorld, FaultNet, until } from "../harness/index.ts";
 
 /** Known bug 7, where workers and gateway do not come in the order in which one thinks of them, and what cannot be read. */
 const SHARDS = 2;
 
 let net: FaultNet;
-let fair: Fair;
+let world: StackWorld;
 beforeAll(async () => {
   net = new FaultNet();
   // The answer of Redis is held for as long as a busy machine takes.
-  fair = await Fair.open({ shards: SHARDS, route: net.route, environment: { ...environment, DOORBUSTER_DECISION_TIMEOUT_MS: "60000" } });
+  world = await StackWorld.start({
+    shards: SHARDS,
+    route: net.route,
+    environment: { ...environment, DOORBUSTER_DECISION_TIMEOUT_MS: "60000" },
+  });
 }, 180_000);
 afterAll(async () => {
-  await fair?.close();
+  await world?.close();
   await net?.close();
 });
 
 /** What the gateway is told by Redis waits until the order is in Postgres and has been told of. */
 const finishFirst = async <T>(saleId: string, ask: () => Promise<T>): Promise<T> => {
   // The very first call of a script is answered that it is not there yet.
-  await fair.buy(saleId, "earlier");
+  await world.buy(saleId, "earlier");
   for (let shard = 0; shard < SHARDS; shard += 1) net.between("gateway", `redis-${shard}`).set({ kind: "holdAnswers" });
   try {
     const asked = ask();
-    await until(async () => (await fair.orders(saleId)).length === 2, "the worker to have finished", 30_000);
+    await until(async () => (await world.orders(saleId)).length === 2, "the worker to have finished", 30_000);
     net.heal();
     return await asked;
   } finally {
@@ -38,17 +42,19 @@ const finishFirst = async <T>(saleId: string, ask: () => Promise<T>): Promise<T>
 
 describe("7: the worker finishes before the gateway has answered", { timeout: 120_000 }, () => {
   it("a held answer is the confirmed one", async () => {
-    await fair.openSale("early-http", 5);
-    const url = fair.urlOf("early-http", "ann");
-    const told = await finishFirst("early-http", async () => (await fetch(url, { method: "POST", headers: { prefer: "wait=60" } })).json());
-    expect(told).toMatchObject({ code: "confirmed" });
-    expect(await fair.final("early-http", "ann")).toMatchObject({ orderId: (told as { orderId: string }).orderId });
-    expect(await fair.auditAtRest("early-http")).toMatchObject({ free: 3, sold: 2 });
+    await world.openSale("early-http", 5);
+    const url = world.urlOf("early-http", "ann");
+    const answer = await finishFirst("early-http", async () =>
+      (await fetch(url, { method: "POST", headers: { prefer: "wait=60" } })).json(),
+    );
+    expect(answer).toMatchObject({ code: "confirmed" });
+    expect(await world.final("early-http", "ann")).toMatchObject({ orderId: (answer as { orderId: string }).orderId });
+    expect(await world.auditAtRest("early-http")).toMatchObject({ free: 3, sold: 2 });
   });
 
   it("a socket hears of it, too, and not only that it is reserved", async () => {
-    await fair.openSale("early-socket", 5);
-    const url = fair.urlOf("early-socket", "ann");
+    await world.openSale("early-socket", 5);
+    const url = world.urlOf("early-socket", "ann");
     const socket = new WebSocket(url.replace("http", "ws").replace("/buy/", "/live?ticket="));
     await once(socket, "open");
     const heard: { readonly code: string; readonly orderId: string }[] = [];
@@ -58,27 +64,27 @@ describe("7: the worker finishes before the gateway has answered", { timeout: 12
       await until(() => heard.some(({ code }) => code === "confirmed"), "the socket to hear of the order", 60_000);
     });
     socket.close();
-    const { orderId } = await fair.final("early-socket", "ann");
+    const { orderId } = await world.final("early-socket", "ann");
     expect(new Set(heard.map((frame) => frame.orderId))).toEqual(new Set([orderId]));
   });
 });
 
 describe("7: a poison message", { timeout: 120_000 }, () => {
   it("is parked, the sale goes on behind it, and every unit is accounted for", async () => {
-    await fair.openSale("poison", 60);
-    const { nats, databaseUrl } = await fair.stack.info();
+    await world.openSale("poison", 60);
+    const { nats, databaseUrl } = await world.stack.info();
     const connection = await connect({ servers: nats.url, user: nats.user ?? "", pass: nats.pass ?? "" });
-    const told = await Promise.all(
+    const answers = await Promise.all(
       Array.from({ length: 60 }, async (_, n) => {
         if (n % 10 === 0)
           for (let shard = 0; shard < SHARDS; shard += 1) await connection.jetstream().publish(logSubject(shard), `nonsense ${n}`);
-        return fair.buy("poison", `b${n}`);
+        return world.buy("poison", `b${n}`);
       }),
     );
     await connection.close();
-    for (const [n, { orderId }] of told.entries())
-      expect(await fair.final("poison", `b${n}`)).toMatchObject({ code: "confirmed", orderId });
-    expect(await fair.auditAtRest("poison")).toMatchObject({ total: 60, free: 0, sold: 60, rejected: 0 });
+    for (const [n, { orderId }] of answers.entries())
+      expect(await world.final("poison", `b${n}`)).toMatchObject({ code: "confirmed", orderId });
+    expect(await world.auditAtRest("poison")).toMatchObject({ total: 60, free: 0, sold: 60, rejected: 0 });
     const client = new Client({ connectionString: databaseUrl });
     await client.connect();
     const parked = async (): Promise<number> =>

@@ -4,7 +4,7 @@ import { Agent, request } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { OrderRecord, PaidOrder, SaleRecord } from "#protocol";
 import { KnownSale } from "../../gateway/sales/known-sale.ts";
-import { environment, Fair, until } from "../harness/index.ts";
+import { environment, StackWorld, until } from "../harness/index.ts";
 
 /** Known bugs 4, 5 and the returned unit of 7: orders that end, through the public doors of a stack with three workers. */
 const SHARDS = 3;
@@ -12,13 +12,13 @@ const DAY_MS = 86_400_000;
 /** A second after this long is not what a test is about. */
 const WITHIN_MS = 120_000;
 
-let fair: Fair;
+let world: StackWorld;
 let sql: Client;
 let admin: { readonly url: string; readonly token: string };
 const connections = new Agent({ connections: 32 });
 beforeAll(async () => {
-  fair = await Fair.open({ shards: SHARDS, environment: { ...environment, DOORBUSTER_WORKER_PROCESSES: "3" } });
-  const info = await fair.stack.info();
+  world = await StackWorld.start({ shards: SHARDS, environment: { ...environment, DOORBUSTER_WORKER_PROCESSES: "3" } });
+  const info = await world.stack.info();
   admin = { url: info.admin, token: info.adminToken };
   sql = new Client({ connectionString: info.databaseUrl });
   await sql.connect();
@@ -26,7 +26,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await sql?.end();
   await connections.close();
-  await fair?.close();
+  await world?.close();
 });
 
 interface Bought {
@@ -48,7 +48,7 @@ const inParallel = async <T, R>(items: readonly T[], atOnce: number, work: (item
 /** Asks until there is an order: who hears `sold_out` comes again, because a unit may have come back. */
 const buy = async (saleId: string, uid: string): Promise<Bought> => {
   let orderId: string | undefined;
-  await until(async () => (orderId = (await fair.buy(saleId, uid)).orderId) !== undefined, `${uid} to buy ${saleId}`, WITHIN_MS);
+  await until(async () => (orderId = (await world.buy(saleId, uid)).orderId) !== undefined, `${uid} to buy ${saleId}`, WITHIN_MS);
   return { saleId, uid, orderId: orderId as string };
 };
 const buyAll = async (saleId: string, uids: readonly string[]): Promise<readonly Bought[]> => {
@@ -110,7 +110,7 @@ const uids = (prefix: string, count: number): string[] => Array.from({ length: c
 describe("4: a hundred orders expire in the same instant on three workers", { timeout: 300_000 }, () => {
   it("while a shard is dry and units move, and each is told three times: a hundred units are back, and sold again", async () => {
     const [saleId, total, expiring] = ["returns", 120, 100];
-    await fair.openSale(saleId, total, { shardCount: SHARDS, payWithinMs: DAY_MS });
+    await world.openSale(saleId, total, { shardCount: SHARDS, payWithinMs: DAY_MS });
     const first = await buyAll(saleId, uids("early", expiring));
     const { shardOf } = await homesOf(saleId);
     const home = shardOf("early0");
@@ -131,16 +131,16 @@ describe("4: a hundred orders expire in the same instant on three workers", { ti
       ]);
     expect(await grantsOf(saleId, "returned")).toBe(expiring);
     expect(await grantsOf(saleId, "transfer")).toBeGreaterThan(0);
-    expect(await fair.auditAtRest(saleId)).toMatchObject({ total, free: 0, sold: total, rejected: 0 });
-    expect((await fair.buy(saleId, late[total] as string)).code).toBe("sold_out");
+    expect(await world.auditAtRest(saleId)).toMatchObject({ total, free: 0, sold: total, rejected: 0 });
+    expect((await world.buy(saleId, late[total] as string)).code).toBe("sold_out");
     // P3: who let the order expire hears of it, and does not buy a second one.
-    expect((await fair.buy(saleId, "early0")).orderId).toBe(first[0]?.orderId);
+    expect((await world.buy(saleId, "early0")).orderId).toBe(first[0]?.orderId);
   });
 });
 
 /** Where the gateway sends the buyers of a sale. */
 const homesOf = async (saleId: string): Promise<{ readonly shardOf: (uid: string) => number }> => {
-  const sale = new KnownSale({ id: saleId, shards: await fair.shardsOf(saleId) } as SaleRecord);
+  const sale = new KnownSale({ id: saleId, shards: await world.shardsOf(saleId) } as SaleRecord);
   return { shardOf: (uid) => sale.shardOf(uid) };
 };
 
@@ -151,7 +151,7 @@ type Arrival = (typeof Arrival)[keyof typeof Arrival];
 describe("5: pay against expiry", { timeout: 900_000 }, () => {
   it("of ten thousand orders each is paid and kept, or closed and refunded, also when the workers are killed meanwhile", async () => {
     const [saleId, orders, batch] = ["pay-or-expire", 10_000, 500];
-    await fair.openSale(saleId, orders, { shardCount: SHARDS, payWithinMs: DAY_MS });
+    await world.openSale(saleId, orders, { shardCount: SHARDS, payWithinMs: DAY_MS });
     const bought = await buyAll(saleId, uids("b", orders));
     const decisions = new Map<string, string>();
     const payTwice = async (order: Bought): Promise<void> => {
@@ -183,7 +183,7 @@ describe("5: pay against expiry", { timeout: 900_000 }, () => {
     for (let at = 0, turn = 0; at < orders; at += batch, turn += 1) {
       const some = bought.slice(at, at + batch);
       const arrived = arrive[order[turn % order.length] as Arrival](some);
-      if (turn % 7 === 5) fair.stack.kill("workers");
+      if (turn % 7 === 5) world.stack.kill("workers");
       await arrived;
     }
     // A second payment of each tenth order, after it was decided.
@@ -205,26 +205,26 @@ describe("5: pay against expiry", { timeout: 900_000 }, () => {
     }
     expect(paid).toBeGreaterThanOrEqual(orders / 4);
     expect(orders - paid).toBeGreaterThanOrEqual(orders / 4);
-    expect(await fair.auditAtRest(saleId)).toMatchObject({ total: orders, free: orders - paid, sold: paid });
+    expect(await world.auditAtRest(saleId)).toMatchObject({ total: orders, free: orders - paid, sold: paid });
   });
 });
 
 describe("7: a unit returned after sold-out", { timeout: 120_000 }, () => {
   it("clears the flag and is sold again; who gave it back hears of the first order", async () => {
     const saleId = "returned";
-    await fair.openSale(saleId, 1, { payWithinMs: DAY_MS });
+    await world.openSale(saleId, 1, { payWithinMs: DAY_MS });
     const [first] = await buyAll(saleId, ["first"]);
     const isSoldOut = async (): Promise<boolean> => {
-      const response = await fetch(fair.urlOf(saleId, "x").replace(/\/buy\/.*/, `/sales/${saleId}`));
+      const response = await fetch(world.urlOf(saleId, "x").replace(/\/buy\/.*/, `/sales/${saleId}`));
       return ((await response.json()) as { soldOut: boolean }).soldOut;
     };
     await until(isSoldOut, "the sale to be flagged sold out", 30_000);
-    expect((await fair.buy(saleId, "second")).code).toBe("sold_out");
+    expect((await world.buy(saleId, "second")).code).toBe("sold_out");
     expect(await cancel(first as Bought)).toMatchObject({ state: "cancelled" });
     const second = await buy(saleId, "second");
     expect(second.orderId).not.toBe(first?.orderId);
-    expect((await fair.buy(saleId, "first")).orderId).toBe(first?.orderId);
+    expect((await world.buy(saleId, "first")).orderId).toBe(first?.orderId);
     await until(isSoldOut, "the sale to be flagged sold out again", 30_000);
-    expect(await fair.auditAtRest(saleId)).toMatchObject({ total: 1, free: 0, sold: 1 });
+    expect(await world.auditAtRest(saleId)).toMatchObject({ total: 1, free: 0, sold: 1 });
   });
 });

@@ -77,7 +77,7 @@ it("exports as ESM what the sources export", async () => {
 it("resolves its types, and the README's example is right", async () => {
   const [example] = /(?<=^```ts\n)[\s\S]*?(?=^```$)/m.exec(await readFile(join(ROOT, "README.md"), "utf8")) ?? [];
   await writeFile(
-    join(project, "shop.ts"),
+    join(project, "gateway-world.ts"),
     `${example}
 import { Coordinator } from "doorbuster/client";
 import { reserveScript, type Script } from "doorbuster/lua";
@@ -92,7 +92,7 @@ export const state: OrderState = "no such state";
 `,
   );
   const options = ["--noEmit", "--strict", "--skipLibCheck", "--module", "nodenext", "--target", "es2023", "--types", "node"];
-  const { stdout } = await run(join(ROOT, "node_modules/.bin/tsc"), [...options, "shop.ts"], { cwd: project }).catch(
+  const { stdout } = await run(join(ROOT, "node_modules/.bin/tsc"), [...options, "gateway-world.ts"], { cwd: project }).catch(
     (error: unknown) => error as { stdout: string },
   );
   expect(stdout).toBe("");

@@ -4,8 +4,8 @@ import { WebSocket } from "ws";
 import type { OrderRecord, PaidOrder } from "#protocol";
 import { KnownSale } from "../../gateway/index.ts";
 import { ProgramName } from "../../deploy/local/index.ts";
-import { LiveSale } from "../harness/crash-rig.ts";
-import { environment, Fair, until, type Told } from "../harness/index.ts";
+import { LiveSale } from "../harness/live-sale.ts";
+import { environment, StackWorld, until, type BuyAnswer } from "../harness/index.ts";
 import { hasCommit, MixedPrograms, Version } from "../harness/versions.ts";
 
 /**
@@ -39,37 +39,37 @@ if (!isHere) console.warn(`skipped: this clone has no history back to ${BEFORE},
 
 describe.skipIf(!isHere)("programs of this version and of the one before, together", { timeout: 300_000 }, () => {
   let programs: MixedPrograms;
-  let fair: Fair;
+  let world: StackWorld;
   let sql: Client;
   beforeAll(async () => {
     programs = await MixedPrograms.build(BEFORE);
-    fair = await Fair.open({
+    world = await StackWorld.start({
       shards: 2,
       redis: 2,
       dist: programs.dist,
       restartAfterMs: 50,
       environment: { ...environment, DOORBUSTER_GATEWAY_PROCESSES: "1", DOORBUSTER_WORKER_PROCESSES: "1" },
     });
-    sql = new Client({ connectionString: (await fair.stack.info()).databaseUrl });
+    sql = new Client({ connectionString: (await world.stack.info()).databaseUrl });
     await sql.connect();
   }, 180_000);
   afterAll(async () => {
     await sql?.end();
-    await fair?.close();
+    await world?.close();
     await programs?.remove();
   });
 
   const replace = async (program: ProgramName, version: Version): Promise<void> => {
-    const before = fair.stack.pid(program);
+    const before = world.stack.pid(program);
     await programs.set(program, version);
-    fair.stack.kill(program, "SIGTERM");
-    const isReplaced = (): boolean => fair.stack.pid(program) !== undefined && fair.stack.pid(program) !== before;
+    world.stack.kill(program, "SIGTERM");
+    const isReplaced = (): boolean => world.stack.pid(program) !== undefined && world.stack.pid(program) !== before;
     await until(isReplaced, `${program} to be replaced`, WITHIN_MS);
-    await fair.stack.ready();
+    await world.stack.ready();
   };
 
   it("sell one sale through every mixture, open others, and lose nothing", async () => {
-    const live = await LiveSale.open(fair, "live", { shardCount: 2 });
+    const live = await LiveSale.open(world, "live", { shardCount: 2 });
     await sellThrough("all-before");
     for (const [n, [program, version]] of STEPS.entries()) {
       await replace(program, version);
@@ -80,21 +80,21 @@ describe.skipIf(!isHere)("programs of this version and of the one before, togeth
 
   /** Buyers whose home is one shard: as many as there are units, so that the other shard's units have to come over. */
   const buyersAtOneHome = async (saleId: string, count: number): Promise<string[]> => {
-    const sale = new KnownSale(await fair.record(saleId));
+    const sale = new KnownSale(await world.record(saleId));
     const home = sale.shardOf("b0");
     const uids: string[] = [];
     for (let n = 0; uids.length < count; n += 1) if (sale.shardOf(`b${n}`) === home) uids.push(`b${n}`);
     return uids;
   };
 
-  const buyAll = async (saleId: string, uids: readonly string[]): Promise<readonly Told[]> => {
-    const told: Told[] = [];
+  const buyAll = async (saleId: string, uids: readonly string[]): Promise<readonly BuyAnswer[]> => {
+    const answers: BuyAnswer[] = [];
     let next = 0;
     const one = async (): Promise<void> => {
-      for (let n = next++; n < uids.length; n = next++) told[n] = await fair.buy(saleId, uids[n] as string);
+      for (let n = next++; n < uids.length; n = next++) answers[n] = await world.buy(saleId, uids[n] as string);
     };
     await Promise.all(Array.from({ length: BUYERS_AT_ONCE }, one));
-    return told;
+    return answers;
   };
 
   const isInPostgres = async (saleId: string, count: number): Promise<boolean> => {
@@ -115,46 +115,46 @@ describe.skipIf(!isHere)("programs of this version and of the one before, togeth
 
   /** A sale from its opening to its end, with everything that one program asks or tells another on the way. */
   const sellThrough = async (saleId: string): Promise<void> => {
-    await fair.openStocked(saleId, UNITS, { shardCount: 2, payWithinMs: DAY_MS });
+    await world.openStocked(saleId, UNITS, { shardCount: 2, payWithinMs: DAY_MS });
     const uids = await buyersAtOneHome(saleId, UNITS + 4);
     const [first, second, third] = uids as [string, string, string];
 
-    await fair.admin(`/sales/${saleId}/state`, { state: "paused" });
+    await world.admin(`/sales/${saleId}/state`, { state: "paused" });
     await until(() => isDelivered(saleId), `${saleId} to be paused on its shards`, WITHIN_MS);
-    expect((await fair.once("POST", fair.urlOf(saleId, first))).code).toBe("paused");
-    await fair.admin(`/sales/${saleId}/state`, { state: "open" });
+    expect((await world.once("POST", world.urlOf(saleId, first))).code).toBe("paused");
+    await world.admin(`/sales/${saleId}/state`, { state: "open" });
     await until(() => isDelivered(saleId), `${saleId} to be open on its shards`, WITHIN_MS);
 
     // told by the workers through the status event
     const pushed: unknown[] = [];
-    const socket = new WebSocket(fair.urlOf(saleId, second).replace(/^http(.*)\/buy\/(.*)$/, "ws$1/live?ticket=$2"));
+    const socket = new WebSocket(world.urlOf(saleId, second).replace(/^http(.*)\/buy\/(.*)$/, "ws$1/live?ticket=$2"));
     socket.on("message", (data: Buffer) => pushed.push(JSON.parse(data.toString())));
     await new Promise((resolve) => void socket.on("open", resolve));
 
-    const told = await buyAll(saleId, uids.slice(0, UNITS));
-    expect(told.map(({ code }) => code).filter((code) => code !== "reserved" && code !== "confirmed")).toEqual([]);
-    const orderOf = (n: number): string => `/orders/${told[n]?.orderId}`;
-    await until(() => pushed.some((frame) => (frame as Told).code === "confirmed"), "the push to the second buyer", WITHIN_MS);
+    const answers = await buyAll(saleId, uids.slice(0, UNITS));
+    expect(answers.map(({ code }) => code).filter((code) => code !== "reserved" && code !== "confirmed")).toEqual([]);
+    const orderOf = (n: number): string => `/orders/${answers[n]?.orderId}`;
+    await until(() => pushed.some((frame) => (frame as BuyAnswer).code === "confirmed"), "the push to the second buyer", WITHIN_MS);
     socket.close();
     await until(() => isInPostgres(saleId, UNITS), `the orders of ${saleId} to be in Postgres`, WITHIN_MS);
-    expect((await fair.buy(saleId, uids[UNITS] as string)).code).toBe("sold_out");
+    expect((await world.buy(saleId, uids[UNITS] as string)).code).toBe("sold_out");
 
     // one order is paid, one given up, one not paid in time: two units come back and are sold again
-    const paid = await fair.admin(`${orderOf(0)}/payments`, { saleId, uid: first, paymentId: `${saleId}/1`, amountMinor: 1 });
+    const paid = await world.admin(`${orderOf(0)}/payments`, { saleId, uid: first, paymentId: `${saleId}/1`, amountMinor: 1 });
     expect(paid as PaidOrder).toMatchObject({ decision: "kept", order: { state: "paid" } });
-    expect((await fair.admin(`${orderOf(1)}/cancel`, { saleId, uid: second })) as OrderRecord).toMatchObject({ state: "cancelled" });
+    expect((await world.admin(`${orderOf(1)}/cancel`, { saleId, uid: second })) as OrderRecord).toMatchObject({ state: "cancelled" });
     await sql.query("UPDATE orders SET reserved_at_ms = reserved_at_ms - $1 WHERE sale_id = $2 AND uid = $3", [DAY_MS, saleId, third]);
     await until(async () => (await stateOf(saleId, third)) === "expired", "the third order to expire", WITHIN_MS);
-    await fair.admin(`/sales/${saleId}/units`, { grantId: "more", units: 1 });
+    await world.admin(`/sales/${saleId}/units`, { grantId: "more", units: 1 });
     for (const uid of uids.slice(UNITS, UNITS + 3))
-      await until(async () => (await fair.buy(saleId, uid)).orderId !== undefined, `${uid} to buy what came back`, WITHIN_MS);
+      await until(async () => (await world.buy(saleId, uid)).orderId !== undefined, `${uid} to buy what came back`, WITHIN_MS);
 
-    const facts = await fair.shards();
+    const facts = await world.shards();
     expect(facts.map(({ state, sales }) => [state, sales > 0])).toEqual([
       ["open", true],
       ["open", true],
     ]);
-    expect(await fair.auditAtRest(saleId)).toMatchObject({ total: UNITS + 1, free: 0, sold: UNITS + 1, rejected: 0, duplicates: 0 });
-    await fair.admin(`/sales/${saleId}/state`, { state: "closed" });
+    expect(await world.auditAtRest(saleId)).toMatchObject({ total: UNITS + 1, free: 0, sold: UNITS + 1, rejected: 0, duplicates: 0 });
+    await world.admin(`/sales/${saleId}/state`, { state: "closed" });
   };
 });

@@ -1,6 +1,6 @@
 import type { SaleRecord } from "#protocol/sale";
 import { auditAtRest } from "./audit/auditor.ts";
-import { planFaults } from "./faults/strike.ts";
+import { planFaults } from "./faults/inject.ts";
 import { BEGINNING_MS, type Say } from "./kernel/kernel.ts";
 import { CALM } from "./kernel/weather.ts";
 import type { Options, SalePlan } from "./options.ts";
@@ -149,10 +149,10 @@ export class Schedule implements Running {
   /** Everybody who was ever told of an order reads it once more (P1). */
   #askAll(): void {
     this.#phase = "asking";
-    for (const told of this.world.ledger.told.values()) {
-      if (told.orderId === undefined) continue;
+    for (const memory of this.world.ledger.memories.values()) {
+      if (memory.orderId === undefined) continue;
       this.#asking += 1;
-      this.#buyers.askFinally(told, () => {
+      this.#buyers.askFinally(memory, () => {
         this.#asking -= 1;
       });
     }

@@ -6,7 +6,7 @@ import { freePort, type Environment, type PartEvent } from "../../deploy/local/i
 import { DifferenceKind } from "../../workers/index.ts";
 import { Crowd, type CrowdCounts } from "../harness/crowd.ts";
 import { Draw } from "../harness/draw.ts";
-import { Fair } from "../harness/fair.ts";
+import { StackWorld } from "../harness/stack-world.ts";
 import { FaultNet } from "../harness/fault-net.ts";
 import { judgeSale, within } from "../harness/verdict.ts";
 import { planRound, type PlannedSale, type Round } from "./plan.ts";
@@ -40,7 +40,7 @@ const VIOLATIONS_MOST = 50;
 /** One run of the soak: its stack, what was seen and what was done. */
 class Soak {
   readonly #options: SoakOptions;
-  readonly #fair: Fair;
+  readonly #world: StackWorld;
   readonly #net: FaultNet;
   readonly #troubles: Troubles;
   readonly #stop: AbortSignal;
@@ -60,9 +60,9 @@ class Soak {
   #purchases = 0;
   #units = 0;
 
-  constructor(options: SoakOptions, fair: Fair, net: FaultNet, troubles: Troubles, pages: readonly Page[], stop: AbortSignal) {
+  constructor(options: SoakOptions, world: StackWorld, net: FaultNet, troubles: Troubles, pages: readonly Page[], stop: AbortSignal) {
     this.#options = options;
-    this.#fair = fair;
+    this.#world = world;
     this.#net = net;
     this.#troubles = troubles;
     this.#stop = stop;
@@ -119,10 +119,10 @@ class Soak {
       kills: kills(done),
       pauses: done.pause,
       disturbances: disturbances(done),
-      restarts: this.#fair.stack.restarts,
+      restarts: this.#world.stack.restarts,
       redeliveries: redeliveries(this.#watch.counters()),
       violations: this.#violations.length,
-      memoryBytes: await memoryOfParts(this.#fair.stack),
+      memoryBytes: await memoryOfParts(this.#world.stack),
     });
   }
 
@@ -137,7 +137,7 @@ class Soak {
 
   /** Alongside, also while stores are away: whatever it finds twice is a broken promise, unless a shard is just recovering. */
   async #audit(): Promise<void> {
-    const report = await this.#fair.audit().catch(() => undefined);
+    const report = await this.#world.audit().catch(() => undefined);
     if (report === undefined) {
       this.#audits.storeAway += 1;
       return;
@@ -149,18 +149,18 @@ class Soak {
   }
 
   async #round(untilMs: number): Promise<void> {
-    const { stack } = this.#fair;
+    const { stack } = this.#world;
     const { shards, buyersPerSecond, roundSeconds } = this.#options;
     const roundMs = Math.max(5_000, Math.min(roundSeconds * 1_000, untilMs - performance.now()));
     const pairs = this.#net.pairs;
     const round = planRound(this.#draw, { parts: stack.parts, pairs, shards, roundMs, buyersPerSecond }, ++this.#rounds);
-    for (const { id, units, limit, shardCount } of round.sales) await this.#fair.openSale(id, units, { limitPerBuyer: limit, shardCount });
+    for (const { id, units, limit, shardCount } of round.sales) await this.#world.openSale(id, units, { limitPerBuyer: limit, shardCount });
     const over = new AbortController();
     const stop = AbortSignal.any([over.signal, this.#stop]);
     setMaxListeners(0, stop);
     this.#crowds = round.sales.map(({ id, buyers, limit }, n) => {
       const draw = new Draw(this.#options.seed + this.#rounds * SALES_A_ROUND + n);
-      return new Crowd(this.#fair, { saleId: id, buyers, limit }, this.#counts, draw, stop);
+      return new Crowd(this.#world, { saleId: id, buyers, limit }, this.#counts, draw, stop);
     });
     const share = buyersPerSecond / round.sales.length;
     const buying = Promise.all(this.#crowds.map((crowd) => crowd.run(share)));
@@ -194,13 +194,13 @@ class Soak {
 
   async #calm(): Promise<void> {
     this.#troubles.heal();
-    if (!this.#stop.aborted) await this.#fair.stack.ready(this.#restMs);
+    if (!this.#stop.aborted) await this.#world.stack.ready(this.#restMs);
   }
 
   /** When everything that was told is in Postgres: what is not may not be taken away (DESIGN 1). */
   async #wipe(shard: number): Promise<void> {
     const releases = await Promise.all(this.#crowds.map((crowd) => crowd.hold()));
-    for (const { saleId } of this.#crowds) await this.#fair.auditAtRest(saleId);
+    for (const { saleId } of this.#crowds) await this.#world.auditAtRest(saleId);
     this.#faultLog.push({ atS: this.#atS(), kind: "wipe", target: `redis-${shard}`, forMs: 0 });
     await this.#troubles.wipe(shard);
     for (const release of releases) release();
@@ -211,7 +211,7 @@ class Soak {
     await delay(afterMs, undefined, { signal: this.#stop }).catch(() => undefined);
     // Idempotent by the grant's id: repeated until there is an answer.
     while (!this.#stop.aborted) {
-      const done = await this.#fair.admin(`/sales/${id}/units`, { grantId: "added", units: added }).then(
+      const done = await this.#world.admin(`/sales/${id}/units`, { grantId: "added", units: added }).then(
         () => true,
         () => false,
       );
@@ -221,17 +221,17 @@ class Soak {
   }
 
   async #judge(crowd: Crowd, units: number): Promise<void> {
-    await this.#fair.auditAtRest(crowd.saleId);
+    await this.#world.auditAtRest(crowd.saleId);
     await within(this.#restMs, "P6: every answer to whoever asks again", crowd.secondChance());
     if (this.#stop.aborted) return;
     for (const violation of crowd.violations) this.#violate(violation);
-    this.#purchases += await judgeSale(this.#fair, crowd, units, this.#restMs, (violation) => this.#violate(violation));
+    this.#purchases += await judgeSale(this.#world, crowd, units, this.#restMs, (violation) => this.#violate(violation));
     this.#sales += 1;
     this.#units += units;
   }
 
   async #keepLogs(): Promise<void> {
-    await cp(join(this.#fair.stack.folder, "logs"), join(this.#options.folder, "logs"), { recursive: true });
+    await cp(join(this.#world.stack.folder, "logs"), join(this.#options.folder, "logs"), { recursive: true });
   }
 
   #report(): SoakReport {
@@ -251,7 +251,7 @@ class Soak {
       unitsOnSale: this.#units,
       answers: this.#counts,
       faults: this.#troubles.done,
-      restarts: this.#fair.stack.restarts,
+      restarts: this.#world.stack.restarts,
       counters: this.#watch.counters(),
       audits: this.#audits,
       violations: this.#violations,
@@ -268,7 +268,7 @@ export const runSoak = async (options: SoakOptions, stop: AbortSignal): Promise<
   const net = new FaultNet();
   const workersPort = await freePort();
   let troubles: Troubles | undefined;
-  const fair = await Fair.open({
+  const world = await StackWorld.start({
     environment: { ...options.environment, DOORBUSTER_WORKERS_PORT: String(workersPort), DOORBUSTER_LOG_LEVEL: "info" },
     shards: options.shards,
     // a fault at a server is a fault at one shard
@@ -278,12 +278,12 @@ export const runSoak = async (options: SoakOptions, stop: AbortSignal): Promise<
     onEvent: (event: PartEvent) => troubles?.onEvent(event),
   });
   try {
-    troubles = new Troubles(fair.stack, net);
-    const { coordinator, admin, adminToken } = await fair.stack.info();
+    troubles = new Troubles(world.stack, net);
+    const { coordinator, admin, adminToken } = await world.stack.info();
     const pages = [{ url: coordinator }, { url: `http://127.0.0.1:${workersPort}` }, { url: admin, token: adminToken }];
-    return await new Soak(options, fair, net, troubles, pages, stop).run();
+    return await new Soak(options, world, net, troubles, pages, stop).run();
   } finally {
-    await fair.close();
+    await world.close();
     await net.close();
   }
 };

@@ -4,7 +4,7 @@ import type { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { defineSale, grant, readOutbox, reserve, saleKeys, settle, shardKeys, unpackPurchase } from "#lua";
 import { givenSale } from "../../test/harness/index.ts";
-import { openAuditRig, type AuditRig } from "../../test/harness/audit-rig.ts";
+import { startAuditWorld, type AuditWorld } from "../../test/harness/audit-world.ts";
 import { audit, type AuditStores } from "./audit.ts";
 import { compareHere } from "./comparison-pool.ts";
 import { DifferenceKind } from "./difference.ts";
@@ -15,16 +15,16 @@ const UNITS = 40;
 const EPOCH = 3;
 const FAR_MS = 4_000_000_000_000;
 
-let rig: AuditRig;
+let world: AuditWorld;
 let redis: Redis;
 let sql: Client;
 let stores: AuditStores;
 
 beforeAll(async () => {
-  rig = await openAuditRig(1);
-  ({ redis, sql, stores } = rig);
+  world = await startAuditWorld(1);
+  ({ redis, sql, stores } = world);
 });
-afterAll(() => rig?.close());
+afterAll(() => world?.close());
 
 /** A sale as the engine leaves it: granted, partly sold, part of it applied. Written without the engine's code. */
 const openSale = async (limit = 1): Promise<void> => {

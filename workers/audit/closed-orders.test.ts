@@ -3,7 +3,7 @@ import type { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
 import { defineSale, grant, reserve, saleKeys, shardKeys } from "#lua";
 import { givenSale } from "../../test/harness/index.ts";
-import { openAuditRig, type AuditRig } from "../../test/harness/audit-rig.ts";
+import { startAuditWorld, type AuditWorld } from "../../test/harness/audit-world.ts";
 import { audit, type AuditStores } from "./audit.ts";
 import type { AuditReport } from "./report.ts";
 
@@ -15,16 +15,16 @@ const FAR_MS = 4_000_000_000_000;
 /** anna's order is the first of entry 2 */
 const ANNA = `r0-${EPOCH}-2-0`;
 
-let rig: AuditRig;
+let world: AuditWorld;
 let redis: Redis;
 let sql: Client;
 let stores: AuditStores;
 
 beforeAll(async () => {
-  rig = await openAuditRig(1);
-  ({ redis, sql, stores } = rig);
+  world = await startAuditWorld(1);
+  ({ redis, sql, stores } = world);
 });
-afterAll(() => rig?.close());
+afterAll(() => world?.close());
 
 /** anna, bert and cora have bought; all of it is applied. */
 beforeEach(async () => {

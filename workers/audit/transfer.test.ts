@@ -3,7 +3,7 @@ import type { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { defineSale, grant, saleKeys, shardKeys, withdraw } from "#lua";
 import { givenSale } from "../../test/harness/index.ts";
-import { openAuditRig, type AuditRig } from "../../test/harness/audit-rig.ts";
+import { startAuditWorld, type AuditWorld } from "../../test/harness/audit-world.ts";
 import { audit, type AuditStores } from "./audit.ts";
 import type { AuditReport } from "./report.ts";
 
@@ -13,16 +13,16 @@ const UNITS = 10;
 const EPOCH = 3;
 const FAR_MS = 4_000_000_000_000;
 
-let rig: AuditRig;
+let world: AuditWorld;
 let redis: Redis;
 let sql: Client;
 let stores: AuditStores;
 
 beforeAll(async () => {
-  rig = await openAuditRig(2);
-  ({ redis, sql, stores } = rig);
+  world = await startAuditWorld(2);
+  ({ redis, sql, stores } = world);
 });
-afterAll(() => rig?.close());
+afterAll(() => world?.close());
 
 beforeEach(async () => {
   await redis.flushall();

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { names, startShardRig, type ShardRig } from "../../test/harness/shard-rig.ts";
+import { names, startShardWorld, type ShardWorld } from "../../test/harness/shard-world.ts";
 import { until, waitingForLocks } from "../../test/harness/index.ts";
 import { systemClock } from "#program";
 import type { ShardFacts } from "#protocol/shard-facts";
@@ -7,17 +7,17 @@ import { holdDraining } from "../db/drain-lock.ts";
 import { hearAttempts } from "./attempt-board.ts";
 import { shardAdmin, type ShardAdmin } from "./admin.ts";
 
-let rig: ShardRig;
+let world: ShardWorld;
 let admin: ShardAdmin;
 beforeEach(async () => {
-  rig = await startShardRig();
+  world = await startShardWorld();
   admin = shardAdmin({
-    database: rig.database,
+    database: world.database,
     shards: 1,
-    redisOf: () => rig.redis,
-    attempts: hearAttempts(await rig.connect(), systemClock),
+    redisOf: () => world.redis,
+    attempts: hearAttempts(await world.connect(), systemClock),
   });
-  return () => rig.stop();
+  return () => world.stop();
 });
 
 const facts = async (): Promise<ShardFacts> => (await admin.facts())[0] as ShardFacts;
@@ -26,13 +26,13 @@ const refused = (code: string) => ({ ok: false, code, detail: expect.any(String)
 describe("the facts about a shard", () => {
   it("tell its state, epoch, lease holder, lag and units", async () => {
     expect(await facts()).toMatchObject({ shard: 0, state: "recovering", epoch: 0, redisEpoch: 0, holder: null, attempt: null });
-    await rig.coordinator({ holder: "here/7" });
-    await rig.untilOpen();
-    await rig.openSale("a", 10);
-    await rig.buy("a", names("u", 4));
-    await rig.untilApplied(names("u", 4));
-    await rig.worker.stopLane();
-    await rig.buy("a", names("v", 3));
+    await world.coordinator({ holder: "here/7" });
+    await world.untilOpen();
+    await world.openSale("a", 10);
+    await world.buy("a", names("u", 4));
+    await world.untilApplied(names("u", 4));
+    await world.worker.stopLane();
+    await world.buy("a", names("v", 3));
     expect(await facts()).toMatchObject({
       state: "open",
       epoch: 1,
@@ -44,37 +44,37 @@ describe("the facts about a shard", () => {
       halted: null,
       draining: false,
     });
-    rig.worker.startLane();
+    world.worker.startLane();
   });
 
   it("tell a Redis that does not answer, and a halt before all else", async () => {
-    await rig.coordinator();
-    await rig.untilOpen();
-    await rig.server.kill();
+    await world.coordinator();
+    await world.untilOpen();
+    await world.server.kill();
     expect(await facts()).toMatchObject({ state: "away", redisEpoch: null, outboxEntries: null, holder: null });
-    await rig.database.sql("UPDATE shards SET halted = 'a reason'");
+    await world.database.sql("UPDATE shards SET halted = 'a reason'");
     expect(await facts()).toMatchObject({ state: "halted", halted: "a reason" });
   });
 
   it("leave sales out that are over", async () => {
-    await rig.coordinator();
-    await rig.untilOpen();
-    await rig.openSale("a", 10);
-    await rig.openSale("b", 5);
-    await rig.database.sql("UPDATE sales SET state = 'closed' WHERE id = 'a'");
+    await world.coordinator();
+    await world.untilOpen();
+    await world.openSale("a", 10);
+    await world.openSale("b", 5);
+    await world.database.sql("UPDATE sales SET state = 'closed' WHERE id = 'a'");
     expect(await facts()).toMatchObject({ sales: 1, units: { left: 5 } });
   });
 });
 
 describe("a shard that an operator drains", () => {
   it("is not `drained` before what was being sent to it has arrived", async () => {
-    await rig.coordinator();
-    await rig.untilOpen();
-    await rig.openSale("a", 1);
-    await rig.buy("a", ["u"]);
-    await rig.untilApplied(["u"]);
+    await world.coordinator();
+    await world.untilOpen();
+    await world.openSale("a", 1);
+    await world.buy("a", ["u"]);
+    await world.untilApplied(["u"]);
     let draining: ReturnType<ShardAdmin["change"]> | undefined;
-    await rig.database.transaction(async (sql) => {
+    await world.database.transaction(async (sql) => {
       await holdDraining(sql);
       await sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES ('a', 'late', 0, 2, 'added')");
       draining = admin.change({ shard: 0, change: "drain" });
@@ -82,88 +82,88 @@ describe("a shard that an operator drains", () => {
       expect(await facts()).toMatchObject({ state: "open" });
     });
     expect(await draining).toMatchObject({ ok: true, value: { state: "draining", units: { arriving: 2 } } });
-    await rig.database.sql("DELETE FROM grants WHERE id = 'late'");
+    await world.database.sql("DELETE FROM grants WHERE id = 'late'");
     expect(await facts()).toMatchObject({ state: "drained" });
   });
 });
 
 describe("a halt that an operator takes away", () => {
   it("lets the shard sell on, also when the message that caused it was lost with the log", async () => {
-    await rig.coordinator();
-    await rig.untilOpen();
-    await rig.openSale("a", 10);
-    await rig.untilApplied([]);
-    await rig.database.sql("UPDATE shards SET halted = 'its message is lost'");
-    await until(async () => !(await rig.isOpen()), "the shard to close");
+    await world.coordinator();
+    await world.untilOpen();
+    await world.openSale("a", 10);
+    await world.untilApplied([]);
+    await world.database.sql("UPDATE shards SET halted = 'its message is lost'");
+    await until(async () => !(await world.isOpen()), "the shard to close");
     expect(await admin.change({ shard: 0, change: "retry" })).toMatchObject({ ok: true, value: { halted: null } });
-    await rig.untilOpen(2);
-    await rig.buy("a", ["u"]);
-    await rig.untilApplied(["u"]);
+    await world.untilOpen(2);
+    await world.buy("a", ["u"]);
+    await world.untilApplied(["u"]);
     expect(await admin.change({ shard: 0, change: "retry" })).toEqual(refused("conflict"));
   });
 
   it("comes back while its cause is there, and nothing is lost when that is repaired", async () => {
-    await rig.coordinator();
-    await rig.untilOpen();
-    await rig.openSale("a", 10);
-    await rig.untilApplied([]);
+    await world.coordinator();
+    await world.untilOpen();
+    await world.openSale("a", 10);
+    await world.untilApplied([]);
     // the worker cannot apply what it was never told of
-    await rig.database.sql("ALTER TABLE sale_shards RENAME COLUMN sold TO sold_elsewhere");
-    await rig.database.sql("ALTER TABLE sale_shards ADD COLUMN sold bigint NOT NULL DEFAULT 0 CHECK (sold = 0)");
-    await rig.buy("a", ["u"]);
+    await world.database.sql("ALTER TABLE sale_shards RENAME COLUMN sold TO sold_elsewhere");
+    await world.database.sql("ALTER TABLE sale_shards ADD COLUMN sold bigint NOT NULL DEFAULT 0 CHECK (sold = 0)");
+    await world.buy("a", ["u"]);
     const halted = (): Promise<boolean> => facts().then(({ state }) => state === "halted");
     await until(halted, "the halt", 20_000);
     await admin.change({ shard: 0, change: "retry" });
     await until(halted, "the halt again", 30_000);
-    await rig.database.sql("ALTER TABLE sale_shards DROP COLUMN sold");
-    await rig.database.sql("ALTER TABLE sale_shards RENAME COLUMN sold_elsewhere TO sold");
+    await world.database.sql("ALTER TABLE sale_shards DROP COLUMN sold");
+    await world.database.sql("ALTER TABLE sale_shards RENAME COLUMN sold_elsewhere TO sold");
     await admin.change({ shard: 0, change: "retry" });
-    await rig.untilApplied(["u"]);
+    await world.untilApplied(["u"]);
     // in a new epoch only if the halt lasted longer than the permission to sell
-    await rig.untilOpen();
+    await world.untilOpen();
   });
 });
 
 describe("what a closed shard's Redis holds beyond Postgres", () => {
   it("is not discarded while the shard sells, or while Redis does not answer", async () => {
-    await rig.coordinator();
-    await rig.untilOpen();
+    await world.coordinator();
+    await world.untilOpen();
     expect(await admin.change({ shard: 0, change: "discard" })).toEqual(refused("conflict"));
-    await rig.server.kill();
+    await world.server.kill();
     expect(await admin.change({ shard: 0, change: "discard" })).toEqual(refused("unavailable"));
-    expect((await rig.database.sql("SELECT epoch FROM shards")).rows[0]).toEqual({ epoch: "1" });
+    expect((await world.database.sql("SELECT epoch FROM shards")).rows[0]).toEqual({ epoch: "1" });
   });
 
   it("is discarded with the message that can never be applied: confirmed orders stay, the unit is free again", async () => {
-    await rig.coordinator();
-    await rig.untilOpen();
-    await rig.openSale("a", 3);
-    const kept = await rig.buy("a", ["u0"]);
-    await rig.untilApplied(["u0"]);
+    await world.coordinator();
+    await world.untilOpen();
+    await world.openSale("a", 3);
+    const kept = await world.buy("a", ["u0"]);
+    await world.untilApplied(["u0"]);
     // an entry of a sale that Postgres does not have
-    await rig.redis.xadd("{s0}:outbox", "1-*", "k", "o", "s", "nowhere", "t", "0", "n", "1", "b", "x");
-    await rig.buy("a", ["lost"]);
+    await world.redis.xadd("{s0}:outbox", "1-*", "k", "o", "s", "nowhere", "t", "0", "n", "1", "b", "x");
+    await world.buy("a", ["lost"]);
     await until(async () => (await facts()).state === "halted", "the halt", 20_000);
     expect(await admin.change({ shard: 0, change: "discard" })).toMatchObject({ ok: true, value: { halted: null, epoch: 2 } });
-    await rig.untilOpen(3);
-    expect(await rig.buy("a", ["u0"])).toEqual(kept);
-    expect(await rig.reserve("a", ["u1", "u2"])).toMatchObject({ status: "ok", left: 0 });
-    await rig.untilApplied(["u1", "u2"]);
-    expect((await rig.orders()).map((order) => order.split(" ")[0])).toEqual(["u0", "u1", "u2"]);
+    await world.untilOpen(3);
+    expect(await world.buy("a", ["u0"])).toEqual(kept);
+    expect(await world.reserve("a", ["u1", "u2"])).toMatchObject({ status: "ok", left: 0 });
+    await world.untilApplied(["u1", "u2"]);
+    expect((await world.orders()).map((order) => order.split(" ")[0])).toEqual(["u0", "u1", "u2"]);
   });
 
   it("is discarded from a Redis with a higher epoch than Postgres has", async () => {
-    const coordinator = await rig.coordinator();
-    await rig.untilOpen();
-    await rig.openSale("a", 3);
-    await rig.buy("a", ["u0"]);
-    await rig.untilApplied(["u0"]);
-    await rig.redis.multi().del("{s0}:open").set("{s0}:epoch", 40).exec();
+    const coordinator = await world.coordinator();
+    await world.untilOpen();
+    await world.openSale("a", 3);
+    await world.buy("a", ["u0"]);
+    await world.untilApplied(["u0"]);
+    await world.redis.multi().del("{s0}:open").set("{s0}:epoch", 40).exec();
     await until(() => coordinator.attempts.filter((result) => result === "overtaken").length > 1, "attempts that cannot succeed", 30_000);
     expect(await facts()).toMatchObject({ state: "recovering", redisEpoch: 40 });
     expect(await admin.change({ shard: 0, change: "discard" })).toMatchObject({ ok: true });
-    await rig.untilOpen(42);
-    expect(await rig.reserve("a", ["u0", "u1"])).toMatchObject({
+    await world.untilOpen(42);
+    expect(await world.reserve("a", ["u0", "u1"])).toMatchObject({
       status: "ok",
       left: 1,
       decisions: [{ decision: "c" }, { decision: "w" }],

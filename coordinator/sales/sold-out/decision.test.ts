@@ -2,27 +2,27 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { grant, stock } from "#lua";
 import { createSaleFacts } from "../../shards/rows/requests.ts";
 import { until } from "../../../test/harness/index.ts";
-import { startShardRig, type ShardRig } from "../../../test/harness/shard-rig.ts";
+import { startShardWorld, type ShardWorld } from "../../../test/harness/shard-world.ts";
 import { decideSoldOut } from "./decision.ts";
 import type { SoldOutPorts } from "./sold-out-ports.ts";
 
 const SALE = { id: "a", shards: [0] };
 
-let rig: ShardRig;
+let world: ShardWorld;
 let ports: SoldOutPorts;
 beforeEach(async () => {
-  rig = await startShardRig();
-  ports = { ...createSaleFacts(await rig.connect()), stock: (shard, saleId) => stock(rig.redis, { shard, saleId }) };
-  await rig.coordinator();
-  await rig.untilOpen();
-  await rig.openSale("a", 2);
+  world = await startShardWorld();
+  ports = { ...createSaleFacts(await world.connect()), stock: (shard, saleId) => stock(world.redis, { shard, saleId }) };
+  await world.coordinator();
+  await world.untilOpen();
+  await world.openSale("a", 2);
 });
 afterEach(async () => {
-  await rig.stop();
+  await world.stop();
 });
 
 const isFlagged = async (): Promise<boolean> =>
-  (await rig.database.sql("SELECT sold_out_version FROM sales")).rows[0]?.["sold_out_version"] !== null;
+  (await world.database.sql("SELECT sold_out_version FROM sales")).rows[0]?.["sold_out_version"] !== null;
 /** during Postgres's answer, between the two looks at the shards */
 const inBetween = (work: () => Promise<unknown>): SoldOutPorts => ({
   ...ports,
@@ -48,33 +48,33 @@ const overTwo = (status?: "recovering"): [SoldOutPorts, typeof SALE] => [
 
 describe("the sold-out decision", () => {
   it("needs no answer of a shard whose quota is all sold; of any other it does", async () => {
-    await rig.database.sql("INSERT INTO shards (shard, epoch) VALUES (1, 1)");
-    await rig.database.sql("INSERT INTO sale_shards (sale_id, shard, quota, sold) VALUES ('a', 1, 5, 4)");
-    await rig.buy("a", ["u0", "u1"]);
-    await rig.untilApplied(["u0", "u1"]);
+    await world.database.sql("INSERT INTO shards (shard, epoch) VALUES (1, 1)");
+    await world.database.sql("INSERT INTO sale_shards (sale_id, shard, quota, sold) VALUES ('a', 1, 5, 4)");
+    await world.buy("a", ["u0", "u1"]);
+    await world.untilApplied(["u0", "u1"]);
     await expect(decideSoldOut(...overTwo())).rejects.toThrow("away");
     expect(await decideSoldOut(...overTwo("recovering"))).toBe("has_stock");
     expect(await isFlagged()).toBe(false);
-    await rig.database.sql("UPDATE sale_shards SET sold = 5 WHERE shard = 1");
+    await world.database.sql("UPDATE sale_shards SET sold = 5 WHERE shard = 1");
     expect(await decideSoldOut(...overTwo("recovering"))).toBe("sold_out");
-    await rig.database.sql("UPDATE sales SET sold_out_version = NULL");
+    await world.database.sql("UPDATE sales SET sold_out_version = NULL");
     expect(await decideSoldOut(...overTwo())).toBe("sold_out");
     expect(await isFlagged()).toBe(true);
   });
 
   it("does not take a shard for full to which a grant is on its way", async () => {
-    await rig.database.sql("INSERT INTO shards (shard, epoch) VALUES (1, 1)");
-    await rig.database.sql("INSERT INTO sale_shards (sale_id, shard, quota, sold) VALUES ('a', 1, 5, 5)");
-    await rig.database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES ('a', 'more', 1, 1, 'added')");
-    await rig.buy("a", ["u0", "u1"]);
-    await rig.untilApplied(["u0", "u1"]);
+    await world.database.sql("INSERT INTO shards (shard, epoch) VALUES (1, 1)");
+    await world.database.sql("INSERT INTO sale_shards (sale_id, shard, quota, sold) VALUES ('a', 1, 5, 5)");
+    await world.database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES ('a', 'more', 1, 1, 'added')");
+    await world.buy("a", ["u0", "u1"]);
+    await world.untilApplied(["u0", "u1"]);
     expect(await decideSoldOut(...overTwo())).toBe("moving");
     expect(await isFlagged()).toBe(false);
   });
 
   it("finds a unit on any of the shards", async () => {
-    await rig.buy("a", ["u0", "u1"]);
-    await rig.untilApplied(["u0", "u1"]);
+    await world.buy("a", ["u0", "u1"]);
+    await world.untilApplied(["u0", "u1"]);
     const dry = await ports.stock(0, "a");
     const second: SoldOutPorts = { ...ports, stock: async (shard) => (shard === 0 ? dry : ({ ...dry, left: 1 } as typeof dry)) };
     expect(await decideSoldOut(second, { id: "a", shards: [0, 1] })).toBe("has_stock");
@@ -82,73 +82,73 @@ describe("the sold-out decision", () => {
   });
 
   it("flags a sale when its last unit is gone, not before", async () => {
-    await rig.buy("a", ["u0"]);
-    await rig.untilApplied(["u0"]);
+    await world.buy("a", ["u0"]);
+    await world.untilApplied(["u0"]);
     expect(await decideSoldOut(ports, SALE)).toBe("has_stock");
-    await rig.buy("a", ["u1"]);
+    await world.buy("a", ["u1"]);
     expect(await decideSoldOut(ports, SALE)).toBe("sold_out");
     expect(await isFlagged()).toBe(true);
     expect(await decideSoldOut(ports, SALE)).toBe("sold_out");
   });
 
   it("does not flag while a stock move is not applied, or a grant is on its way", async () => {
-    await rig.untilApplied([]);
-    await rig.worker.stopLane();
-    await rig.buy("a", ["u0", "u1"]);
-    await rig.database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES ('a', 'more', 0, 1, 'added')");
+    await world.untilApplied([]);
+    await world.worker.stopLane();
+    await world.buy("a", ["u0", "u1"]);
+    await world.database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES ('a', 'more', 0, 1, 'added')");
     expect(await decideSoldOut(ports, SALE)).toBe("moving");
-    const { epoch } = await rig.state();
-    await grant(rig.redis, { shard: 0, epoch, saleId: "a", grantId: "more", units: 1 });
-    await rig.buy("a", ["u2"]);
+    const { epoch } = await world.state();
+    await grant(world.redis, { shard: 0, epoch, saleId: "a", grantId: "more", units: 1 });
+    await world.buy("a", ["u2"]);
     expect(await decideSoldOut(ports, SALE)).toBe("has_stock");
     expect(await isFlagged()).toBe(false);
-    rig.worker.startLane();
-    await rig.untilApplied(["u2"]);
+    world.worker.startLane();
+    await world.untilApplied(["u2"]);
     expect(await decideSoldOut(ports, SALE)).toBe("sold_out");
   });
 
   it("does not flag when a unit came and went between the two looks", async () => {
-    await rig.buy("a", ["u0", "u1"]);
-    await rig.untilApplied(["u0", "u1"]);
+    await world.buy("a", ["u0", "u1"]);
+    await world.untilApplied(["u0", "u1"]);
     const between = inBetween(async () => {
-      await rig.database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES ('a', 'more', 0, 1, 'added')");
-      const { epoch } = await rig.state();
-      await grant(rig.redis, { shard: 0, epoch, saleId: "a", grantId: "more", units: 1 });
-      await rig.buy("a", ["u2"]);
-      await rig.untilApplied(["u2"]);
+      await world.database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES ('a', 'more', 0, 1, 'added')");
+      const { epoch } = await world.state();
+      await grant(world.redis, { shard: 0, epoch, saleId: "a", grantId: "more", units: 1 });
+      await world.buy("a", ["u2"]);
+      await world.untilApplied(["u2"]);
     });
     expect(await decideSoldOut(between, SALE)).toBe("moving");
     expect(await isFlagged()).toBe(false);
   });
 
   it("does not flag when another epoch began between the two looks", async () => {
-    await rig.buy("a", ["u0", "u1"]);
-    await rig.untilApplied(["u0", "u1"]);
+    await world.buy("a", ["u0", "u1"]);
+    await world.untilApplied(["u0", "u1"]);
     const between = inBetween(async () => {
-      await rig.redis.flushall();
-      await rig.untilOpen(2);
+      await world.redis.flushall();
+      await world.untilOpen(2);
     });
     expect(await decideSoldOut(between, SALE)).toBe("moving");
     expect(await isFlagged()).toBe(false);
   });
 
   it("does not flag when a unit was freed before the flag could be set", async () => {
-    await rig.buy("a", ["u0", "u1"]);
-    await rig.untilApplied(["u0", "u1"]);
-    const between = inBetween(() => rig.database.sql("UPDATE sales SET returns_seq = returns_seq + 1"));
+    await world.buy("a", ["u0", "u1"]);
+    await world.untilApplied(["u0", "u1"]);
+    const between = inBetween(() => world.database.sql("UPDATE sales SET returns_seq = returns_seq + 1"));
     expect(await decideSoldOut(between, SALE)).toBe("moving");
     expect(await isFlagged()).toBe(false);
   });
 
   it("does not flag a sale of a shard that is not open while an order of it is not stored", async () => {
-    await rig.buy("a", ["u0"]);
-    await rig.untilApplied(["u0"]);
-    await rig.worker.stopLane();
-    await rig.buy("a", ["u1"]);
-    await rig.redis.del("{s0}:open");
+    await world.buy("a", ["u0"]);
+    await world.untilApplied(["u0"]);
+    await world.worker.stopLane();
+    await world.buy("a", ["u1"]);
+    await world.redis.del("{s0}:open");
     expect(await decideSoldOut(ports, SALE)).toBe("has_stock");
-    rig.worker.startLane();
-    await rig.untilOpen();
+    world.worker.startLane();
+    await world.untilOpen();
     await until(async () => (await decideSoldOut(ports, SALE)) === "sold_out", "the flag");
   });
 });

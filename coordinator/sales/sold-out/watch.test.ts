@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { grant, stock } from "#lua";
 import { until } from "../../../test/harness/index.ts";
-import { startShardRig, type ShardRig } from "../../../test/harness/shard-rig.ts";
+import { startShardWorld, type ShardWorld } from "../../../test/harness/shard-world.ts";
 import { SaleState, type SaleRecord } from "#protocol/sale";
 import { createSaleFacts } from "../../shards/rows/requests.ts";
 import type { SoldOutPorts } from "./sold-out-ports.ts";
@@ -46,23 +46,23 @@ const recordOf = (id: string): SaleRecord => ({
   version: 1,
 });
 
-let rig: ShardRig;
+let world: ShardWorld;
 let ports: SoldOutPorts;
 let turns: Turns;
 let decided: string[];
 const ends: (() => Promise<void>)[] = [];
 beforeEach(async () => {
-  rig = await startShardRig();
-  ports = { ...createSaleFacts(await rig.connect()), stock: (shard, saleId) => stock(rig.redis, { shard, saleId }) };
+  world = await startShardWorld();
+  ports = { ...createSaleFacts(await world.connect()), stock: (shard, saleId) => stock(world.redis, { shard, saleId }) };
   turns = new Turns();
   decided = [];
-  await rig.coordinator();
-  await rig.untilOpen();
-  await rig.openSale("a", 2);
+  await world.coordinator();
+  await world.untilOpen();
+  await world.openSale("a", 2);
 });
 afterEach(async () => {
   for (const end of ends.splice(0)) await end();
-  await rig.stop();
+  await world.stop();
 });
 
 const watch = (sales: readonly string[], over: SoldOutPorts = ports): void => {
@@ -95,20 +95,20 @@ describe("the sold-out watch", () => {
         return ports.stock(...asked);
       },
     });
-    await rig.buy("a", ["u0", "u1"]);
-    await rig.untilApplied(["u0", "u1"]);
+    await world.buy("a", ["u0", "u1"]);
+    await world.untilApplied(["u0", "u1"]);
     await turns.next();
     await untilDecided(1);
     const before = looks;
     for (let turn = 0; turn < 5; turn += 1) await turns.next();
     expect(looks).toBe(before);
 
-    await rig.database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES ('a', 'more', 0, 1, 'added')");
-    await rig.database.sql("UPDATE sales SET total_units = 3, returns_seq = returns_seq + 1, sold_out_version = NULL");
-    const { epoch } = await rig.state();
-    await grant(rig.redis, { shard: 0, epoch, saleId: "a", grantId: "more", units: 1 });
-    await rig.buy("a", ["u2"]);
-    await rig.untilApplied(["u2"]);
+    await world.database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES ('a', 'more', 0, 1, 'added')");
+    await world.database.sql("UPDATE sales SET total_units = 3, returns_seq = returns_seq + 1, sold_out_version = NULL");
+    const { epoch } = await world.state();
+    await grant(world.redis, { shard: 0, epoch, saleId: "a", grantId: "more", units: 1 });
+    await world.buy("a", ["u2"]);
+    await world.untilApplied(["u2"]);
     await turns.next();
     await untilDecided(2);
     expect(decided).toEqual(["a", "a"]);
@@ -120,8 +120,8 @@ describe("the sold-out watch", () => {
       release = () => reject(new Error("no answer"));
     });
     watch(["hung", "a"], { ...ports, stock: (shard, saleId) => (saleId === "hung" ? hangs : ports.stock(shard, saleId)) });
-    await rig.buy("a", ["u0", "u1"]);
-    await rig.untilApplied(["u0", "u1"]);
+    await world.buy("a", ["u0", "u1"]);
+    await world.untilApplied(["u0", "u1"]);
     await turns.next();
     await untilDecided(1);
     expect(decided).toEqual(["a"]);

@@ -3,7 +3,7 @@ import type { Entry } from "#lua/shard/entry";
 import { systemClock } from "#program/system";
 import { MESSAGE_ORDERS, type EntriesMessage } from "#protocol/message";
 import { until } from "../../../test/harness/index.ts";
-import { names, startShardRig, type ShardRig } from "../../../test/harness/shard-rig.ts";
+import { names, startShardWorld, type ShardWorld } from "../../../test/harness/shard-world.ts";
 import { joinMessages } from "./message-join.ts";
 
 const order = (seq: number, count: number): Entry => ({
@@ -32,27 +32,27 @@ describe("joinMessages", () => {
 });
 
 describe("the relay", () => {
-  let rig: ShardRig;
+  let world: ShardWorld;
   beforeEach(async () => {
-    rig = await startShardRig();
+    world = await startShardWorld();
   });
   afterEach(async () => {
-    await rig.stop();
+    await world.stop();
   });
 
   /** seqs of the entries in the log, message by message */
   const logged = async (): Promise<number[][]> =>
-    (await rig.logged()).flatMap(({ message }) => (message?.type === "entries" ? [message.entries.map(({ seq }) => seq)] : []));
+    (await world.logged()).flatMap(({ message }) => (message?.type === "entries" ? [message.entries.map(({ seq }) => seq)] : []));
 
   it("carries a crowd's entries in order, each once, joined into few messages", async () => {
-    await rig.worker.stopLane();
-    rig.worker.startLane();
-    const coordinator = await rig.coordinator();
-    await rig.untilOpen();
-    await rig.openSale("a", 100_000);
+    await world.worker.stopLane();
+    world.worker.startLane();
+    const coordinator = await world.coordinator();
+    await world.untilOpen();
+    await world.openSale("a", 100_000);
     const batches = Array.from({ length: 400 }, (_, batch) => names(`b${batch}-`, 20));
-    await Promise.all(batches.map((uids) => rig.buy("a", uids)));
-    await rig.untilApplied(batches.flat());
+    await Promise.all(batches.map((uids) => world.buy("a", uids)));
+    await world.untilApplied(batches.flat());
     const messages = await logged();
     expect(messages.flat()).toEqual(Array.from({ length: 401 }, (_, index) => index + 1));
     expect(messages.length).toBeLessThan(100);
@@ -62,7 +62,7 @@ describe("the relay", () => {
 
   it("appends again, from there, what was not acknowledged, and what may have been stored does no harm", async () => {
     let count = 0;
-    const coordinator = await rig.coordinator({
+    const coordinator = await world.coordinator({
       alter: (ports) => ({
         ...ports,
         log: {
@@ -78,27 +78,27 @@ describe("the relay", () => {
         },
       }),
     });
-    await rig.untilOpen();
-    await rig.openSale("a", 1_000);
+    await world.untilOpen();
+    await world.openSale("a", 1_000);
     const uids = names("u", 60);
-    for (const uid of uids) await rig.buy("a", [uid]);
-    await rig.untilApplied(uids);
+    for (const uid of uids) await world.buy("a", [uid]);
+    await world.untilApplied(uids);
     expect(coordinator.causes).toContain("unanswered");
-    expect((await rig.orders()).map((line) => line.split(" ")[0])).toEqual(uids);
+    expect((await world.orders()).map((line) => line.split(" ")[0])).toEqual(uids);
   });
 
   it("appends nothing again while the worker is away, however long", async () => {
-    const coordinator = await rig.coordinator();
-    await rig.untilOpen();
-    await rig.openSale("a", 1_000);
-    await rig.buy("a", ["u0"]);
-    await rig.untilApplied(["u0"]);
-    await rig.worker.stopLane();
-    await rig.buy("a", ["u1"]);
+    const coordinator = await world.coordinator();
+    await world.untilOpen();
+    await world.openSale("a", 1_000);
+    await world.buy("a", ["u0"]);
+    await world.untilApplied(["u0"]);
+    await world.worker.stopLane();
+    await world.buy("a", ["u1"]);
     await coordinator.look(10);
     expect((await logged()).filter((seqs) => seqs.includes(3))).toHaveLength(1);
-    rig.worker.startLane();
-    await rig.untilApplied(["u1"]);
+    world.worker.startLane();
+    await world.untilApplied(["u1"]);
     expect(coordinator.causes).toEqual([]);
   });
 
@@ -108,7 +108,7 @@ describe("the relay", () => {
     const released = new Promise<void>((resolve) => {
       release = resolve;
     });
-    await rig.coordinator({
+    await world.coordinator({
       clock: {
         ...systemClock,
         sleep: async (ms, signal) => {
@@ -118,29 +118,29 @@ describe("the relay", () => {
         },
       },
     });
-    await rig.untilOpen();
-    await rig.openSale("a", 1_000);
-    await rig.untilApplied([]);
-    await rig.worker.stopLane();
+    await world.untilOpen();
+    await world.openSale("a", 1_000);
+    await world.untilApplied([]);
+    await world.worker.stopLane();
     hold = true;
     for (const [index, uid] of ["u0", "u1"].entries()) {
-      await rig.buy("a", [uid]);
+      await world.buy("a", [uid]);
       await until(async () => (await logged()).flat().includes(index + 2), "a message ahead");
     }
     const uids = names("v", 50);
-    for (const uid of uids) await rig.buy("a", [uid]);
+    for (const uid of uids) await world.buy("a", [uid]);
     release();
     await until(async () => (await logged()).flat().includes(53), "the last entry");
     const seqs = (await logged()).filter((message) => (message[0] ?? 0) > 3);
     expect(seqs.length).toBeLessThanOrEqual(2);
-    rig.worker.startLane();
-    await rig.untilApplied(uids);
+    world.worker.startLane();
+    await world.untilApplied(uids);
   });
 
   it("appends nothing to a run of the broker that was not verified", async () => {
     let isUnknown = false;
     let looks = 0;
-    await rig.coordinator({
+    await world.coordinator({
       alter: (ports) => ({
         ...ports,
         log: {
@@ -153,44 +153,44 @@ describe("the relay", () => {
         },
       }),
     });
-    await rig.untilOpen();
-    await rig.openSale("a", 1_000);
-    await rig.untilApplied([]);
-    await until(async () => (await rig.state()).outboxLength === 0, "the opening stock");
+    await world.untilOpen();
+    await world.openSale("a", 1_000);
+    await world.untilApplied([]);
+    await until(async () => (await world.state()).outboxLength === 0, "the opening stock");
     isUnknown = true;
     const { length } = await logged();
-    await rig.buy("a", ["u0"]);
+    await world.buy("a", ["u0"]);
     const before = looks;
     await until(() => looks > before + 4, "four looks");
     expect(await logged()).toHaveLength(length);
     isUnknown = false;
-    await rig.untilApplied(["u0"]);
+    await world.untilApplied(["u0"]);
   });
 
   it("reads on after its own connection was cut", async () => {
-    await rig.coordinator();
-    await rig.untilOpen();
-    await rig.openSale("a", 1_000);
+    await world.coordinator();
+    await world.untilOpen();
+    await world.openSale("a", 1_000);
     const cut = async (): Promise<void> => {
-      const clients = String(await rig.redis.client("LIST"));
+      const clients = String(await world.redis.client("LIST"));
       for (const line of clients.split("\n").filter((client) => client.includes("name=outbox"))) {
         const id = /^id=(\d+)/.exec(line)?.[1];
-        if (id !== undefined) await rig.redis.client("KILL", "ID", id);
+        if (id !== undefined) await world.redis.client("KILL", "ID", id);
       }
     };
     const uids = names("u", 20);
     for (const uid of uids) {
       await cut();
-      await rig.buy("a", [uid]);
+      await world.buy("a", [uid]);
     }
-    await rig.untilApplied(uids);
+    await world.untilApplied(uids);
   });
 
   it("closes the shard rather than skip an entry that it cannot read", async () => {
-    const coordinator = await rig.coordinator();
-    await rig.untilOpen();
-    await rig.redis.xadd("{s0}:outbox", "1-*", "k", "nonsense");
-    await until(async () => coordinator.attempts.includes("fault") && !(await rig.isOpen()), "the shard to be closed");
+    const coordinator = await world.coordinator();
+    await world.untilOpen();
+    await world.redis.xadd("{s0}:outbox", "1-*", "k", "nonsense");
+    await until(async () => coordinator.attempts.includes("fault") && !(await world.isOpen()), "the shard to be closed");
     expect(coordinator.faults.map(String).join()).toContain("not an entry");
   });
 });

@@ -1,7 +1,7 @@
 import { Cluster } from "ioredis";
 import { Barrier } from "../../../coordinator/messages/client/index.ts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { environment, Fair, startRedisCluster, until, type RedisCluster } from "../../harness/index.ts";
+import { environment, StackWorld, startRedisCluster, until, type RedisCluster } from "../../harness/index.ts";
 import { shardKeys, shardState } from "#lua";
 import { connectShard } from "#program";
 import { pino } from "pino";
@@ -13,13 +13,15 @@ const UNITS = 300;
 const BUYERS = 450;
 
 let cluster: RedisCluster;
-let fair: Fair;
+let world: StackWorld;
 beforeAll(async () => {
   cluster = await startRedisCluster(3);
-  fair = await Fair.open({ environment: { ...environment, REDIS_SHARDS: `${cluster.url}*${SHARDS}`, DOORBUSTER_LEASE_MS: "1500" } });
+  world = await StackWorld.start({
+    environment: { ...environment, REDIS_SHARDS: `${cluster.url}*${SHARDS}`, DOORBUSTER_LEASE_MS: "1500" },
+  });
 }, 180_000);
 afterAll(async () => {
-  await fair?.close();
+  await world?.close();
   await cluster?.stop();
 });
 
@@ -41,17 +43,17 @@ describe("a sale on a Redis Cluster", { timeout: 180_000 }, () => {
   });
 
   it("sells out exactly while a node is killed with -9 and comes back", async () => {
-    await fair.openSale("killed", UNITS, { shardCount: SHARDS });
-    const all = crowd(fair, "killed", 0, BUYERS);
+    await world.openSale("killed", UNITS, { shardCount: SHARDS });
+    const all = crowd(world, "killed", 0, BUYERS);
     await all.until(50);
     const node = cluster.nodes[1];
     if (node === undefined) throw new Error("no node");
     await node.kill();
     await node.start();
     await all.done;
-    expect(winnersOf(all.told)).toHaveLength(UNITS);
-    await confirmedOrders(fair, "killed", winnersOf(all.told));
-    await expectSoldOut(fair, "killed", UNITS);
+    expect(winnersOf(all.answers)).toHaveLength(UNITS);
+    await confirmedOrders(world, "killed", winnersOf(all.answers));
+    await expectSoldOut(world, "killed", UNITS);
     await cluster.settled();
   });
 
@@ -75,25 +77,25 @@ describe("a sale on a Redis Cluster", { timeout: 180_000 }, () => {
 
   it("goes on in a new epoch on the node that a slot was moved to, and loses nothing", async () => {
     const saleId = "moved";
-    await fair.openSale(saleId, UNITS, { shardCount: 2 });
-    const first = crowd(fair, saleId, 0, UNITS / 2);
+    await world.openSale(saleId, UNITS, { shardCount: 2 });
+    const first = crowd(world, saleId, 0, UNITS / 2);
     await first.until(50);
-    const [shard = 0] = await fair.shardsOf(saleId);
+    const [shard = 0] = await world.shardsOf(saleId);
     const key = shardKeys(shard).epoch;
     const before = await stateOf(shard);
     const to = ((await cluster.ownerOf(key)) + 1) % 3;
     await cluster.moveSlot(key, to);
     await first.done;
-    const orders = await confirmedOrders(fair, saleId, winnersOf(first.told));
+    const orders = await confirmedOrders(world, saleId, winnersOf(first.answers));
     await until(async () => (await stateOf(shard)).isOpen, "the shard to be open on the other node", 30_000);
     const after = await stateOf(shard);
     expect(after.epoch).toBe(before.epoch + 1);
     expect(after.replicationId).not.toBe(before.replicationId);
     expect(await cluster.ownerOf(key)).toBe(to);
-    const second = crowd(fair, saleId, UNITS / 2, BUYERS);
+    const second = crowd(world, saleId, UNITS / 2, BUYERS);
     await second.done;
-    expect(winnersOf(first.told).length + winnersOf(second.told).length).toBe(UNITS);
-    await expectStillTheirs(fair, saleId, orders);
-    await expectSoldOut(fair, saleId, UNITS);
+    expect(winnersOf(first.answers).length + winnersOf(second.answers).length).toBe(UNITS);
+    await expectStillTheirs(world, saleId, orders);
+    await expectSoldOut(world, saleId, UNITS);
   });
 });

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { formatOrderId, type ShardFacts } from "#protocol";
-import { Draw, Fair, seedOf, until } from "../../harness/index.ts";
+import { Draw, StackWorld, seedOf, until } from "../../harness/index.ts";
 import {
   confirmedOrders,
   crowd,
@@ -29,16 +29,16 @@ const seed = seedOf("LOST_SEED");
 const draw = new Draw(seed);
 let cuts = 0;
 
-let fair: Fair;
+let world: StackWorld;
 let postgres: Client;
 beforeAll(async () => {
-  fair = await Fair.open({ shards: 2, redis: 2, restartAfterMs: RESTART_AFTER_MS });
-  postgres = new Client({ connectionString: (await fair.stack.info()).databaseUrl });
+  world = await StackWorld.start({ shards: 2, redis: 2, restartAfterMs: RESTART_AFTER_MS });
+  postgres = new Client({ connectionString: (await world.stack.info()).databaseUrl });
   await postgres.connect();
 }, 180_000);
 afterAll(async () => {
   await postgres?.end();
-  await fair?.close();
+  await world?.close();
 });
 
 /** Each buyer's order that Postgres has: it is confirmed, whatever is lost. */
@@ -67,34 +67,34 @@ const sellThrough = async (saleId: string, lose: (loss: Loss) => Promise<void>, 
   // a worker that has just lost its broker does not answer yet; the same sale again is a repeat
   const opensAtMs = Date.now() - 1_000;
   const isOpened = (): Promise<boolean> =>
-    fair.openSale(saleId, UNITS, { shardCount: 2, opensAtMs, closesAtMs: opensAtMs + 3_600_000 }).then(
+    world.openSale(saleId, UNITS, { shardCount: 2, opensAtMs, closesAtMs: opensAtMs + 3_600_000 }).then(
       () => true,
       () => false,
     );
   await until(isOpened, `${saleId} to be opened`, 30_000);
-  const early = crowd(fair, saleId, 0, EARLY);
+  const early = crowd(world, saleId, 0, EARLY);
   await early.done;
-  const before = await confirmedOrders(fair, saleId, winnersOf(early.told));
+  const before = await confirmedOrders(world, saleId, winnersOf(early.answers));
   expect(before.size).toBe(EARLY);
-  const loss = { redis: `redis-${(await fair.shardsOf(saleId))[0]}`, shards: await fair.shards() };
-  const later = crowd(fair, saleId, EARLY, BUYERS);
+  const loss = { redis: `redis-${(await world.shardsOf(saleId))[0]}`, shards: await world.shards() };
+  const later = crowd(world, saleId, EARLY, BUYERS);
   await later.until(20);
   const [applied] = await Promise.all([appliedOrders(saleId), lose(loss)]);
   await later.done;
-  await fair.stack.ready();
-  await survive(fair, saleId, later.told);
-  await expectKept(fair, saleId, { units: UNITS, buyers: BUYERS, before: new Map([...before, ...applied]) });
+  await world.stack.ready();
+  await survive(world, saleId, later.answers);
+  await expectKept(world, saleId, { units: UNITS, buyers: BUYERS, before: new Map([...before, ...applied]) });
 };
 
 /** No Redis lost anything: every order that somebody was told of survives, whether Postgres had it or not. */
-const expectAllTheirs: typeof expectReasons = (_fair, saleId, told) => expectStillTheirs(fair, saleId, ordersOf(told));
+const expectAllTheirs: typeof expectReasons = (_world, saleId, answers) => expectStillTheirs(world, saleId, ordersOf(answers));
 
 /** Resolves when a Redis that lost its folder sells again: nobody but Postgres can say what. */
 const untilRebuilt = async (part: string, { shards }: Loss): Promise<void> => {
   const shard = Number(part.split("-")[1]);
   let mode: string | undefined;
   const isOpen = async (): Promise<boolean> => {
-    const now = (await fair.shards().catch(() => []))[shard];
+    const now = (await world.shards().catch(() => []))[shard];
     // the first look at it open: on a busy machine it may lose its permission to sell later, and a next epoch keeps what there is
     if (now?.state === "open" && now.epoch > (shards[shard]?.epoch ?? 0)) mode = now.mode;
     return mode !== undefined;
@@ -106,7 +106,7 @@ const untilRebuilt = async (part: string, { shards }: Loss): Promise<void> => {
 describe(`a Redis (LOST_SEED=${seed})`, { timeout: 180_000 }, () => {
   it("that was emptied is rebuilt", () =>
     sellThrough("emptied", async (loss) => {
-      await restartWith(fair, [loss.redis], empty);
+      await restartWith(world, [loss.redis], empty);
       await untilRebuilt(loss.redis, loss);
     }));
 
@@ -115,20 +115,20 @@ describe(`a Redis (LOST_SEED=${seed})`, { timeout: 180_000 }, () => {
     "whose append-only file was cut at %d of its length loads what is whole, and is kept or rebuilt",
     (share) => {
       cuts += 1;
-      return sellThrough(`cut-${cuts}`, ({ redis }) => restartWith(fair, [redis], (dir) => truncateAof(dir, share)));
+      return sellThrough(`cut-${cuts}`, ({ redis }) => restartWith(world, [redis], (dir) => truncateAof(dir, share)));
     },
   );
 
   it("that cannot read its manifest stays away until its folder is taken away; other shards sell on", async () => {
     await sellThrough("manifest", async (loss) => {
       const { redis } = loss;
-      const dir = await folderOf(fair, redis);
+      const dir = await folderOf(world, redis);
       const shard = Number(redis.split("-")[1]);
-      const stateIs = async (state: string): Promise<boolean> => (await fair.shards().catch(() => []))[shard]?.state === state;
-      await restartWith(fair, [redis], (dir) => writeFile(join(dir, "appendonlydir", "appendonly.aof.manifest"), "not a manifest\n"));
+      const stateIs = async (state: string): Promise<boolean> => (await world.shards().catch(() => []))[shard]?.state === state;
+      await restartWith(world, [redis], (dir) => writeFile(join(dir, "appendonlydir", "appendonly.aof.manifest"), "not a manifest\n"));
       await until(() => stateIs("away"), "the shard to be away", 20_000);
-      await fair.openSale("elsewhere", 5);
-      if (!(await fair.shardsOf("elsewhere")).includes(shard)) expect((await fair.buy("elsewhere", "b0")).orderId).toBeDefined();
+      await world.openSale("elsewhere", 5);
+      if (!(await world.shardsOf("elsewhere")).includes(shard)) expect((await world.buy("elsewhere", "b0")).orderId).toBeDefined();
       await rename(dir, `${dir}.broken`);
       await untilRebuilt(redis, loss);
     });
@@ -136,37 +136,37 @@ describe(`a Redis (LOST_SEED=${seed})`, { timeout: 180_000 }, () => {
 
   it("that was killed and emptied twice within its recovery", () =>
     sellThrough("twice", async (loss) => {
-      await restartWith(fair, [loss.redis], empty);
-      await restartWith(fair, [loss.redis], empty);
+      await restartWith(world, [loss.redis], empty);
+      await restartWith(world, [loss.redis], empty);
       await untilRebuilt(loss.redis, loss);
     }));
 });
 
 describe("the log's store folder", { timeout: 180_000 }, () => {
   it("as an older copy loses nothing: every reservation, too, is confirmed", async () => {
-    await restartWith(fair, ["nats"], keepCopy);
-    await fair.stack.ready();
-    await sellThrough("older-log", () => restartWith(fair, ["nats"], restoreCopy), expectAllTheirs);
+    await restartWith(world, ["nats"], keepCopy);
+    await world.stack.ready();
+    await sellThrough("older-log", () => restartWith(world, ["nats"], restoreCopy), expectAllTheirs);
   });
 
   it("and a Redis as older copies at once: what was confirmed stays", async () => {
-    for (const part of ["nats", "redis-0", "redis-1"]) await restartWith(fair, [part], keepCopy);
-    await fair.stack.ready();
-    await sellThrough("both-older", () => restartWith(fair, ["nats", "redis-0", "redis-1"], restoreCopy));
+    for (const part of ["nats", "redis-0", "redis-1"]) await restartWith(world, [part], keepCopy);
+    await world.stack.ready();
+    await sellThrough("both-older", () => restartWith(world, ["nats", "redis-0", "redis-1"], restoreCopy));
   });
 
   it("and every Redis emptied at once", () =>
     sellThrough("all-empty", async (loss) => {
       const redises = ["redis-0", "redis-1"];
-      await restartWith(fair, ["nats", ...redises], empty);
+      await restartWith(world, ["nats", ...redises], empty);
       await Promise.all(redises.map((redis) => untilRebuilt(redis, loss)));
     }));
 });
 
 describe("afterwards", () => {
   it("the whole fleet sells on", async () => {
-    await fair.openSale("after", 10);
-    await crowd(fair, "after", 0, 20).done;
-    await expectSoldOut(fair, "after", 10);
+    await world.openSale("after", 10);
+    await crowd(world, "after", 0, 20).done;
+    await expectSoldOut(world, "after", 10);
   });
 });

@@ -1,7 +1,7 @@
 import { Client } from "pg";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { ShardFacts } from "#protocol";
-import { Fair, until } from "../../harness/index.ts";
+import { StackWorld, until } from "../../harness/index.ts";
 import { confirmedOrders, crowd, expectSoldOut, ordersOf, winnersOf } from "../../harness/store-crowd.ts";
 import { empty, RESTART_AFTER_MS, restartWith } from "../../harness/folders.ts";
 
@@ -12,14 +12,14 @@ import { empty, RESTART_AFTER_MS, restartWith } from "../../harness/folders.ts";
 const HISTORY = 60_000;
 const UNITS = 100;
 
-let fair: Fair;
+let world: StackWorld;
 beforeAll(async () => {
-  fair = await Fair.open({ shards: 1, restartAfterMs: RESTART_AFTER_MS });
+  world = await StackWorld.start({ shards: 1, restartAfterMs: RESTART_AFTER_MS });
 }, 180_000);
-afterAll(() => fair?.close());
+afterAll(() => world?.close());
 
 const sql = async (text: string): Promise<void> => {
-  const client = new Client({ connectionString: (await fair.stack.info()).databaseUrl });
+  const client = new Client({ connectionString: (await world.stack.info()).databaseUrl });
   await client.connect();
   await client.query(text);
   await client.end();
@@ -48,7 +48,7 @@ const midRebuild = async (not = ""): Promise<Seen> => {
   let seen: Seen | undefined;
   await until(
     async () => {
-      const attempt = (await fair.shards().catch(() => []))[0]?.attempt;
+      const attempt = (await world.shards().catch(() => []))[0]?.attempt;
       seen = attempt ?? undefined;
       return (
         attempt?.phase === "restore" && attempt.result === null && attempt.holder !== not && attempt.orders > 0 && attempt.orders < HISTORY
@@ -68,12 +68,12 @@ const midRebuild = async (not = ""): Promise<Seen> => {
  */
 const diesAlone = async (part: string, not = ""): Promise<readonly [ShardFacts, ShardFacts]> => {
   await midRebuild(not);
-  const then = (await fair.shards())[0] as ShardFacts;
+  const then = (await world.shards())[0] as ShardFacts;
   expect(then).toMatchObject({ state: "recovering", mode: "rebuild" });
-  fair.stack.kill(part);
+  world.stack.kill(part);
   let now: ShardFacts | undefined;
   const isOpen = async (): Promise<boolean> => {
-    now = (await fair.shards().catch(() => []))[0];
+    now = (await world.shards().catch(() => []))[0];
     return now?.state === "open";
   };
   await until(isOpen, `the shard to sell after the death of the ${part}`, 90_000);
@@ -83,48 +83,48 @@ const diesAlone = async (part: string, not = ""): Promise<readonly [ShardFacts, 
 describe("a rebuild of a shard with many orders", { timeout: 400_000 }, () => {
   it("is begun anew when Redis, a worker or the coordinator dies in its middle; nothing is lost, nothing sold twice", async () => {
     const saleId = "history";
-    await fair.openSale(saleId, HISTORY + UNITS);
-    const early = crowd(fair, saleId, 0, 20);
+    await world.openSale(saleId, HISTORY + UNITS);
+    const early = crowd(world, saleId, 0, 20);
     await early.done;
-    const before = await confirmedOrders(fair, saleId, winnersOf(early.told));
+    const before = await confirmedOrders(world, saleId, winnersOf(early.answers));
     expect(before.size).toBe(20);
     // nobody buys at this moment: Redis does not know of these orders and would sell their units again
     await writeHistory(saleId, 1);
-    await restartWith(fair, ["redis-0"], empty);
-    const firing = crowd(fair, saleId, 20, UNITS + 40);
+    await restartWith(world, ["redis-0"], empty);
+    const firing = crowd(world, saleId, 20, UNITS + 40);
     const seen = await midRebuild();
     expect(seen.ofUnits).toBe(HISTORY + 20);
     expect(seen.orders).toBeGreaterThan(0);
-    await restartWith(fair, ["redis-0"], empty);
+    await restartWith(world, ["redis-0"], empty);
     let dead = "";
     for (const part of ["workers", "coordinator"]) {
       dead = (await midRebuild()).holder;
-      fair.stack.kill(part);
+      world.stack.kill(part);
       await until(
-        async () => (await fair.shards().catch(() => []))[0]?.attempt?.result !== undefined,
+        async () => (await world.shards().catch(() => []))[0]?.attempt?.result !== undefined,
         "the workers to answer again",
         60_000,
       );
-      await restartWith(fair, ["redis-0"], empty);
+      await restartWith(world, ["redis-0"], empty);
     }
     // now Redis stays as it is: what goes on has only the death of a program to recover from
     const [, open] = await diesAlone("workers", dead);
     // what the dead worker had staged is not kept
     expect(open.mode).toBe("rebuild");
     await firing.done;
-    await fair.stack.ready();
-    expect(winnersOf(firing.told)).toHaveLength(UNITS - 20);
-    const orders = await confirmedOrders(fair, saleId, [...before.keys(), ...winnersOf(firing.told)]);
-    for (const [uid, orderId] of new Map([...before, ...ordersOf(firing.told)])) expect(orders.get(uid), uid).toBe(orderId);
+    await world.stack.ready();
+    expect(winnersOf(firing.answers)).toHaveLength(UNITS - 20);
+    const orders = await confirmedOrders(world, saleId, [...before.keys(), ...winnersOf(firing.answers)]);
+    for (const [uid, orderId] of new Map([...before, ...ordersOf(firing.answers)])) expect(orders.get(uid), uid).toBe(orderId);
 
-    await restartWith(fair, ["redis-0"], empty);
-    const again = crowd(fair, saleId, 0, UNITS + 40);
+    await restartWith(world, ["redis-0"], empty);
+    const again = crowd(world, saleId, 0, UNITS + 40);
     // the worker may have finished meanwhile, and the next coordinator keeps that: in an epoch of its own
     const [then, now] = await diesAlone("coordinator");
     expect(now.epoch).toBeGreaterThan(then.epoch);
     await again.done;
-    expect(ordersOf(again.told)).toEqual(orders);
-    expect(await fair.buy(saleId, "h1")).toMatchObject({ code: "confirmed" });
-    await expectSoldOut(fair, saleId, HISTORY + UNITS);
+    expect(ordersOf(again.answers)).toEqual(orders);
+    expect(await world.buy(saleId, "h1")).toMatchObject({ code: "confirmed" });
+    await expectSoldOut(world, saleId, HISTORY + UNITS);
   });
 });

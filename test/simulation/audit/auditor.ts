@@ -16,10 +16,10 @@ export const auditAtRest = (world: World): void => {
     if (free + sold > totalUnits) world.ledger.violate("P4_PHANTOM", `${saleId}: ${free} free and ${sold} sold of ${totalUnits}`);
     if (soldOutVersion !== null && free > 0) world.ledger.violate("P5_FLAG_STUCK", `${saleId}: ${free} free`);
     // where nothing was added and nothing was lost, what is free at rest was free all the time
-    if (free > 0 && world.options.added === 0 && world.lossy.size === 0 && world.ledger.toldSoldOut.has(saleId))
+    if (free > 0 && world.options.added === 0 && world.lossy.size === 0 && world.ledger.heardSoldOut.has(saleId))
       world.ledger.violate("P5_TOLD_SOLD_OUT", `${saleId}: ${free} free`);
   }
-  auditTold(world);
+  auditMemories(world);
 };
 
 const auditShard = (world: World, shard: number, data: ShardData): void => {
@@ -59,16 +59,17 @@ const auditBuyers = (world: World, saleId: string, shard: number, sale: SaleData
   for (const [field, order] of expected) ledger.violate("EQ_MISSING", `${field} on ${shard}: ${order}`);
 };
 
-const auditTold = ({ ledger, lossy }: World): void => {
+const auditMemories = ({ ledger, lossy }: World): void => {
   const isThere = (orderId: string, uid: string): boolean => {
     const order = ledger.order(orderId);
     return order !== undefined && order.state !== "rejected" && order.uid === uid;
   };
-  for (const told of ledger.told.values()) {
-    for (const orderId of told.confirmed) if (!isThere(orderId, told.uid)) ledger.violate("P1_CONFIRMED_LOST", `${told.uid} ${orderId}`);
-    for (const orderId of told.reserved)
-      if (!isThere(orderId, told.uid) && !lossy.has(Number.parseInt(orderId, 36)))
-        ledger.violate("P1_RESERVED_LOST", `${told.uid} ${orderId}`);
-    for (const orderId of told.denied) if (isThere(orderId, told.uid)) ledger.violate("P6_NONE_THEN_ORDER", `${told.uid} ${orderId}`);
+  for (const memory of ledger.memories.values()) {
+    for (const orderId of memory.confirmed)
+      if (!isThere(orderId, memory.uid)) ledger.violate("P1_CONFIRMED_LOST", `${memory.uid} ${orderId}`);
+    for (const orderId of memory.reserved)
+      if (!isThere(orderId, memory.uid) && !lossy.has(Number.parseInt(orderId, 36)))
+        ledger.violate("P1_RESERVED_LOST", `${memory.uid} ${orderId}`);
+    for (const orderId of memory.denied) if (isThere(orderId, memory.uid)) ledger.violate("P6_NONE_THEN_ORDER", `${memory.uid} ${orderId}`);
   }
 };

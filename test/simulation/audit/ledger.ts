@@ -3,12 +3,12 @@ import type { Outcome } from "../../../gateway/buy/outcome.ts";
 import type { Violation } from "../violation.ts";
 import type { World } from "../world.ts";
 
-/** What a buyer was told about one purchase. */
-export interface Told {
+/** What a buyer remembers of the answers about one purchase. */
+export interface BuyerMemory {
   readonly saleId: string;
   readonly uid: string;
   readonly key: string;
-  /** the order id told last, and how */
+  /** the order id of the last answer, and how it was answered */
   orderId: string | undefined;
   readonly reserved: Set<string>;
   readonly confirmed: Set<string>;
@@ -28,9 +28,9 @@ const placeOf = (orderId: string): { shard: number; epoch: number; seq: number; 
  */
 export class Ledger {
   readonly violations: Violation[] = [];
-  readonly told = new Map<string, Told>();
-  /** sales of which somebody was told that they are sold out */
-  readonly toldSoldOut = new Set<string>();
+  readonly memories = new Map<string, BuyerMemory>();
+  /** sales of which somebody heard that they are sold out */
+  readonly heardSoldOut = new Set<string>();
   readonly #world: World;
   readonly #appended = new Map<string, string>();
   #ordersSeen = 0;
@@ -44,14 +44,14 @@ export class Ledger {
     this.violations.push({ kind, detail, atMs: this.#world.kernel.nowMs });
   }
 
-  of(saleId: string, uid: string, key: string): Told {
+  of(saleId: string, uid: string, key: string): BuyerMemory {
     const name = `${saleId} ${uid} ${key}`;
-    let told = this.told.get(name);
-    if (told === undefined) {
-      told = { saleId, uid, key, orderId: undefined, reserved: new Set(), confirmed: new Set(), denied: new Set() };
-      this.told.set(name, told);
+    let memory = this.memories.get(name);
+    if (memory === undefined) {
+      memory = { saleId, uid, key, orderId: undefined, reserved: new Set(), confirmed: new Set(), denied: new Set() };
+      this.memories.set(name, memory);
     }
-    return told;
+    return memory;
   }
 
   /** No two entries may have the same position, on whatever server. */
@@ -93,15 +93,15 @@ export class Ledger {
    * A buyer hears an answer.
    * @param heldBefore the order id that the buyer knew when it asked: an answer about an earlier moment may overtake
    */
-  hear(told: Told, outcome: Outcome, heldBefore: string | undefined): void {
+  hear(memory: BuyerMemory, outcome: Outcome, heldBefore: string | undefined): void {
     const { code, orderId } = outcome;
-    if (code === "sold_out") this.toldSoldOut.add(told.saleId);
+    if (code === "sold_out") this.heardSoldOut.add(memory.saleId);
     // every sale is in Postgres from the beginning
-    if (code === "sale_unknown") this.violate("P3_SALE_UNKNOWN", `${told.uid} of ${told.saleId}`);
-    if ((code === "reserved" || code === "confirmed") && orderId !== undefined) this.#hearOrder(told, orderId, code);
-    else if (code === "rejected" && orderId !== undefined && told.confirmed.has(orderId))
-      this.violate("P1_CONFIRMED_THEN_REJECTED", `${told.uid} ${orderId}`);
-    else if ((code === "none" || code === "sold_out") && heldBefore !== undefined) this.#hearDenial(told, heldBefore, code);
+    if (code === "sale_unknown") this.violate("P3_SALE_UNKNOWN", `${memory.uid} of ${memory.saleId}`);
+    if ((code === "reserved" || code === "confirmed") && orderId !== undefined) this.#hearOrder(memory, orderId, code);
+    else if (code === "rejected" && orderId !== undefined && memory.confirmed.has(orderId))
+      this.violate("P1_CONFIRMED_THEN_REJECTED", `${memory.uid} ${orderId}`);
+    else if ((code === "none" || code === "sold_out") && heldBefore !== undefined) this.#hearDenial(memory, heldBefore, code);
   }
 
   /** A gateway says `sold_out` without asking Redis: no open shard may have a unit of the sale (P5). */
@@ -139,29 +139,29 @@ export class Ledger {
     return this.#world.lossy.has(placeOf(orderId).shard);
   }
 
-  #hearOrder(told: Told, orderId: string, code: "reserved" | "confirmed"): void {
-    const before = told.orderId;
+  #hearOrder(memory: BuyerMemory, orderId: string, code: "reserved" | "confirmed"): void {
+    const before = memory.orderId;
     if (before !== undefined && before !== orderId) {
       const order = this.order(before);
-      if (order !== undefined && order.state !== "rejected") this.violate("P3_TWO_IDS_COMMITTED", `${told.uid}: ${before}, ${orderId}`);
-      else if (!this.#isLossy(before)) this.violate("P3_TWO_IDS", `${told.uid}: ${before}, ${orderId}`);
+      if (order !== undefined && order.state !== "rejected") this.violate("P3_TWO_IDS_COMMITTED", `${memory.uid}: ${before}, ${orderId}`);
+      else if (!this.#isLossy(before)) this.violate("P3_TWO_IDS", `${memory.uid}: ${before}, ${orderId}`);
     }
-    told.orderId = orderId;
+    memory.orderId = orderId;
     if (code === "reserved") {
-      told.reserved.add(orderId);
+      memory.reserved.add(orderId);
       return;
     }
     const order = this.order(orderId);
-    if (order === undefined || order.state === "rejected" || order.uid !== told.uid)
-      this.violate("P1_FALSE_CONFIRMED", `${told.uid} ${orderId}`);
-    told.confirmed.add(orderId);
+    if (order === undefined || order.state === "rejected" || order.uid !== memory.uid)
+      this.violate("P1_FALSE_CONFIRMED", `${memory.uid} ${orderId}`);
+    memory.confirmed.add(orderId);
   }
 
   /** `none` or `sold_out` to a buyer who knew an order id when asking. */
-  #hearDenial(told: Told, held: string, code: "none" | "sold_out"): void {
+  #hearDenial(memory: BuyerMemory, held: string, code: "none" | "sold_out"): void {
     const order = this.order(held);
-    if (order !== undefined && order.state !== "rejected") this.violate(`P3_${code.toUpperCase()}_TO_HOLDER`, `${told.uid} ${held}`);
-    else if (!this.#isLossy(held)) this.violate(`P1_${code.toUpperCase()}_WITHOUT_LOSS`, `${told.uid} ${held}`);
-    told.denied.add(held);
+    if (order !== undefined && order.state !== "rejected") this.violate(`P3_${code.toUpperCase()}_TO_HOLDER`, `${memory.uid} ${held}`);
+    else if (!this.#isLossy(held)) this.violate(`P1_${code.toUpperCase()}_WITHOUT_LOSS`, `${memory.uid} ${held}`);
+    memory.denied.add(held);
   }
 }

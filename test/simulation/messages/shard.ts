@@ -114,8 +114,8 @@ export class MessageShard implements Target {
     const oldest = Math.min(this.nowMs, ...[...this.messages.values()].map(({ record }) => record.createdAtMs));
     if (count > 0) this.#placements.set(count, this.nowMs);
     for (const [other, atMs] of this.#placements) if (atMs < oldest - marginMs) this.#placements.delete(other);
-    const told = [...this.#placements].filter(([other]) => this.#rules.tellsPlacements || other === count);
-    return { nowMs: this.nowMs, notedAtMs: new Map(told) };
+    const noted = [...this.#placements].filter(([other]) => this.#rules.tellsPlacements || other === count);
+    return { nowMs: this.nowMs, notedAtMs: new Map(noted) };
   }
 
   #movedTo(gid: string): number | undefined {

@@ -1,5 +1,5 @@
 import type { Outcome } from "../../../gateway/buy/outcome.ts";
-import type { Told } from "../audit/ledger.ts";
+import type { BuyerMemory } from "../audit/ledger.ts";
 import type { Process } from "../kernel/process.ts";
 import type { SalePlan } from "../options.ts";
 import type { World } from "../world.ts";
@@ -29,82 +29,82 @@ export class Buyers {
     const sale = draw.pick(sales);
     const uid = `u${draw.below(buyers)}`;
     const key = sale.limit > 1 ? draw.pick(KEYS) : "";
-    const told = this.#world.ledger.of(sale.id, uid, key);
+    const memory = this.#world.ledger.of(sale.id, uid, key);
     this.#visit((counter) => {
-      if (draw.chance(0.2)) this.#ask(counter, told, () => undefined);
-      else this.#buy(counter, sale, told);
+      if (draw.chance(0.2)) this.#ask(counter, memory, () => undefined);
+      else this.#buy(counter, sale, memory);
     });
   }
 
   /** Asks what a buyer's standing is until a gateway says. */
-  askFinally(told: Told, done: (outcome: Outcome) => void): void {
+  askFinally(memory: BuyerMemory, done: (outcome: Outcome) => void): void {
     this.#visit((counter) =>
-      this.#ask(counter, told, (outcome) => {
+      this.#ask(counter, memory, (outcome) => {
         if (["none", "confirmed", "rejected", "reserved"].includes(outcome.code)) done(outcome);
-        else this.#world.kernel.after(300, () => this.askFinally(told, done));
+        else this.#world.kernel.after(300, () => this.askFinally(memory, done));
       }),
     );
   }
 
   /** Wants one unit, wherever it is, until there is one or none. */
   buyFinally(saleId: string, uid: string, isSoldOut: () => boolean, done: () => void): void {
-    const told = this.#world.ledger.of(saleId, uid, "");
+    const memory = this.#world.ledger.of(saleId, uid, "");
     this.#visit((counter) =>
       counter.buy({ saleId, uid, key: "", units: 1 }, (outcome) => {
-        this.#hear(told, outcome, told.orderId);
+        this.#hear(memory, outcome, memory.orderId);
         if (outcome.orderId !== undefined || isSoldOut()) done();
         else this.#world.kernel.after(300, () => this.buyFinally(saleId, uid, isSoldOut, done));
       }),
     );
   }
 
-  #ask(counter: Counter, told: Told, then: (outcome: Outcome) => void): void {
-    const before = told.orderId;
-    counter.standing(told.saleId, told, (outcome) => {
-      this.#hear(told, outcome, before);
+  #ask(counter: Counter, memory: BuyerMemory, then: (outcome: Outcome) => void): void {
+    const before = memory.orderId;
+    counter.standing(memory.saleId, memory, (outcome) => {
+      this.#hear(memory, outcome, before);
       then(outcome);
     });
   }
 
-  #buy(counter: Counter, sale: SalePlan, told: Told): void {
+  #buy(counter: Counter, sale: SalePlan, memory: BuyerMemory): void {
     const { draw } = this.#world.kernel;
-    const { saleId, uid, key } = told;
+    const { saleId, uid, key } = memory;
     const units = sale.limit > 1 && draw.chance(0.3) ? 2 : 1;
-    const before = told.orderId;
+    const before = memory.orderId;
     const waits = draw.chance(0.25);
-    if (draw.chance(0.25)) counter.watch(saleId, uid, (final) => this.#hearPush(told, final));
+    if (draw.chance(0.25)) counter.watch(saleId, uid, (final) => this.#hearPush(memory, final));
     let isNow = true;
     counter.buy({ saleId, uid, key, units }, (outcome) => {
       // said without asking Redis: believed of the whole sale
       if (isNow && outcome.code === "sold_out") this.#world.ledger.believedSoldOut(saleId);
-      this.#hear(told, outcome, before);
-      if (waits && outcome.code === "reserved" && outcome.orderId !== undefined) this.#wait(counter, told, outcome.orderId);
+      this.#hear(memory, outcome, before);
+      if (waits && outcome.code === "reserved" && outcome.orderId !== undefined) this.#wait(counter, memory, outcome.orderId);
     });
     isNow = false;
   }
 
-  #wait(counter: Counter, told: Told, orderId: string): void {
-    counter.wait(told.saleId, told, orderId, (final) => {
+  #wait(counter: Counter, memory: BuyerMemory, orderId: string): void {
+    counter.wait(memory.saleId, memory, orderId, (final) => {
       // it did not survive: the same as to hear that there is none
-      if (final.code === "try_again") this.#hear(told, { code: "none" }, orderId);
-      else this.#hear(told, final, undefined);
+      if (final.code === "try_again") this.#hear(memory, { code: "none" }, orderId);
+      else this.#hear(memory, final, undefined);
     });
   }
 
   /** A push names the order; which of the buyer's purchases it was is known by that. */
-  #hearPush({ saleId, uid, key }: Told, outcome: Outcome): void {
+  #hearPush({ saleId, uid, key }: BuyerMemory, outcome: Outcome): void {
     this.#world.count("pushed");
-    const told =
+    const memory =
       key === ""
         ? this.#world.ledger.of(saleId, uid, "")
         : KEYS.map((one) => this.#world.ledger.of(saleId, uid, one)).find(({ orderId }) => orderId === outcome.orderId);
-    if (told !== undefined) this.#hear(told, outcome, undefined);
+    if (memory !== undefined) this.#hear(memory, outcome, undefined);
   }
 
-  #hear(told: Told, outcome: Outcome, before: string | undefined): void {
-    this.#world.say(() => `${told.uid} of ${told.saleId} hears ${outcome.code} ${outcome.orderId ?? ""}`);
+  #hear(memory: BuyerMemory, outcome: Outcome, before: string | undefined): void {
+    this.#world.say(() => `${memory.uid} of ${memory.saleId} hears ${outcome.code} ${outcome.orderId ?? ""}`);
     this.#world.count(`told ${outcome.code}`);
-    this.#world.ledger.hear(told, outcome, before);
+    this.#world.ledger.hear(memory, outcome, before);
   }
 
   #visit(visit: (counter: Counter) => void): void {

@@ -16,8 +16,8 @@ import {
 import { until, type StackInfo } from "../../deploy/local/index.ts";
 import { startStack, type Stack, type StackOptions } from "./stack.ts";
 
-/** What a buyer was told: the status and the body of the answer. */
-export interface Told {
+/** What a buyer was answered: the status and the body. */
+export interface BuyAnswer {
   readonly status: number;
   readonly code: string;
   readonly orderId?: string;
@@ -37,10 +37,11 @@ const connections = new Agent({ connect: { timeout: ANSWER_WITHIN_MS }, headersT
 export const AGAIN: ReadonlySet<string> = new Set(["rate_limited", "recovering", "busy", "try_again", "away"]);
 
 /**
- * A whole stack with buyers who behave as people do: who hears nothing, or "later", asks again; who was told something
- * remembers it.
+ * The whole: servers, gateway, coordinator and workers as compiled programs (`npm run build` first), the operator's requests,
+ * and buyers who behave as people do: who hears nothing, or "later", asks again. Starts in some seconds on a busy machine, with some
+ * ten processes; `close` ends all of them.
  */
-export class Fair {
+export class StackWorld {
   readonly stack: Stack;
   readonly #keys: TicketKeys;
   readonly #info: StackInfo;
@@ -58,9 +59,9 @@ export class Fair {
     );
   }
 
-  static async open(options: Partial<StackOptions> = {}): Promise<Fair> {
+  static async start(options: Partial<StackOptions> = {}): Promise<StackWorld> {
     const stack = await startStack(options);
-    return new Fair(stack, await stack.info());
+    return new StackWorld(stack, await stack.info());
   }
 
   async admin(path: string, body?: unknown): Promise<unknown> {
@@ -112,7 +113,7 @@ export class Fair {
   }
 
   /** One request; `away` stands for silence (P6). */
-  async once(method: "POST" | "GET", url: string, headers: Readonly<Record<string, string>> = {}, sent?: string): Promise<Told> {
+  async once(method: "POST" | "GET", url: string, headers: Readonly<Record<string, string>> = {}, sent?: string): Promise<BuyAnswer> {
     try {
       const { statusCode, body } = await request(url, {
         method,
@@ -120,39 +121,39 @@ export class Fair {
         dispatcher: connections,
         ...(sent === undefined ? {} : { body: sent }),
       });
-      const told = (await body.json()) as Omit<Told, "status">;
-      return { status: statusCode, ...told };
+      const answer = (await body.json()) as Omit<BuyAnswer, "status">;
+      return { status: statusCode, ...answer };
     } catch {
       return { status: 0, code: "away" };
     }
   }
 
   /** Buys, and asks again until there is an answer. */
-  buy(saleId: string, uid: string, headers: Readonly<Record<string, string>> = {}, sent?: string): Promise<Told> {
+  buy(saleId: string, uid: string, headers: Readonly<Record<string, string>> = {}, sent?: string): Promise<BuyAnswer> {
     return this.buyAt(this.urlOf(saleId, uid), headers, sent);
   }
 
-  async buyAt(url: string, headers: Readonly<Record<string, string>> = {}, sent?: string): Promise<Told> {
+  async buyAt(url: string, headers: Readonly<Record<string, string>> = {}, sent?: string): Promise<BuyAnswer> {
     for (;;) {
-      const told = await this.once("POST", url, headers, sent);
-      if (!AGAIN.has(told.code)) return told;
+      const answer = await this.once("POST", url, headers, sent);
+      if (!AGAIN.has(answer.code)) return answer;
       await delay(ASK_AGAIN_MS);
     }
   }
 
   /** This buyer's standing once it is final. */
-  async final(saleId: string, uid: string): Promise<Told> {
+  async final(saleId: string, uid: string): Promise<BuyAnswer> {
     const url = this.urlOf(saleId, uid);
-    let told: Told = { status: 0, code: "away" };
+    let answer: BuyAnswer = { status: 0, code: "away" };
     await until(
       async () => {
-        told = await this.once("GET", url);
-        return told.code === "confirmed" || told.code === "none" || told.code === "rejected";
+        answer = await this.once("GET", url);
+        return answer.code === "confirmed" || answer.code === "none" || answer.code === "rejected";
       },
       `${uid} to be told a final answer of ${saleId}`,
       60_000,
     );
-    return told;
+    return answer;
   }
 
   audit(): Promise<AuditReport> {

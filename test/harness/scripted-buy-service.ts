@@ -12,7 +12,7 @@ const reserved = (uid: string, units: number): Outcome => ({ code: "reserved", o
  * A buy service by hand, for the channels alone: what it says depends on the buyer's name. `win` is reserved a turn later,
  * `hang` only when the test says so, `throw` breaks; any other name is looked up among the constant refusals.
  */
-export class WrittenDesk implements BuyService {
+export class ScriptedBuyService implements BuyService {
   readonly bought: { uid: string; units: number; key: string; address: string }[] = [];
   readonly hanging: (() => void)[] = [];
   readonly waiting = new Map<string, (outcome: Outcome) => void>();
@@ -51,7 +51,7 @@ export class WrittenDesk implements BuyService {
     const { uid } = read;
     const { units, key, address } = request;
     this.bought.push({ uid, units, key, address });
-    if (uid === "throw") throw new Error("a broken desk");
+    if (uid === "throw") throw new Error("a broken service");
     if (uid === "win") return void setImmediate(() => answer(reserved(uid, units)));
     if (uid === "hang") return void this.hanging.push(() => answer(reserved(uid, units)));
     if (uid === "again") return answer({ code: "confirmed", orderId: "0-1-5-0", units, repeat: true });
@@ -66,7 +66,7 @@ export class WrittenDesk implements BuyService {
     const read = readTicket(ticket);
     if (read === undefined) return refusals.ticketInvalid;
     if (read.uid === "crowd") return refusals.soldOut;
-    if (read.uid === "throwEarly") throw new Error("a broken desk");
+    if (read.uid === "throwEarly") throw new Error("a broken service");
     return undefined;
   }
 

@@ -6,8 +6,11 @@ import type { AuditStores } from "../../workers/audit/audit.ts";
 import { compareHere } from "../../workers/audit/comparison-pool.ts";
 import { openAuditDatabase } from "../../workers/audit/postgres-facts.ts";
 
-/** Stores for the auditor's tests, which write into them without the engine's code. */
-export interface AuditRig {
+/**
+ * What the auditor reads: a Redis, a database of the test's own and an empty log, which tests write into without the engine's
+ * code. Starts one Redis and copies the migrated database; `close` ends and drops both.
+ */
+export interface AuditWorld {
   readonly redis: Redis;
   readonly sql: Client;
   readonly stores: AuditStores;
@@ -15,7 +18,7 @@ export interface AuditRig {
 }
 
 /** A Redis that holds so many shards, and a database of its own. */
-export const openAuditRig = async (shards: number): Promise<AuditRig> => {
+export const startAuditWorld = async (shards: number): Promise<AuditWorld> => {
   const server = await startRedis();
   const redis = new Redis(server.url);
   const database = await freshDatabase();

@@ -27,13 +27,14 @@ import { startNats, startRedis, type NatsServer, type RedisServer } from "./serv
 
 /** How long a shard opened by hand stays open: as long as any test. */
 const OPEN_MS = 3_600_000;
-const TOKEN = "shop";
+const TOKEN = "gateway-world";
 
 /**
- * Real Redis and NATS with shards that are opened by hand, for tests of the gateway alone: no coordinator, no worker, no
- * Postgres. What those would do is done by a call, so that a test decides when.
+ * What a gateway meets: real Redis and NATS with shards that are opened by hand. No coordinator, no worker, no Postgres: what
+ * those would do is done by a call, so that a test decides when. Starts one NATS and a Redis a shard, well under a second;
+ * `stop` ends them.
  */
-export class Shop {
+export class GatewayWorld {
   readonly redis: readonly RedisServer[];
   readonly nats: NatsServer;
   readonly connection: NatsConnection;
@@ -175,7 +176,7 @@ export class Shop {
 }
 
 /** Servers with `shards` open, empty shards, each on a Redis of its own. */
-export const startShop = async (shards = 1): Promise<Shop> => {
+export const startGatewayWorld = async (shards = 1): Promise<GatewayWorld> => {
   const [nats, ...redis] = await Promise.all([startNats(), ...Array.from({ length: shards }, () => startRedis())]);
   const connection = await connect({
     servers: nats.url,
@@ -184,7 +185,7 @@ export const startShop = async (shards = 1): Promise<Shop> => {
     maxReconnectAttempts: -1,
     reconnectTimeWait: 50,
   });
-  const shop = new Shop(redis, nats, connection);
-  for (let shard = 0; shard < shards; shard++) await shop.openShard(shard);
-  return shop;
+  const world = new GatewayWorld(redis, nats, connection);
+  for (let shard = 0; shard < shards; shard++) await world.openShard(shard);
+  return world;
 };

@@ -11,8 +11,11 @@ import { Gate } from "./gate.ts";
 
 export const silent = createLog("test", { DOORBUSTER_LOG_LEVEL: "silent", DOORBUSTER_RUN: "test" });
 
-/** A coordinator of shard 0, over real stores, that can be paused anywhere, with a record of what it did. */
-export interface CoordinatorRig {
+/**
+ * The coordinator that ships, of shard 0, over stores that somebody else started (`ShardWorld`), in this process. It can be paused at
+ * each call of a store, and keeps a record of what it did. `stop` ends it in order and gives its lease up.
+ */
+export interface CoordinatorWorld {
   readonly keeper: Keeper;
   readonly gate: Gate;
   readonly log: ShardLog;
@@ -32,7 +35,7 @@ export interface CoordinatorRig {
   stop(): Promise<void>;
 }
 
-export interface CoordinatorRigOptions {
+export interface CoordinatorWorldOptions {
   readonly redisUrl: string;
   readonly connection: NatsConnection;
   readonly leaseMs: number;
@@ -44,31 +47,57 @@ export interface CoordinatorRigOptions {
   readonly alter?: (ports: KeeperPorts) => KeeperPorts;
 }
 
-export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promise<CoordinatorRig> => {
-  const { connection, leaseMs, openMs, maxBytes } = options;
-  const gate = new Gate();
-  const attempts: string[] = [];
-  const phases: string[] = [];
-  const causes: string[] = [];
-  const faults: unknown[] = [];
-  const purges: number[] = [];
-  const halts: string[] = [];
-  let isHolder = false;
-  let looks = 0;
-  const observer: KeeperObserver = {
+/** What the keeper tells its observer, kept in the order in which it is told. */
+class KeeperRecord {
+  readonly attempts: string[] = [];
+  readonly phases: string[] = [];
+  readonly causes: string[] = [];
+  readonly faults: unknown[] = [];
+  readonly purges: number[] = [];
+  readonly halts: string[] = [];
+  isHolder = false;
+
+  readonly observer: KeeperObserver = {
     lease: (isHeld) => {
-      isHolder = isHeld;
+      this.isHolder = isHeld;
     },
-    attempting: (phase) => phases.push(phase),
-    attempted: (result) => attempts.push(result),
+    attempting: (phase) => this.phases.push(phase),
+    attempted: (result) => this.attempts.push(result),
     open: () => undefined,
-    halted: (reason) => halts.push(reason),
+    halted: (reason) => this.halts.push(reason),
     lag: () => undefined,
     appended: () => undefined,
-    appendedAgain: (cause) => causes.push(cause),
-    purged: (before) => purges.push(before),
-    fault: (error) => faults.push(error),
+    appendedAgain: (cause) => this.causes.push(cause),
+    purged: (before) => this.purges.push(before),
+    fault: (error) => this.faults.push(error),
   };
+}
+
+/** The keeper's ports with a gate before each call. @param onLook called when the shard's row is read */
+const guarded = (gate: Gate, { store, rows, log }: KeeperPorts, onLook: () => void): KeeperPorts => {
+  const looked: Rows = {
+    ...rows,
+    row: () => {
+      onLook();
+      return rows.row();
+    },
+  };
+  return {
+    store: {
+      ...gate.guard(store, ["state", "acquireLease", "releaseLease", "close", "keep", "open", "renew", "readOutbox"]),
+      openOutbox: () => gate.guard(store.openOutbox(), ["read"]),
+    },
+    rows: gate.guard(looked, ["row", "restore"]),
+    log: gate.guard(log, ["append", "lastEntry", "verify", "purge"]),
+  };
+};
+
+export const startCoordinatorWorld = async (options: CoordinatorWorldOptions): Promise<CoordinatorWorld> => {
+  const { connection, leaseMs, openMs, maxBytes } = options;
+  const gate = new Gate();
+  const record = new KeeperRecord();
+  const { attempts, phases, causes, faults, purges, halts, observer } = record;
+  let looks = 0;
   const connections = await openConnections({
     config: { REDIS_SHARDS: [options.redisUrl], DOORBUSTER_LOG_BYTES: maxBytes },
     connection,
@@ -80,26 +109,11 @@ export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promi
   });
   const [real] = connections.ports.shards as readonly [KeeperPorts];
   const altered = options.alter?.(real) ?? real;
-  const store = gate.guard(altered.store, ["state", "acquireLease", "releaseLease", "close", "keep", "open", "renew", "readOutbox"]);
-  const log = gate.guard(altered.log, ["append", "lastEntry", "verify", "purge"]);
-  const rows: Rows = {
-    ...altered.rows,
-    row: () => {
-      looks += 1;
-      return altered.rows.row();
-    },
-  };
   const coordinator = composeCoordinator(
     {
       ...connections.ports,
       holder: options.holder ?? "",
-      shards: [
-        {
-          store: { ...store, openOutbox: () => gate.guard(altered.store.openOutbox(), ["read"]) },
-          rows: gate.guard(rows, ["row", "restore"]),
-          log,
-        },
-      ],
+      shards: [guarded(gate, altered, () => (looks += 1))],
       // it looks after the shard, and knows of no sale: the tests decide about those themselves
       sales: { all: () => [], get: () => undefined, run: async () => undefined },
       transfers: { ...connections.ports.transfers, draining: async () => [] },
@@ -119,7 +133,7 @@ export const startCoordinatorRig = async (options: CoordinatorRigOptions): Promi
     faults,
     purges,
     halts,
-    isHolder: () => isHolder,
+    isHolder: () => record.isHolder,
     look: async (times) => {
       const before = looks;
       await until(() => looks > before + times, `${times} looks`);

@@ -31,7 +31,7 @@ const restartRedis = (world: World, { shard, lost, ms }: Fault): void => {
   world.kernel.after(ms, () => world.bus.redisBack(shard));
 };
 
-const strikeProcess = (world: World, fault: Fault, process: Process): void => {
+const injectIntoProcess = (world: World, fault: Fault, process: Process): void => {
   if (fault.kind === FaultKind.crash) process.crash(fault.ms);
   else if (fault.kind === FaultKind.pause) process.pause(fault.ms);
   else cut(world, process, fault);
@@ -46,7 +46,7 @@ const cut = (world: World, process: Process, { target, ms }: Fault): void => {
 };
 
 /** @param caller who made the call at which a trap was set */
-const strike = (world: World, fault: Fault, caller?: Process, call?: TrappedCall): void => {
+const injectFault = (world: World, fault: Fault, caller?: Process, call?: TrappedCall): void => {
   const { kind, shard, ms, lost } = fault;
   const named = caller ?? world.processes.find(({ name }) => name === fault.process);
   world.count(kind);
@@ -55,7 +55,7 @@ const strike = (world: World, fault: Fault, caller?: Process, call?: TrappedCall
     case FaultKind.crash:
     case FaultKind.pause:
     case FaultKind.cut:
-      if (named !== undefined) strikeProcess(world, fault, named);
+      if (named !== undefined) injectIntoProcess(world, fault, named);
       return;
     case FaultKind.late:
       if (fault.trap?.when === "before") call?.delay(ms);
@@ -106,7 +106,7 @@ export const planFaults = (world: World): void => {
   for (const fault of world.options.faults) {
     const { trap } = fault;
     if (trap === undefined) {
-      world.kernel.at(fault.atMs, () => strike(world, fault));
+      world.kernel.at(fault.atMs, () => injectFault(world, fault));
       continue;
     }
     const id = ids.get(trap.op);
@@ -116,7 +116,7 @@ export const planFaults = (world: World): void => {
         countdown: trap.nth,
         when: trap.when,
         spring: (caller, call) => {
-          strike(world, fault, caller, call);
+          injectFault(world, fault, caller, call);
           return fault.kind === FaultKind.crash || (fault.kind === FaultKind.late && trap.when === "before");
         },
       };
