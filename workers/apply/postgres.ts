@@ -11,6 +11,7 @@ import {
   type PlannedGrant,
   type PlannedOrder,
   type PlannedWithdrawal,
+  type RejectedOrder,
 } from "./apply-store.ts";
 import { transferGrantId } from "./transfer-grant.ts";
 
@@ -75,6 +76,30 @@ const notInserted = async (sql: Sql, shard: number, epoch: number, orders: reado
   );
   const inserted = new Set(rows.map((row) => `${Number(row["seq"])}-${Number(row["idx"])}`));
   return orders.filter((order) => !inserted.has(`${order.seq}-${order.index}`));
+};
+
+const rejectInserted = async (sql: Sql, shard: number, epoch: number, orders: readonly PlannedOrder[], reason: string): Promise<void> => {
+  const { saleIds, uids, keys, seqs, indexes } = columnsOf(orders);
+  await sql(
+    `UPDATE orders o SET state = '${OrderState.rejected}', reason = ?
+     FROM unnest(?::text[], ?::text[], ?::text[], ?::bigint[], ?::int[]) AS k (sale_id, uid, purchase_key, seq, idx)
+     WHERE o.sale_id = k.sale_id AND o.uid = k.uid AND o.purchase_key = k.purchase_key AND o.seq = k.seq AND o.idx = k.idx
+       AND o.shard = ? AND o.epoch = ? AND o.state <> '${OrderState.rejected}'`,
+    [reason, saleIds, uids, keys, seqs, indexes, shard, epoch],
+  );
+};
+
+/** @returns the sales whose quota here is less than what was to be sold */
+const sell = async (sql: Sql, shard: number, units: ReadonlyMap<string, number>): Promise<string[]> => {
+  const saleIds = [...units.keys()];
+  const { rows } = await sql(
+    `UPDATE sale_shards s SET sold = s.sold + d.units FROM unnest(?::text[], ?::bigint[]) AS d (sale_id, units)
+     WHERE s.sale_id = d.sale_id AND s.shard = ? AND s.sold + d.units <= s.quota RETURNING s.sale_id`,
+    [saleIds, [...units.values()], shard],
+  );
+  if (rows.length === saleIds.length) return [];
+  const sold = new Set(rows.map((row) => row["sale_id"]));
+  return saleIds.filter((saleId) => !sold.has(saleId));
 };
 
 const grantKey = (saleId: unknown, grantId: unknown, units: unknown): string => `${String(saleId)}:${String(grantId)}:${String(units)}`;
@@ -159,6 +184,14 @@ const FLAG_EPOCH = `UPDATE shards SET flagged = true WHERE shard = ?`;
 /** Orders refused in one epoch that a status event names at most: 10,000 stay far below NATS's megabyte. */
 const REJECTED_LIMIT = 10_000;
 
+const rejectedOf = async (sql: Sql, shard: number, epoch: number): Promise<RejectedOrder[]> => {
+  const { rows } = await sql(
+    `SELECT seq, idx, reason FROM orders WHERE shard = ? AND epoch = ? AND state = '${OrderState.rejected}' ORDER BY seq, idx LIMIT ?`,
+    [shard, epoch, REJECTED_LIMIT],
+  );
+  return rows.map((row) => ({ seq: Number(row["seq"]), index: Number(row["idx"]), reason: String(row["reason"]) }));
+};
+
 /** @param isCareful a constraint was violated in a first try */
 const transactionOn = (sql: Sql, shard: number, isCareful: boolean): ApplyTransaction => ({
   insertOrders: async (epoch, orders) => {
@@ -168,27 +201,8 @@ const transactionOn = (sql: Sql, shard: number, isCareful: boolean): ApplyTransa
   insertRejected: async (epoch, orders, reason) => {
     await insert(sql, INSERT, { shard, epoch }, orders, OrderState.rejected, reason);
   },
-  rejectInserted: async (epoch, orders, reason) => {
-    const { saleIds, uids, keys, seqs, indexes } = columnsOf(orders);
-    await sql(
-      `UPDATE orders o SET state = '${OrderState.rejected}', reason = ?
-       FROM unnest(?::text[], ?::text[], ?::text[], ?::bigint[], ?::int[]) AS k (sale_id, uid, purchase_key, seq, idx)
-       WHERE o.sale_id = k.sale_id AND o.uid = k.uid AND o.purchase_key = k.purchase_key AND o.seq = k.seq AND o.idx = k.idx
-         AND o.shard = ? AND o.epoch = ? AND o.state <> '${OrderState.rejected}'`,
-      [reason, saleIds, uids, keys, seqs, indexes, shard, epoch],
-    );
-  },
-  sell: async (units) => {
-    const saleIds = [...units.keys()];
-    const { rows } = await sql(
-      `UPDATE sale_shards s SET sold = s.sold + d.units FROM unnest(?::text[], ?::bigint[]) AS d (sale_id, units)
-       WHERE s.sale_id = d.sale_id AND s.shard = ? AND s.sold + d.units <= s.quota RETURNING s.sale_id`,
-      [saleIds, [...units.values()], shard],
-    );
-    if (rows.length === saleIds.length) return [];
-    const sold = new Set(rows.map((row) => row["sale_id"]));
-    return saleIds.filter((saleId) => !sold.has(saleId));
-  },
+  rejectInserted: (epoch, orders, reason) => rejectInserted(sql, shard, epoch, orders, reason),
+  sell: (units) => sell(sql, shard, units),
   roomOf: async (saleId) => {
     const { rows } = await sql(`SELECT quota - sold AS room FROM sale_shards WHERE sale_id = ? AND shard = ? FOR NO KEY UPDATE`, [
       saleId,
@@ -223,13 +237,7 @@ const transactionOn = (sql: Sql, shard: number, isCareful: boolean): ApplyTransa
   halt: async (reason) => {
     await sql(`UPDATE shards SET halted = ? WHERE shard = ?`, [reason, shard]);
   },
-  rejectedOf: async (epoch) => {
-    const { rows } = await sql(
-      `SELECT seq, idx, reason FROM orders WHERE shard = ? AND epoch = ? AND state = '${OrderState.rejected}' ORDER BY seq, idx LIMIT ?`,
-      [shard, epoch, REJECTED_LIMIT],
-    );
-    return rows.map((row) => ({ seq: Number(row["seq"]), index: Number(row["idx"]), reason: String(row["reason"]) }));
-  },
+  rejectedOf: (epoch) => rejectedOf(sql, shard, epoch),
 });
 
 /** SQLSTATE classes 22 (data exception) and 23 (integrity constraint violation): the same again however often it is tried. */

@@ -2,49 +2,53 @@ import { saleStateOf } from "#protocol/sale";
 import { defineSale, grant, settle, type ScriptRedis } from "#lua";
 import type { Sql } from "../db/database.ts";
 import { GrantKind, GrantState } from "../db/states.ts";
-import type { SweepShards, SweepStore } from "./sweep-ports.ts";
+import type { SentGrant, SweepShards, SweepStore, UndeliveredSale } from "./sweep-ports.ts";
 
 /** Grants that one round delivers to a shard at most; a round comes every 200 ms. A shard that is down holds up no other. */
 const GRANTS_A_ROUND = 500;
 
+const undelivered = async (sql: Sql): Promise<UndeliveredSale[]> => {
+  const { rows } = await sql(
+    `SELECT s.id, s.version, s.state, s.limit_per_buyer, s.opens_at_ms, s.closes_at_ms, sh.shard, sh.epoch
+     FROM sale_shards ss JOIN sales s ON s.id = ss.sale_id JOIN shards sh ON sh.shard = ss.shard
+     WHERE sh.epoch > 0 AND (ss.delivered_version < s.version OR ss.delivered_epoch <> sh.epoch) ORDER BY s.id`,
+  );
+  return rows.map((row) => ({
+    shard: Number(row["shard"]),
+    epoch: Number(row["epoch"]),
+    saleId: String(row["id"]),
+    version: Number(row["version"]),
+    state: saleStateOf(String(row["state"])),
+    limit: Number(row["limit_per_buyer"]),
+    opensAtMs: Number(row["opens_at_ms"]),
+    closesAtMs: Number(row["closes_at_ms"]),
+  }));
+};
+
+const sentGrants = async (sql: Sql): Promise<SentGrant[]> => {
+  const { rows } = await sql(
+    `SELECT g.sale_id, g.id, g.shard, g.units, g.flagged, g.kind = '${GrantKind.returned}' AND NOT g.offered AS revocable, sh.epoch
+     FROM shards sh
+     CROSS JOIN LATERAL (
+       SELECT * FROM grants WHERE grants.shard = sh.shard AND state = '${GrantState.sent}' ORDER BY created_at, id LIMIT ?
+     ) g WHERE sh.epoch > 0`,
+    [GRANTS_A_ROUND],
+  );
+  return rows.map((row) => ({
+    shard: Number(row["shard"]),
+    epoch: Number(row["epoch"]),
+    saleId: String(row["sale_id"]),
+    grantId: String(row["id"]),
+    units: Number(row["units"]),
+    flagged: row["flagged"] === true,
+    revocable: row["revocable"] === true,
+  }));
+};
+
 /** Raw: it compares columns of three tables and changes rows only from the state in which they were read, five times a second. */
 export const postgresSweepStore = (sql: Sql): SweepStore => ({
-  undelivered: async () => {
-    const { rows } = await sql(
-      `SELECT s.id, s.version, s.state, s.limit_per_buyer, s.opens_at_ms, s.closes_at_ms, sh.shard, sh.epoch
-       FROM sale_shards ss JOIN sales s ON s.id = ss.sale_id JOIN shards sh ON sh.shard = ss.shard
-       WHERE sh.epoch > 0 AND (ss.delivered_version < s.version OR ss.delivered_epoch <> sh.epoch) ORDER BY s.id`,
-    );
-    return rows.map((row) => ({
-      shard: Number(row["shard"]),
-      epoch: Number(row["epoch"]),
-      saleId: String(row["id"]),
-      version: Number(row["version"]),
-      state: saleStateOf(String(row["state"])),
-      limit: Number(row["limit_per_buyer"]),
-      opensAtMs: Number(row["opens_at_ms"]),
-      closesAtMs: Number(row["closes_at_ms"]),
-    }));
-  },
-  sentGrants: async () => {
-    const { rows } = await sql(
-      `SELECT g.sale_id, g.id, g.shard, g.units, g.flagged, g.kind = '${GrantKind.returned}' AND NOT g.offered AS revocable, sh.epoch
-       FROM shards sh
-       CROSS JOIN LATERAL (
-         SELECT * FROM grants WHERE grants.shard = sh.shard AND state = '${GrantState.sent}' ORDER BY created_at, id LIMIT ?
-       ) g WHERE sh.epoch > 0`,
-      [GRANTS_A_ROUND],
-    );
-    return rows.map((row) => ({
-      shard: Number(row["shard"]),
-      epoch: Number(row["epoch"]),
-      saleId: String(row["sale_id"]),
-      grantId: String(row["id"]),
-      units: Number(row["units"]),
-      flagged: row["flagged"] === true,
-      revocable: row["revocable"] === true,
-    }));
-  },
+  undelivered: () => undelivered(sql),
+  sentGrants: () => sentGrants(sql),
   offer: async (grants) => {
     const { rows } = await sql(
       `UPDATE grants g SET offered = true FROM unnest(?::text[], ?::text[], ?::int[]) AS w (sale_id, id, shard)

@@ -1,4 +1,4 @@
-import type { StoredMsg } from "nats";
+import type { JetStreamClient, JetStreamManager, StoredMsg } from "nats";
 import { decodeMessage, encodeMessage, type LogMessage } from "#protocol/message";
 import type { Random } from "#protocol/ports";
 import { consumerHint, LOG_STREAM, logSubject } from "#protocol/subjects";
@@ -22,47 +22,47 @@ export interface ShardLogOptions {
   readonly random: Random;
 }
 
+const append = async (client: JetStreamClient, subject: string, message: LogMessage): Promise<AppendAnswer> => {
+  const bytes = encodeMessage(message);
+  try {
+    const ack = await client.publish(subject, bytes, { timeout: APPEND_TIMEOUT_MS, expect: { streamName: LOG_STREAM } });
+    return { status: "stored", streamSeq: ack.seq, bytes: bytes.byteLength };
+  } catch (error) {
+    if (jetStreamCode(error) === JetStreamError.storeFailed) return { status: "full" };
+    throw error;
+  }
+};
+
+const getMessage = async (manager: JetStreamManager, query: { last_by_subj: string } | { seq: number }): Promise<StoredMsg | undefined> => {
+  try {
+    return await manager.streams.getMessage(LOG_STREAM, query);
+  } catch (error) {
+    const code = jetStreamCode(error);
+    if (code === JetStreamError.messageNotFound || code === JetStreamError.streamNotFound) return undefined;
+    throw error;
+  }
+};
+
+const lastEntry = async (manager: JetStreamManager, subject: string, epoch: number): Promise<LastEntry | undefined> => {
+  let stored = await getMessage(manager, { last_by_subj: subject });
+  if (stored === undefined) return undefined;
+  const newest = stored.seq;
+  for (let seq = newest; seq > 0 && seq > newest - LOOK_BACK_MESSAGES; seq -= 1) {
+    if (seq !== newest) stored = await getMessage(manager, { seq });
+    if (stored?.subject !== subject) continue;
+    const message = decodeMessage(stored.data);
+    if (message?.type !== "entries") continue;
+    if (message.epoch === epoch) return { streamSeq: seq, seq: message.entries.at(-1)?.seq ?? 0 };
+  }
+  return undefined;
+};
+
 /** The log of a shard on JetStream. */
 export const createShardLog = (options: ShardLogOptions): ShardLog => {
   const { shard, broker, maxBytes, random } = options;
   const { connection, client, manager } = broker;
   const subject = logSubject(shard);
   let consumerName = "";
-
-  const append = async (message: LogMessage): Promise<AppendAnswer> => {
-    const bytes = encodeMessage(message);
-    try {
-      const ack = await client.publish(subject, bytes, { timeout: APPEND_TIMEOUT_MS, expect: { streamName: LOG_STREAM } });
-      return { status: "stored", streamSeq: ack.seq, bytes: bytes.byteLength };
-    } catch (error) {
-      if (jetStreamCode(error) === JetStreamError.storeFailed) return { status: "full" };
-      throw error;
-    }
-  };
-
-  const getMessage = async (query: { last_by_subj: string } | { seq: number }): Promise<StoredMsg | undefined> => {
-    try {
-      return await manager.streams.getMessage(LOG_STREAM, query);
-    } catch (error) {
-      const code = jetStreamCode(error);
-      if (code === JetStreamError.messageNotFound || code === JetStreamError.streamNotFound) return undefined;
-      throw error;
-    }
-  };
-
-  const lastEntry = async (epoch: number): Promise<LastEntry | undefined> => {
-    let stored = await getMessage({ last_by_subj: subject });
-    if (stored === undefined) return undefined;
-    const newest = stored.seq;
-    for (let seq = newest; seq > 0 && seq > newest - LOOK_BACK_MESSAGES; seq -= 1) {
-      if (seq !== newest) stored = await getMessage({ seq });
-      if (stored?.subject !== subject) continue;
-      const message = decodeMessage(stored.data);
-      if (message?.type !== "entries") continue;
-      if (message.epoch === epoch) return { streamSeq: seq, seq: message.entries.at(-1)?.seq ?? 0 };
-    }
-    return undefined;
-  };
 
   const verifyConsumer = async (brokerId: string): Promise<LogHealth> => {
     const held = consumerName === "" ? undefined : await findConsumer(manager, consumerName);
@@ -82,8 +82,8 @@ export const createShardLog = (options: ShardLogOptions): ShardLog => {
   return {
     purgeAtBytes: maxBytes / 4 / options.shards,
     brokerId: () => broker.id(),
-    append,
-    lastEntry,
+    append: (message) => append(client, subject, message),
+    lastEntry: (epoch) => lastEntry(manager, subject, epoch),
     verify: async () => {
       const brokerId = broker.id();
       if (brokerId === "") throw new Error("not connected to the broker");
