@@ -1,23 +1,34 @@
-import { readFileSync } from "node:fs";
+import { Ajv2020, type AnySchema } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { OutcomeCode, outcomeKinds, refusals } from "./buy/outcome.ts";
+import { OutcomeCode, outcomeKinds, refusals, type Outcome } from "./buy/outcome.ts";
 import { keys, startEdgeWorld, ticketFor, type EdgeWorld } from "../test/harness/edge-world.ts";
-import { ask, request } from "../test/harness/wire.ts";
-import { ScriptedBuyService } from "../test/harness/scripted-buy-service.ts";
+import { ask, request, Wire, type WireAnswer } from "../test/harness/wire.ts";
+import { SALE, ScriptedBuyService } from "../test/harness/scripted-buy-service.ts";
+import { errorFrame, outcomeFrame, readFrame, statusFrame } from "./live/frames.ts";
+import { gatewayDocument } from "./openapi/document.ts";
+import { saleSchema } from "./openapi/schemas.ts";
 import { mountDoorbuster } from "./plugin.ts";
+import { KnownSale } from "./sales/known-sale.ts";
 import type { TemplatedApp } from "./http/app.ts";
 
 const codes = z.object({ properties: z.object({ code: z.object({ enum: z.array(z.string()) }) }) });
 const response = z.object({
   headers: z.record(z.string(), z.unknown()).optional(),
-  content: z.record(z.string(), z.object({ schema: z.object({ allOf: z.tuple([z.unknown(), codes]).optional() }) })).optional(),
+  content: z.record(z.string(), z.object({ schema: z.looseObject({ allOf: z.tuple([z.unknown(), codes]).optional() }) })).optional(),
 });
 const operation = z.object({ operationId: z.string(), responses: z.record(z.string(), response) });
 const pathItem = z.object({ get: operation.optional(), post: operation.optional() });
-const document = z
-  .object({ openapi: z.literal("3.1.0"), paths: z.record(z.string(), pathItem) })
-  .parse(JSON.parse(readFileSync(new URL("openapi.json", import.meta.url), "utf8")));
+const text = gatewayDocument();
+const { components } = JSON.parse(text) as { readonly components: { readonly schemas: Readonly<Record<string, AnySchema>> } };
+const document = z.object({ openapi: z.literal("3.1.0"), paths: z.record(z.string(), pathItem) }).parse(JSON.parse(text));
+
+const ajv = new Ajv2020({ strict: false, formats: { "date-time": true } });
+const isValid = (schema: AnySchema, value: unknown): true | string =>
+  ajv.validate({ ...(schema as object), components }, value) || ajv.errorsText();
+/** A frame, and what a component says of it. */
+const isFrame = (component: string, frame: string): true | string =>
+  isValid({ $ref: `#/components/schemas/${component}` }, JSON.parse(frame));
 
 /** `<status> <code>` of everything an operation may answer, with the media type and headers it promises. */
 const promised = (path: string, method: "get" | "post"): Map<string, { type: string; headers: readonly string[] }> => {
@@ -32,13 +43,40 @@ const promised = (path: string, method: "get" | "post"): Map<string, { type: str
 /** What HTTP tells apart and the outcome table does not. */
 const EDGE = ["431 too_large", "500 try_again"];
 
+/** Everything that an operation may answer: `<status> <code>`, or the status alone where there is no code. */
+const answersOf = (path: string, method: "get" | "post"): readonly string[] =>
+  Object.entries(document.paths[path]?.[method]?.responses ?? {}).flatMap(([status, { content = {} }]) => {
+    const schemas = Object.values(content).map(({ schema }) => schema.allOf?.[1].properties.code.enum);
+    return schemas[0]?.map((code) => `${status} ${code}`) ?? [status];
+  });
+/** @returns the name that `answersOf` has of an answer; its body is valid, and it has the headers that are promised without condition */
+const checked = (path: string, method: "get" | "post", answer: WireAnswer | undefined): string => {
+  const status = String(answer?.status);
+  const promise = document.paths[path]?.[method]?.responses[status];
+  expect(promise, `${method} ${path} answered ${status}`).toBeDefined();
+  for (const name of Object.keys(promise?.headers ?? {}).filter((header) => header !== "Retry-After"))
+    expect(answer?.headers[name.toLowerCase()], `${method} ${path} ${status}: ${name}`).toBeDefined();
+  const type = answer?.headers["content-type"];
+  const schema = promise?.content?.[type ?? ""]?.schema;
+  if (promise?.content === undefined) return status;
+  if (schema === undefined) throw new Error(`${method} ${path} ${status} is ${type}`);
+  const body = JSON.parse(answer?.body ?? "") as { readonly code?: string };
+  expect(isValid(schema, body), `${method} ${path} ${status} ${body.code}`).toBe(true);
+  return schema.allOf === undefined ? status : `${status} ${body.code}`;
+};
+
 let edge: EdgeWorld;
 beforeAll(async () => {
   edge = await startEdgeWorld();
+  edge.service.view = new KnownSale(edge.service.view.record).view(0);
 });
 afterAll(() => edge.close());
 
 describe("openapi.json", () => {
+  it("is what `npm run openapi` writes", async () => {
+    await expect(text).toMatchFileSnapshot("openapi.json");
+  });
+
   it("promises for a purchase exactly what the outcome table has", () => {
     const table = Object.entries(outcomeKinds)
       .filter(([code]) => code !== OutcomeCode.none && code !== OutcomeCode.notFound)
@@ -108,10 +146,108 @@ describe("openapi.json", () => {
       for (const name of promise?.headers ?? [])
         if (name !== "retry-after" || outcomeKinds[code as OutcomeCode].retryable)
           expect(answer?.headers[name], `${pair}: ${name}`).toBeDefined();
+      checked(path, method, answer);
       seen.add(`${method} ${path} ${pair}`);
     }
     const unseen = [...promised("/buy/{ticket}", "post").keys()].filter((pair) => !seen.has(`post /buy/{ticket} ${pair}`));
     // Only a held answer is 201; held answers have a test of their own.
     expect(unseen).toEqual(["201 confirmed"]);
+  });
+
+  it("has no answer that is not given, at any other address", async () => {
+    const seen = new Set<string>();
+    const wires: Wire[] = [];
+    const get = async (
+      { port }: EdgeWorld,
+      path: string,
+      asked: string,
+      headers: readonly string[] = [],
+    ): Promise<WireAnswer | undefined> => {
+      const wire = await Wire.open(port);
+      wires.push(wire);
+      const answer = await wire.write(request("GET", asked, headers)).answer();
+      seen.add(`${path} ${checked(path, "get", answer)}`);
+      return answer;
+    };
+    const upgrade = [
+      "Upgrade: websocket",
+      "Connection: Upgrade",
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+      "Sec-WebSocket-Version: 13",
+    ];
+    const live = (at: EdgeWorld, ticket: string) => get(at, "/live", `/live?ticket=${ticket}`, upgrade);
+    const broken = await startEdgeWorld({
+      nowMs: () => {
+        throw new Error("a broken clock");
+      },
+    });
+    const stopping = await startEdgeWorld();
+    await stopping.mounted.drain();
+
+    for (const [path, asked] of [
+      ["/buy/{ticket}", `/buy/${ticketFor("win")}`],
+      ["/sales/{id}", `/sales/${SALE}`],
+      ["/live", `/live?ticket=${ticketFor("win")}`],
+      ["/healthz", "/healthz"],
+      ["/readyz", "/readyz"],
+    ] as const) {
+      await get(edge, path, asked);
+      await get(edge, path, asked, ["Transfer-Encoding: chunked"]);
+      await get(edge, path, asked, [...(path === "/live" ? upgrade : []), `X: ${"x".repeat(9_000)}`]);
+    }
+    for (const uid of ["nobody", "again", "rejected", "recovering"]) await get(edge, "/buy/{ticket}", `/buy/${ticketFor(uid)}`);
+    for (const ticket of ["nonsense", ticketFor("win", SALE, 1), ticketFor("win", "other"), `${ticketFor("nobody")}?order=0-1-1-0`])
+      await get(edge, "/buy/{ticket}", `/buy/${ticket}`);
+    broken.service.standing = (_ticket, _key, answer) => answer(refusals.busy);
+    await get(broken, "/buy/{ticket}", `/buy/${ticketFor("win")}`);
+    broken.service.standing = broken.service.isReady = () => {
+      throw new Error("a broken service");
+    };
+    await get(broken, "/buy/{ticket}", `/buy/${ticketFor("win")}`);
+    await get(broken, "/readyz", "/readyz");
+    await get(stopping, "/readyz", "/readyz");
+
+    const shown = await get(edge, "/sales/{id}", `/sales/${SALE}`);
+    await get(edge, "/sales/{id}", `/sales/${SALE}`, [`If-None-Match: ${shown?.headers["etag"]}`]);
+    for (const saleId of ["none", "silent"]) await get(edge, "/sales/{id}", `/sales/${saleId}`);
+    await get(broken, "/sales/{id}", `/sales/${SALE}`);
+    expect(Object.keys(JSON.parse(shown?.body ?? "") as object).toSorted()).toEqual(Object.keys(saleSchema.shape).toSorted());
+
+    for (const ticket of ["nonsense", ticketFor("win", SALE, 1)]) await live(edge, ticket);
+    for (let sockets = 0; sockets < 9; sockets++) await live(edge, ticketFor("many"));
+    await live(broken, ticketFor("win"));
+    await live(stopping, ticketFor("win"));
+
+    for (const wire of wires) wire.destroy();
+    broken.close();
+    stopping.close();
+    for (const path of Object.keys(document.paths))
+      expect([path, answersOf(path, "get").filter((pair) => !seen.has(`${path} ${pair}`))]).toEqual([path, []]);
+  });
+
+  it("has the frames of a WebSocket", () => {
+    const outcomes: readonly Outcome[] = [
+      ...Object.values(refusals).filter(({ code }) => code !== "none"),
+      { code: "reserved", orderId: "0-1-3-0", units: 2 },
+      { code: "confirmed", orderId: "0-1-3-0", units: 2, repeat: true },
+      { code: "rejected", orderId: "0-1-3-0", units: 2, reason: "quota" },
+      { code: "not_open", opensAtMs: 4_000_000_000_000, retryAfterMs: 61_500 },
+    ];
+    for (const outcome of outcomes) expect(isFrame("OutcomeFrame", outcomeFrame("a", outcome)), outcome.code).toBe(true);
+    for (const outcome of outcomes.filter(({ code }) => code === "confirmed" || code === "rejected"))
+      expect(isFrame("StatusFrame", statusFrame(outcome))).toBe(true);
+    for (const code of ["bad_request", "too_large"] as const) expect(isFrame("ErrorFrame", errorFrame(code, "because"))).toBe(true);
+    expect(isFrame("ErrorFrame", outcomeFrame(1, refusals.badRequest))).not.toBe(true);
+    const buys = [
+      { ref: 1 },
+      { ref: "a", units: 2, key: "k" },
+      { ref: 1.5 },
+      { ref: 1, units: 0 },
+      { ref: 1, key: "%" },
+      { ref: 1, more: 1 },
+      {},
+    ];
+    for (const frame of buys.map((fields) => JSON.stringify({ op: "buy", ...fields })))
+      expect([frame, isFrame("BuyFrame", frame) === true]).toEqual([frame, typeof readFrame(frame) !== "string"]);
   });
 });

@@ -35,7 +35,10 @@ const id = z.string().regex(ID_PATTERN);
 export const orderAddressSchema = z.strictObject({
   saleId: id,
   uid: id,
-  orderId: z.string().refine((text) => parseOrderId(text) !== undefined, { message: "not an order id" }),
+  orderId: z
+    .string()
+    .refine((text) => parseOrderId(text) !== undefined, { message: "not an order id" })
+    .describe("as the purchase was answered"),
 });
 export type OrderAddress = Readonly<z.infer<typeof orderAddressSchema>>;
 
@@ -47,32 +50,37 @@ export const orderRecordSchema = z.object({
   units: z.int().min(1),
   state: z.enum(OrderState),
   reservedAtMs: z.int().min(0),
-  /** from then on it may expire; null if it does not */
-  payByMs: z.int().min(0).nullable(),
-  /** when it came into its state; null if it never changed */
-  changedAtMs: z.int().min(0).nullable(),
-  /** the oldest first */
-  payments: z.array(
-    z.object({
-      paymentId: z.string(),
-      amountMinor: z.int().min(0).nullable(),
-      decision: z.enum(PaymentDecision),
-      /** times that the payment service reported it; `told` is its name on the wire and in Postgres */
-      told: z.int().min(1),
-    }),
-  ),
+  payByMs: z.int().min(0).nullable().describe("from then on it may expire; null if it does not"),
+  changedAtMs: z.int().min(0).nullable().describe("when it came into its state; null if it never changed"),
+  payments: z
+    .array(
+      z.object({
+        paymentId: z.string(),
+        amountMinor: z.int().min(0).nullable(),
+        decision: z.enum(PaymentDecision),
+        /** `told` is its name on the wire and in Postgres */
+        told: z.int().min(1).describe("times that the payment service reported it"),
+      }),
+    )
+    .describe("the oldest first"),
 });
 export type OrderRecord = Readonly<z.infer<typeof orderRecordSchema>>;
 
 /** Money came in. */
 export const payOrderSchema = orderAddressSchema.extend({
-  /** the payment service's own id of the payment: the same one is decided once */
-  paymentId: z.string().regex(/^[\x21-\x7e]{1,128}$/),
-  /** recorded, not judged */
-  amountMinor: z.int().min(0).optional(),
+  paymentId: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,128}$/)
+    .describe("the payment service's own id of the payment: the same one is decided once"),
+  amountMinor: z.int().min(0).optional().describe("recorded, not judged"),
 });
 export type PayOrder = Readonly<z.infer<typeof payOrderSchema>>;
-export const paidOrderSchema = z.object({ decision: z.enum(PaymentDecision), order: orderRecordSchema });
+export const paidOrderSchema = z.object({
+  decision: z
+    .enum(PaymentDecision)
+    .describe("kept: it paid the order; reacquired: it came late, and the order lives again; refund: pay it back"),
+  order: orderRecordSchema,
+});
 export type PaidOrder = Readonly<z.infer<typeof paidOrderSchema>>;
 
 /** What can be asked of one order ; said again it changes nothing. */

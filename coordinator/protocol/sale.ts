@@ -25,25 +25,24 @@ export const saleRecordSchema = z.object({
   id,
   campaign: z.string(),
   title: z.string(),
-  /** units on sale, added stock included */
-  totalUnits: z.int().min(0),
-  /** in the currency's smallest unit */
-  priceMinor: z.int().min(0),
-  /** ISO 4217 */
-  currency: z.string(),
-  /** wall clock, ms since 1970, UTC */
-  opensAtMs: z.int().min(0),
+  totalUnits: z.int().min(0).describe("units on sale, added stock included"),
+  priceMinor: z.int().min(0).describe("in the currency's smallest unit"),
+  currency: z.string().describe("ISO 4217"),
+  opensAtMs: z.int().min(0).describe("wall clock, ms since 1970, UTC"),
   closesAtMs: z.int().min(0),
-  /** most units one buyer may hold */
-  limitPerBuyer: z.int().min(1),
-  /** an order that is not paid so long after its reservation expires; 0: orders do not expire */
-  payWithinMs: z.int().min(0).default(0),
+  limitPerBuyer: z.int().min(1).describe("most units one buyer may hold"),
+  payWithinMs: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe("an order that is not paid so long after its reservation expires; 0: orders do not expire"),
   /** a state of a later version is read as paused: the sale is there and does not sell */
   state: enumOr(SaleState, SaleState.paused),
-  /** shards that its units are dealt to; never changes, because buyers belong to one of them by this list */
-  shards: z.array(z.int().min(0)).min(1),
-  /** raised with every change of the definition */
-  version: z.int().min(1),
+  shards: z
+    .array(z.int().min(0))
+    .min(1)
+    .describe("shards that its units are dealt to; never changes, because buyers belong to one of them by this list"),
+  version: z.int().min(1).describe("raised with every change of the definition"),
 });
 export type SaleRecord = Readonly<z.infer<typeof saleRecordSchema>>;
 
@@ -62,9 +61,18 @@ export const openSaleSchema = z
     opensAtMs: z.int().min(0),
     closesAtMs: z.int().min(0),
     limitPerBuyer: z.int().min(1).max(1_000).default(1),
-    payWithinMs: z.int().min(0).max(MOST_PAY_WITHIN_MS).default(PAY_WITHIN_MS),
-    /** shards to deal the units to; default: one for every 1,000 units, at least one, at most all that can take a sale */
-    shardCount: z.int().min(1).max(1_024).optional(),
+    payWithinMs: z
+      .int()
+      .min(0)
+      .max(MOST_PAY_WITHIN_MS)
+      .default(PAY_WITHIN_MS)
+      .describe("an order that is not paid so long after its reservation expires, and its units are sold again; 0: orders do not expire"),
+    shardCount: z
+      .int()
+      .min(1)
+      .max(1_024)
+      .optional()
+      .describe("shards to deal the units to; left out: one for every 1,000 units, at least one, at most all that can take a sale"),
   })
   .refine((sale) => sale.closesAtMs > sale.opensAtMs, { message: "closesAtMs must be after opensAtMs", path: ["closesAtMs"] });
 export type OpenSale = Readonly<z.infer<typeof openSaleSchema>>;

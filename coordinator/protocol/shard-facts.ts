@@ -25,15 +25,11 @@ export type AttemptPhase = (typeof AttemptPhase)[keyof typeof AttemptPhase];
  */
 export const attemptNewsSchema = z.object({
   shard: z.int().min(0),
-  /** who makes the attempt */
-  holder: z.string(),
+  holder: z.string().describe("who makes the attempt"),
   phase: z.enum(AttemptPhase),
-  /** orders written so far */
-  orders: z.int().min(0),
-  /** units of all orders that there are to write: as many as orders, or more; 0 before it is known */
-  ofUnits: z.int().min(0),
-  /** how it ended; null while it runs */
-  result: z.string().nullable(),
+  orders: z.int().min(0).describe("orders written so far"),
+  ofUnits: z.int().min(0).describe("units of all orders that there are to write: as many as orders, or more; 0 before it is known"),
+  result: z.string().nullable().describe("how it ended; null while it runs"),
 });
 export type AttemptNews = Readonly<z.infer<typeof attemptNewsSchema>>;
 
@@ -56,38 +52,33 @@ export type ShardCondition = (typeof ShardCondition)[keyof typeof ShardCondition
 export const shardFactsSchema = z.object({
   shard: z.int().min(0),
   state: z.enum(ShardCondition),
-  /** of the row in Postgres; 0 before the first */
-  epoch: z.int().min(0),
-  /** Redis's copy; null if it does not answer, 0 if it has none */
-  redisEpoch: z.int().min(0).nullable(),
-  /** how the epoch began */
-  mode: z.enum(RestoreMode),
-  /** the coordinator that holds the lease, as it calls itself; null if nobody does or it is not known */
-  holder: z.string().nullable(),
-  /** entries that Postgres has not applied, or that are not settled yet; null if Redis does not answer */
-  outboxEntries: z.int().min(0).nullable(),
-  /** sales on sale that this shard has a part of */
-  sales: z.int().min(0),
+  epoch: z.int().min(0).describe("of the row in Postgres; 0 before the first"),
+  redisEpoch: z.int().min(0).nullable().describe("Redis's copy; null if it does not answer, 0 if it has none"),
+  mode: z.enum(RestoreMode).describe("how the epoch began"),
+  holder: z
+    .string()
+    .nullable()
+    .describe("the coordinator that holds the lease, as it calls itself; null if nobody does or it is not known"),
+  outboxEntries: z
+    .int()
+    .min(0)
+    .nullable()
+    .describe("entries that Postgres has not applied, or that are not settled yet; null if Redis does not answer"),
+  sales: z.int().min(0).describe("sales on sale that this shard has a part of"),
   /** of those sales */
   units: z.object({
-    /** in Redis, not taken; null if it does not answer */
-    left: z.int().min(0).nullable(),
-    /** taken and not yet applied, about: the two stores are read one after the other */
-    reserved: z.int().min(0).nullable(),
-    /** in live orders */
-    sold: z.int().min(0),
-    /** granted, and not yet taken in */
-    arriving: z.int().min(0),
+    left: z.int().min(0).nullable().describe("in Redis, not taken; null if it does not answer"),
+    reserved: z.int().min(0).nullable().describe("taken and not yet applied, about: the two stores are read one after the other"),
+    sold: z.int().min(0).describe("in live orders"),
+    arriving: z.int().min(0).describe("granted, and not yet taken in"),
   }),
-  /** why it is halted */
-  halted: z.string().nullable(),
+  halted: z.string().nullable().describe("why it is halted"),
   draining: z.boolean(),
   /** the attempt to begin an epoch that runs, or ended last; null if none was heard of */
   attempt: z
     .object({
       ...attemptNewsSchema.omit({ shard: true }).shape,
-      /** since it was heard of */
-      agoMs: z.int().min(0),
+      agoMs: z.int().min(0).describe("since it was heard of"),
     })
     .nullable(),
 });

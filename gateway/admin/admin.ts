@@ -1,10 +1,13 @@
-import fastify, { type FastifyInstance, type FastifyReply } from "fastify";
+import bearerAuth from "@fastify/bearer-auth";
+import fastify, { type FastifyInstance } from "fastify";
 import { z } from "zod";
-import { addUnitsSchema, changeSaleSchema, RequestError, type Reply } from "#protocol/requests";
-import { changeOrderSchema, orderAddressSchema, OrderChange, payOrderSchema } from "#protocol/order";
-import { openSaleSchema } from "#protocol/sale";
-import { ShardChange } from "#protocol/shard-facts";
-import { bearerCheck } from "./bearer.ts";
+import { operation, zodRoutes } from "#program/zod-routes";
+import { RequestError } from "#protocol/requests";
+import { answers } from "./answers.ts";
+import { orderRoutes } from "./order-routes.ts";
+import { refuse, UNAUTHORIZED } from "./problem.ts";
+import { saleRoutes } from "./sale-routes.ts";
+import { shardRoutes } from "./shard-routes.ts";
 import type { WorkerRequests } from "./worker-requests.ts";
 
 export interface AdminOptions {
@@ -18,125 +21,68 @@ export interface AdminOptions {
   readonly onRoute?: (method: string, path: string) => void;
 }
 
-const STATUS: Readonly<Record<RequestError, number>> = {
-  bad_request: 400,
-  not_found: 404,
-  conflict: 409,
-  overtaken: 409,
-  unavailable: 503,
-};
-const TITLES: Readonly<Record<number, string>> = {
-  400: "The request is malformed",
-  401: "The credential is missing or wrong",
-  404: "Not found",
-  409: "Conflict with what is there",
-  413: "The request is too large",
-  415: "The body must be application/json",
-  500: "Something broke",
-  503: "A store is away",
-};
 const BODY_BYTES = 16_384;
 /** Prometheus's text format. */
 const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
-const refuse = (reply: FastifyReply, status: number, code: string, detail: string): FastifyReply => {
-  if (status === 503) void reply.header("retry-after", "1");
-  if (status === 401) void reply.header("www-authenticate", "Bearer");
-  return reply
-    .code(status)
-    .type("application/problem+json")
-    .send(JSON.stringify({ code, title: TITLES[status] ?? "Refused", status, detail }));
-};
-
-const forward = <T>(reply: FastifyReply, answer: Reply<T>, status = 200): FastifyReply =>
-  answer.ok ? reply.code(status).send(answer.value) : refuse(reply, STATUS[answer.code], answer.code, answer.detail);
-
-/** Everything that is wrong with a body at once, one clause each. */
-const read = <T>(reply: FastifyReply, schema: z.ZodType<T>, body: unknown): T | undefined => {
-  const parsed = schema.safeParse(body);
-  if (parsed.success) return parsed.data;
-  const detail = parsed.error.issues.map((issue) => `${issue.path.join(".") || "body"}: ${issue.message}`).join("; ");
-  void refuse(reply, 400, RequestError.badRequest, detail);
-  return undefined;
-};
-
-const shardNumber = z
-  .string()
-  .regex(/^\d{1,5}$/, "not the number of a shard")
-  .transform(Number);
-/** What cannot be taken back is asked for twice. */
-const consent = z.strictObject({ loseUnconfirmed: z.literal(true) });
-
-const asObject = (body: unknown): Record<string, unknown> =>
-  typeof body === "object" && body !== null && !Array.isArray(body) ? (body as Record<string, unknown>) : {};
+const health = operation({
+  operationId: "health",
+  summary: "The admin API is alive",
+  security: [],
+  response: answers({ description: "alive", schema: z.object({ status: z.literal("alive") }) }, []),
+});
+const prometheus = operation({
+  operationId: "metrics",
+  summary: "Prometheus text of all processes of this gateway",
+  response: answers({ description: "metrics", schema: z.string(), type: "text/plain" }, [401]),
+});
 
 /**
- * The operators' API, on its own port with its own credential: `GET /metrics`, `GET /sales`, `POST /sales`,
- * `POST /sales/:id/state`, `POST /sales/:id/units`, `GET /sales/:id`, `GET /shards`, `POST /shards/:shard/<change>`;
- * `GET /healthz` without the credential. openapi.json beside this file describes it.
+ * Every address but /healthz wants the credential, also those where there is nothing. The token is compared in constant
+ * time; `Bearer` may be in any case and more than one space may follow it, as RFC 9110 (11.1, 11.4) has it.
  */
-export const createAdmin = ({ token, workers, metrics, onFault, onRoute }: AdminOptions): FastifyInstance => {
-  const app = fastify({ logger: false, bodyLimit: BODY_BYTES, forceCloseConnections: true });
-  const isAdmin = bearerCheck(token);
-  app.addHook("onRoute", ({ method, url }) => onRoute?.(String(method), url));
-  app.addHook("onSend", async (_request, reply) => {
-    void reply.header("cache-control", "no-store").header("x-content-type-options", "nosniff");
+const needToken = (app: FastifyInstance, token: string): void => {
+  void app.register(bearerAuth, { keys: [token], addHook: false, specCompliance: "rfc6749" });
+  app.addHook("onRequest", (request, reply, done) => {
+    if (request.routeOptions.url === "/healthz") done();
+    else if (app.verifyBearerAuth === undefined) done(new Error("the check of the credential is not loaded"));
+    else app.verifyBearerAuth(request, reply, done);
   });
-  app.addHook("onRequest", async (request, reply) => {
-    if (request.routeOptions.url === "/healthz" || isAdmin(request.headers.authorization)) return undefined;
-    return refuse(reply, 401, "unauthorized", "Authorization: Bearer <admin token> is needed.");
-  });
+};
+
+const handleErrors = (app: FastifyInstance, onFault: (error: unknown) => void): void => {
   app.setNotFoundHandler((_request, reply) => refuse(reply, 404, RequestError.notFound, "There is nothing at this address."));
   app.setErrorHandler((error: { statusCode?: number; message?: string }, _request, reply) => {
     const status = error.statusCode ?? 500;
+    if (status === 401) return refuse(reply, 401, UNAUTHORIZED, "Authorization: Bearer <admin token> is needed.");
     if (status >= 400 && status < 500) return refuse(reply, status, RequestError.badRequest, error.message ?? "");
     onFault(error);
     return refuse(reply, 500, "fault", "The request could not be handled; what it asked may or may not have been done.");
   });
+};
 
-  app.get("/healthz", () => ({ status: "alive" }));
-  app.get("/metrics", async (_request, reply) => reply.type(METRICS_TYPE).send(await metrics()));
-  app.get("/sales", async (_request, reply) => forward(reply, await workers.list()));
-  app.post("/sales", async (request, reply) => {
-    const sale = read(reply, openSaleSchema, request.body);
-    return sale === undefined ? reply : forward(reply, await workers.open(sale), 201);
+/** The routes alone, each with the schemas that read it and describe it. */
+export const mountAdmin = (app: FastifyInstance, { workers, metrics }: Pick<AdminOptions, "workers" | "metrics">): void => {
+  const server = zodRoutes(app);
+  server.get("/healthz", { schema: health }, () => ({ status: "alive" }));
+  server.get("/metrics", { schema: prometheus }, async (_request, reply) => reply.type(METRICS_TYPE).send(await metrics()));
+  saleRoutes(server, workers);
+  shardRoutes(server, workers);
+  orderRoutes(server, workers);
+};
+
+/**
+ * The operators' API, on its own port with its own credential: sales, shards and orders, `GET /metrics`, and `GET /healthz`
+ * without the credential. openapi.json beside this file is written from the schemas of its routes (`npm run openapi`).
+ */
+export const createAdmin = ({ token, workers, metrics, onFault, onRoute }: AdminOptions): FastifyInstance => {
+  const app = fastify({ logger: false, bodyLimit: BODY_BYTES, forceCloseConnections: true });
+  app.addHook("onRoute", ({ method, url }) => onRoute?.(String(method), url));
+  app.addHook("onSend", async (_request, reply) => {
+    void reply.header("cache-control", "no-store").header("x-content-type-options", "nosniff");
   });
-  app.post<{ Params: { id: string } }>("/sales/:id/state", async (request, reply) => {
-    const change = read(reply, changeSaleSchema, { ...asObject(request.body), id: request.params.id });
-    return change === undefined ? reply : forward(reply, await workers.change(change));
-  });
-  app.post<{ Params: { id: string } }>("/sales/:id/units", async (request, reply) => {
-    const units = read(reply, addUnitsSchema, { ...asObject(request.body), saleId: request.params.id });
-    return units === undefined ? reply : forward(reply, await workers.addUnits(units));
-  });
-  app.get<{ Params: { id: string } }>("/sales/:id", async (request, reply) => {
-    const answer = await workers.list();
-    if (!answer.ok) return forward(reply, answer);
-    const sale = answer.value.find(({ id }) => id === request.params.id);
-    return sale === undefined ? refuse(reply, 404, RequestError.notFound, `There is no sale ${request.params.id}.`) : reply.send(sale);
-  });
-  app.get<{ Params: { orderId: string } }>("/orders/:orderId", async (request, reply) => {
-    const address = read(reply, orderAddressSchema, { ...asObject(request.query), ...request.params });
-    return address === undefined ? reply : forward(reply, await workers.order(address));
-  });
-  app.post<{ Params: { orderId: string } }>("/orders/:orderId/payments", async (request, reply) => {
-    const pay = read(reply, payOrderSchema, { ...asObject(request.body), ...request.params });
-    return pay === undefined ? reply : forward(reply, await workers.payOrder(pay));
-  });
-  for (const change of Object.values(OrderChange)) {
-    app.post<{ Params: { orderId: string } }>(`/orders/:orderId/${change}`, async (request, reply) => {
-      const asked = read(reply, changeOrderSchema, { ...asObject(request.body), ...request.params, change });
-      return asked === undefined ? reply : forward(reply, await workers.changeOrder(asked));
-    });
-  }
-  app.get("/shards", async (_request, reply) => forward(reply, await workers.shards()));
-  for (const change of Object.values(ShardChange)) {
-    app.post<{ Params: { shard: string } }>(`/shards/:shard/${change}`, async (request, reply) => {
-      const shard = read(reply, shardNumber, request.params.shard);
-      if (shard === undefined) return reply;
-      if (change === ShardChange.discard && read(reply, consent, request.body) === undefined) return reply;
-      return forward(reply, await workers.changeShard({ shard, change }));
-    });
-  }
+  needToken(app, token);
+  handleErrors(app, onFault);
+  mountAdmin(app, { workers, metrics });
   return app;
 };

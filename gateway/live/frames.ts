@@ -4,7 +4,7 @@ import type { Outcome } from "../buy/outcome.ts";
 import { outcomeDetail, outcomeFields } from "../http/problem.ts";
 
 /** What a buyer may send: `{"op":"buy","ref":...,"units":1,"key":""}`; `ref` comes back in the answer. */
-const upSchema = z.strictObject({
+export const upSchema = z.strictObject({
   op: z.literal("buy"),
   ref: z.union([z.string().max(64), z.int()]),
   units: z.int().min(1).max(1_000).default(1),

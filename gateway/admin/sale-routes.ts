@@ -1,0 +1,61 @@
+import { z } from "zod";
+import { operation, type ZodServer } from "#program/zod-routes";
+import { ID_PATTERN } from "#protocol/ids";
+import { addUnitsSchema, changeSaleSchema, RequestError } from "#protocol/requests";
+import { openSaleSchema, saleRecordSchema } from "#protocol/sale";
+import { answers } from "./answers.ts";
+import { forward, refuse } from "./problem.ts";
+import type { WorkerRequests } from "./worker-requests.ts";
+
+const sale = { description: "the sale as it is now", schema: saleRecordSchema };
+const saleId = changeSaleSchema.pick({ id: true });
+/** Any text is looked for: what cannot be an id is not found. */
+const anyId = z.object({ id: z.string().meta({ pattern: ID_PATTERN.source }) });
+
+/** Sales: list, open, look at, change, add stock. */
+export const saleRoutes = (server: ZodServer, workers: WorkerRequests): void => {
+  const list = operation({
+    operationId: "listSales",
+    summary: "Every sale, the newest last",
+    response: answers({ description: "the sales", schema: z.array(saleRecordSchema) }, [401, 503]),
+  });
+  server.get("/sales", { schema: list }, async (_request, reply) => forward(reply, await workers.list()));
+
+  const open = operation({
+    operationId: "openSale",
+    summary: "Put a sale on sale; the same again is the same sale, another one under its id a conflict",
+    body: openSaleSchema,
+    response: answers({ ...sale, status: 201 }, [400, 401, 409, 503]),
+  });
+  server.post("/sales", { schema: open }, async ({ body }, reply) => forward(reply, await workers.open(body), 201));
+
+  const show = operation({ operationId: "showSale", summary: "One sale", params: anyId, response: answers(sale, [401, 404, 503]) });
+  server.get("/sales/:id", { schema: show }, async ({ params }, reply) => {
+    const answer = await workers.list();
+    if (!answer.ok) return forward(reply, answer);
+    const found = answer.value.find(({ id }) => id === params.id);
+    return found === undefined ? refuse(reply, 404, RequestError.notFound, `There is no sale ${params.id}.`) : reply.send(found);
+  });
+
+  const change = operation({
+    operationId: "changeSale",
+    summary: "Pause, resume or close; closed is for good",
+    params: saleId,
+    body: changeSaleSchema.omit({ id: true }),
+    response: answers(sale, [400, 401, 404, 409, 503]),
+  });
+  server.post("/sales/:id/state", { schema: change }, async ({ params, body }, reply) =>
+    forward(reply, await workers.change({ ...params, ...body })),
+  );
+
+  const add = operation({
+    operationId: "addUnits",
+    summary: "Add stock, once per grantId",
+    params: saleId,
+    body: addUnitsSchema.omit({ saleId: true }),
+    response: answers(sale, [400, 401, 404, 409, 503]),
+  });
+  server.post("/sales/:id/units", { schema: add }, async ({ params, body }, reply) =>
+    forward(reply, await workers.addUnits({ ...body, saleId: params.id })),
+  );
+};

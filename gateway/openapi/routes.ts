@@ -1,0 +1,150 @@
+import { z } from "zod";
+import { OutcomeCode } from "../buy/outcome.ts";
+import { purchaseSchema as purchaseBodySchema } from "../http/purchase.ts";
+import { errorFrameSchema, outcomeFrameSchema, statusFrameSchema } from "../live/frame-schemas.ts";
+import { upSchema } from "../live/frames.ts";
+import { everyRefusal, fault, refusal, type DocumentedRoute, type Parameter } from "./documented-route.ts";
+import { idSchema, orderIdSchema, purchaseSchema, saleSchema, ticketSchema } from "./schemas.ts";
+
+const ticket: Parameter = { name: "ticket", in: "path", required: true, schema: ticketSchema };
+const purchaseKey: Parameter = {
+  name: "Idempotency-Key",
+  in: "header",
+  description: "names a purchase where the sale's limit is above one",
+  schema: idSchema,
+};
+const purchase = {
+  schema: purchaseSchema,
+  headers: { Location: z.string().describe("where the standing can be asked for: `/buy/{ticket}?order=...`") },
+};
+const badTicket = [refusal("ticket_invalid"), refusal("ticket_expired")];
+
+const buy: DocumentedRoute = {
+  method: "post",
+  path: "/buy/{ticket}",
+  operationId: "buy",
+  summary: "Buy; a repeat gets the first answer again",
+  parameters: [
+    ticket,
+    purchaseKey,
+    {
+      name: "Prefer",
+      in: "header",
+      description: "`wait=N`: hold the answer until the order is final, at most N seconds (30 at most)",
+      schema: z.string(),
+      example: "wait=5",
+    },
+  ],
+  body: purchaseBodySchema,
+  good: [
+    { status: 200, description: "a repeat of a purchase whose order is stored", codes: ["confirmed"], ...purchase },
+    { status: 201, description: "the order is stored (waited for)", codes: ["confirmed"], ...purchase },
+    { status: 202, description: "units taken; the order is being stored", codes: ["reserved"], ...purchase },
+  ],
+  refusals: [
+    ...badTicket,
+    ...(["not_open", "closed", "sale_unknown", "sold_out", "limit_reached", "rejected", "too_large", "rate_limited"] as const).map((code) =>
+      refusal(code),
+    ),
+    ...(["paused", "recovering", "busy", "try_again"] as const).map((code) => refusal(code)),
+    ...everyRefusal,
+    fault,
+  ],
+};
+
+const standing: DocumentedRoute = {
+  method: "get",
+  path: "/buy/{ticket}",
+  operationId: "standing",
+  summary: "This buyer's standing on this sale: the truth behind every push",
+  parameters: [
+    ticket,
+    purchaseKey,
+    {
+      name: "order",
+      in: "query",
+      description:
+        "the order id that the purchase was answered with, as Location has it: if that reservation did not survive a fail-over, the answer is `try_again` with this reason instead of `none`",
+      schema: orderIdSchema,
+    },
+  ],
+  good: [
+    {
+      status: 200,
+      description: "what is known of the order; `rejected` has a reason",
+      schema: purchaseSchema,
+      codes: ["none", "reserved", "confirmed", "rejected"],
+    },
+  ],
+  refusals: [
+    ...badTicket,
+    refusal("sale_unknown"),
+    ...(["recovering", "busy", "try_again"] as const).map((code) => refusal(code, "cannot be told at the moment")),
+    ...everyRefusal,
+    fault,
+  ],
+};
+
+const saleHeaders = { ETag: z.string(), "Doorbuster-Time": "Time" } as const;
+
+const sale: DocumentedRoute = {
+  method: "get",
+  path: "/sales/{id}",
+  operationId: "sale",
+  summary: "A sale, as cached bytes",
+  parameters: [
+    { name: "id", in: "path", required: true, schema: idSchema },
+    { name: "If-None-Match", in: "header", schema: z.string() },
+  ],
+  good: [
+    { status: 200, description: "the sale", headers: saleHeaders, schema: saleSchema },
+    { status: 304, description: "unchanged", headers: saleHeaders },
+  ],
+  refusals: [
+    refusal("sale_unknown", "no such sale"),
+    refusal("recovering", "not known here, and nobody could say whether it exists"),
+    ...everyRefusal,
+    fault,
+  ],
+};
+
+const live: DocumentedRoute = {
+  method: "get",
+  path: "/live",
+  operationId: "live",
+  summary: "WebSocket: buys, and hears of every order of its buyer that becomes final",
+  description:
+    'Up: BuyFrame, `{"op":"buy","ref":1,"units":1,"key":""}`, text frames of at most 1 kB; `units` and `key` may be left out. Down: OutcomeFrame, `{"op":"outcome","ref":1,"code":...,"orderId":...,"units":...}` with the codes of `POST /buy/{ticket}` (`repeat`, `retryAfterMs`, `opensAt`, `reason`, `detail` where they apply), StatusFrame, `{"op":"status","code":"confirmed"|"rejected","orderId":...}`, and ErrorFrame, `{"op":"error","code":"bad_request"|"too_large","detail":...}`, for a frame that is not understood; the third closes with 1008. 1012 means: connect again.',
+  parameters: [{ name: "ticket", in: "query", required: true, schema: ticketSchema }],
+  good: [{ status: 101, description: "upgraded" }],
+  refusals: [
+    ...badTicket,
+    { code: OutcomeCode.badRequest, status: 426, meaning: "the request does not ask for the upgrade" },
+    refusal("rate_limited", "this buyer has too many sockets in this sale"),
+    refusal("busy", "this process has too many sockets or is stopping"),
+    ...everyRefusal,
+    fault,
+  ],
+  frames: { up: [upSchema], down: [outcomeFrameSchema, statusFrameSchema, errorFrameSchema] },
+};
+
+const health = (path: string, summary: string, status: string): Omit<DocumentedRoute, "refusals"> => ({
+  method: "get",
+  path,
+  operationId: path.slice(1),
+  summary,
+  good: [{ status: 200, description: status, schema: z.object({ status: z.literal(status) }) }],
+});
+
+/** Everything that plugin.ts mounts, by what it may answer. */
+export const documentedRoutes: readonly DocumentedRoute[] = [
+  buy,
+  standing,
+  sale,
+  live,
+  { ...health("/healthz", "This process answers", "alive"), refusals: everyRefusal },
+  {
+    ...health("/readyz", "This process can sell", "ready"),
+    refusals: [refusal("recovering", "starting or stopping"), ...everyRefusal, fault],
+  },
+];
