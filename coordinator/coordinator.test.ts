@@ -6,6 +6,7 @@ import { COORDINATOR_SETTINGS, runCoordinator } from "./coordinator.ts";
 import { StreamConfigError } from "./shards/log/stream.ts";
 import { readConfig } from "#program/config";
 import { LOG_STREAM, SALES_BUCKET } from "#protocol/subjects";
+import { saleRecord } from "../test/harness/sale-record.ts";
 
 let world: ShardWorld;
 beforeEach(async () => {
@@ -120,24 +121,7 @@ describe("the coordinator", () => {
     const coordinator = await run();
     await world.untilOpen();
     await world.openSale("a", 2);
-    await bucket.put(
-      "a",
-      JSON.stringify({
-        id: "a",
-        campaign: "test",
-        title: "test",
-        totalUnits: 2,
-        priceMinor: 0,
-        currency: "CNY",
-        opensAtMs: 0,
-        closesAtMs: Date.now() + 1_000_000,
-        limitPerBuyer: 1,
-        payWithinMs: 0,
-        state: "open",
-        shards: [0],
-        version: 1,
-      }),
-    );
+    await bucket.put("a", JSON.stringify(saleRecord({ id: "a", totalUnits: 2, closesAtMs: Date.now() + 1_000_000 })));
     const flagged = async (): Promise<boolean> =>
       (await world.database.sql("SELECT sold_out_version FROM sales")).rows[0]?.["sold_out_version"] !== null;
     await world.buy("a", ["u0"]);

@@ -1,22 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { SaleState, type SaleRecord } from "#protocol/sale";
+import type { SaleRecord } from "#protocol/sale";
 import { KnownSale } from "./known-sale.ts";
+import { saleRecord } from "../../test/harness/sale-record.ts";
 
-const record: SaleRecord = {
-  id: "phone",
-  campaign: "spring",
-  title: "A phone",
-  totalUnits: 5,
-  priceMinor: 100,
-  currency: "CNY",
-  opensAtMs: 0,
-  closesAtMs: 9_000_000_000_000,
-  limitPerBuyer: 1,
-  payWithinMs: 0,
-  state: SaleState.open,
-  shards: [0, 1],
-  version: 3,
-};
+const record = saleRecord({ id: "phone", campaign: "spring", shards: [0, 1], version: 3 });
 /** What a later version may add: no business of the public's. */
 const later = { ...record, costMinor: 42, supplier: "secret" } as SaleRecord;
 

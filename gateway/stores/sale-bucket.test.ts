@@ -7,27 +7,13 @@ import { SALES_BUCKET } from "#protocol/subjects";
 import { startNats, until, type NatsServer } from "../../test/harness/index.ts";
 import { readSale, SaleBook } from "../sales/book.ts";
 import { watchBucket } from "./sale-bucket.ts";
+import { saleRecord } from "../../test/harness/sale-record.ts";
 
 let server: NatsServer;
 let nats: NatsConnection;
 const ends: (() => Promise<void>)[] = [];
 
-const record = (id: string, part: Partial<SaleRecord> = {}): SaleRecord => ({
-  id,
-  campaign: "c",
-  title: "A thing",
-  totalUnits: 10,
-  priceMinor: 5,
-  currency: "CNY",
-  opensAtMs: 1,
-  closesAtMs: 2,
-  limitPerBuyer: 1,
-  payWithinMs: 0,
-  state: "open",
-  shards: [0],
-  version: 1,
-  ...part,
-});
+const record = (id: string, part: Partial<SaleRecord> = {}): SaleRecord => saleRecord({ id, opensAtMs: 1, closesAtMs: 2, ...part });
 
 const put = async (value: SaleRecord | string, key = typeof value === "string" ? "x" : value.id): Promise<void> => {
   const bucket = await nats.jetstream().views.kv(SALES_BUCKET);

@@ -164,7 +164,7 @@ class Schedule {
     const [first] = this.#plan.kills as [Step];
     await this.#open();
     const old = await this.#arm(first);
-    await Promise.all([this.#sell(), this.#strikeAll(old)]);
+    await Promise.all([this.#sell(), this.#killInTurn(old)]);
   }
 
   async #open(): Promise<void> {
@@ -182,12 +182,12 @@ class Schedule {
     }
   }
 
-  async #strikeAll(old: ReadonlySet<number>): Promise<void> {
+  async #killInTurn(old: ReadonlySet<number>): Promise<void> {
     const { kills: places } = this.#plan;
     let before = old;
     try {
       for (const [n, place] of places.entries()) {
-        await this.#strike(place, before);
+        await this.#killAt(place, before);
         const next = places[n + 1];
         if (next === undefined) this.lost = await killRedis(this.#plan);
         else before = await this.#arm(next);
@@ -208,7 +208,7 @@ class Schedule {
   }
 
   /** Stops the program where it is to die, and audits. */
-  async #strike(place: Step, old: ReadonlySet<number>): Promise<void> {
+  async #killAt(place: Step, old: ReadonlySet<number>): Promise<void> {
     const { program, point, midway } = place;
     const what = `${program} at ${point}`;
     const isMidway = async (): Promise<boolean> => {

@@ -24,6 +24,7 @@ import {
   swapShard,
 } from "#lua";
 import { startNats, startRedis, type NatsServer, type RedisServer } from "./servers.ts";
+import { saleRecord } from "./sale-record.ts";
 
 /** How long a shard opened by hand stays open: as long as any test. */
 const OPEN_MS = 3_600_000;
@@ -101,21 +102,9 @@ export class GatewayWorld {
 
   /** Puts a sale with its units on its shards, and not into the bucket. */
   async stockSale(sale: Partial<SaleRecord> & { readonly id: string }, unitsPerShard: number): Promise<SaleRecord> {
-    const record: SaleRecord = {
-      campaign: "test",
-      title: sale.id,
-      totalUnits: unitsPerShard,
-      priceMinor: 100,
-      currency: "CNY",
-      opensAtMs: Date.now() - 60_000,
-      closesAtMs: Date.now() + 3_600_000,
-      limitPerBuyer: 1,
-      payWithinMs: 0,
-      state: "open",
-      shards: [0],
-      version: 1,
-      ...sale,
-    };
+    const nowMs = Date.now();
+    const window = { opensAtMs: nowMs - 60_000, closesAtMs: nowMs + 3_600_000 };
+    const record = saleRecord({ title: sale.id, totalUnits: unitsPerShard, ...window, ...sale });
     for (const shard of record.shards) {
       const { epoch } = await shardState(this.client(shard), { shard });
       await this.define(record, shard, epoch);

@@ -2,6 +2,7 @@ import type { BuyRequest, BuyService, Cancel, SaleView } from "../../gateway/buy
 import { Found } from "../../gateway/sales/sale-search.ts";
 import { refusals, type Outcome } from "../../gateway/buy/outcome.ts";
 import { readTicket, verifyTicket, type TicketKeys } from "../../gateway/identity/ticket.ts";
+import { saleRecord } from "./sale-record.ts";
 
 export const SALE = "sale-1";
 export const OPENS_AT_MS = 4_000_000_000_000;
@@ -21,21 +22,7 @@ export class ScriptedBuyService implements BuyService {
   ready = true;
   drained = false;
   view: SaleView = {
-    record: {
-      id: SALE,
-      campaign: "c",
-      title: "Sale",
-      totalUnits: 5,
-      priceMinor: 1,
-      currency: "CNY",
-      opensAtMs: 0,
-      closesAtMs: OPENS_AT_MS,
-      limitPerBuyer: 1,
-      payWithinMs: 0,
-      state: "open",
-      shards: [0],
-      version: 1,
-    },
+    record: saleRecord({ id: SALE, title: "Sale", totalUnits: 5, priceMinor: 1, closesAtMs: OPENS_AT_MS }),
     soldOut: false,
     etag: '"v1"',
     body: Buffer.from('{"id":"sale-1","title":"限量"}'),

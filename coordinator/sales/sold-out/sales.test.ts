@@ -1,10 +1,11 @@
 import { connect, type NatsConnection } from "nats";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { systemClock } from "#program/system";
-import { SaleState, type SaleRecord } from "#protocol/sale";
+import type { SaleRecord } from "#protocol/sale";
 import { SALES_BUCKET } from "#protocol/subjects";
 import { startNats, until, type NatsServer } from "../../../test/harness/index.ts";
 import { SalesView } from "./sales.ts";
+import { saleRecord } from "../../../test/harness/sale-record.ts";
 
 let server: NatsServer;
 let nats: NatsConnection;
@@ -17,21 +18,7 @@ afterAll(async () => {
   await server.stop();
 });
 
-const record = (id: string): SaleRecord => ({
-  id,
-  campaign: "c",
-  title: id,
-  totalUnits: 10,
-  priceMinor: 5,
-  currency: "CNY",
-  opensAtMs: 1,
-  closesAtMs: 2,
-  limitPerBuyer: 1,
-  payWithinMs: 0,
-  state: SaleState.open,
-  shards: [0],
-  version: 1,
-});
+const record = (id: string): SaleRecord => saleRecord({ id, opensAtMs: 1, closesAtMs: 2 });
 
 it("records that are no sales are reported and passed over: the sales behind them are known", async () => {
   const bucket = await nats.jetstream().views.kv(SALES_BUCKET);

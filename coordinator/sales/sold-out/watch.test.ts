@@ -2,10 +2,11 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { grant, stock } from "#lua";
 import { until } from "../../../test/harness/index.ts";
 import { startShardWorld, type ShardWorld } from "../../../test/harness/shard-world.ts";
-import { SaleState, type SaleRecord } from "#protocol/sale";
+import type { SaleRecord } from "#protocol/sale";
 import { createSaleFacts } from "../../shards/rows/requests.ts";
 import type { SoldOutPorts } from "./sold-out-ports.ts";
 import { watchSoldOut } from "./watch.ts";
+import { saleRecord } from "../../../test/harness/sale-record.ts";
 
 /** Looks when it is told to. */
 class Turns {
@@ -30,21 +31,7 @@ class Turns {
   }
 }
 
-const recordOf = (id: string): SaleRecord => ({
-  id,
-  campaign: "test",
-  title: "test",
-  totalUnits: 2,
-  priceMinor: 0,
-  currency: "CNY",
-  opensAtMs: 0,
-  closesAtMs: Number.MAX_SAFE_INTEGER,
-  limitPerBuyer: 1,
-  payWithinMs: 0,
-  state: SaleState.open,
-  shards: [0],
-  version: 1,
-});
+const recordOf = (id: string): SaleRecord => saleRecord({ id, totalUnits: 2, closesAtMs: Number.MAX_SAFE_INTEGER });
 
 let world: ShardWorld;
 let ports: SoldOutPorts;

@@ -71,7 +71,7 @@ export class Ledger {
     if (postgres.orders.length === this.#ordersSeen) return;
     for (; this.#ordersSeen < postgres.orders.length; this.#ordersSeen += 1) {
       const order = postgres.orders[this.#ordersSeen];
-      if (order?.state === "rejected") this.violate("WALL_TOUCHED", `${order.uid} ${order.epoch}-${order.seq}: ${order.reason}`);
+      if (order?.state === "rejected") this.violate("CONSTRAINT_VIOLATED", `${order.uid} ${order.epoch}-${order.seq}: ${order.reason}`);
     }
     for (const [saleId, sale] of postgres.sales) {
       let units = 0;

@@ -181,8 +181,8 @@ export class MessageWorld implements Network, Running {
     if (earlier !== way) this.violate("TWO_WAYS", `${gid}: ${earlier}, then ${way}`);
   };
 
-  /** @returns whether the process at which it struck is gone */
-  #strike({ kind, process: name, target, ms, trap }: MessageFault, caller?: Process): boolean {
+  /** @returns whether the process that it was injected into is gone */
+  #inject({ kind, process: name, target, ms, trap }: MessageFault, caller?: Process): boolean {
     const process = caller ?? this.#processes.find((one) => one.name === name);
     this.count(trap === undefined ? kind : `trap ${kind}`);
     if (kind === MessageFaultKind.redisRestart) this.shards.find((shard) => shard.name === target)?.restart(ms);
@@ -197,12 +197,12 @@ export class MessageWorld implements Network, Running {
     const ids = new Map(opsOf(Scene.messages).map(({ id, name }) => [name, id]));
     for (const fault of options.faults) {
       const id = fault.trap === undefined ? undefined : ids.get(fault.trap.op);
-      if (fault.trap === undefined) kernel.at(fault.atMs, () => this.#strike(fault));
+      if (fault.trap === undefined) kernel.at(fault.atMs, () => this.#inject(fault));
       else if (id !== undefined)
         (this.traps[id] ??= []).push({
           countdown: fault.trap.nth,
           when: fault.trap.when,
-          spring: (caller) => this.#strike(fault, caller),
+          spring: (caller) => this.#inject(fault, caller),
         });
     }
     for (const atMs of options.addedAtMs)
