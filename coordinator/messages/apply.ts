@@ -37,5 +37,5 @@ export const applyEvent = async (
     if (stored.status === "late" || stored.status === "elsewhere") return { reply, record: undefined, effects: [], misplaced: stored };
     before = stored.record;
   }
-  throw new Error(`message ${gid}: lost ${RACES_MOST} races`);
+  throw new Error(`message ${gid}: others changed it first ${RACES_MOST} times in a row`);
 };

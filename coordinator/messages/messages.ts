@@ -103,7 +103,7 @@ export class Messages {
       if (misplaced.status === "late") await this.#placement.refresh();
       place = misplaced.status === "elsewhere" ? this.#placement.place(gid, misplaced.count) : this.#placement.place(gid);
     }
-    throw new Error(`message ${gid}: no place in ${MOVES_MOST} tries`);
+    throw new Error(`message ${gid}: no shard took it in ${MOVES_MOST} tries`);
   }
 
   /** Gives up the places that others may take for it, unless it is at one of them. */

@@ -60,6 +60,6 @@ export class Topics {
       if (answer.status === "ok") return done;
       expected = answer.value;
     }
-    throw new Error(`topic ${topic}: lost ${RACES_MOST} races`);
+    throw new Error(`topic ${topic}: others changed it first ${RACES_MOST} times in a row`);
   }
 }

@@ -29,7 +29,7 @@ class OrderIds {
 }
 
 const held = (code: OutcomeCode, orderIds: OrderIds, reservation: Reservation | undefined, repeat: boolean): Outcome => {
-  if (reservation === undefined) throw new Error(`the answer ${code} has no reservation`);
+  if (reservation === undefined) throw new Error(`reserve answered ${code} without a reservation`);
   return { code, orderId: orderIds.of(reservation), units: reservation.units, ...(repeat ? { repeat } : {}) };
 };
 

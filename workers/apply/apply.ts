@@ -111,7 +111,7 @@ const takeGrants = async (transaction: ApplyTransaction, grants: readonly Planne
   const fates = await transaction.takeGrants(grants);
   for (const [index, fate] of fates.entries()) {
     const { saleId, grantId, units } = grants[index] as PlannedGrant;
-    if (fate === GrantFate.unknown) throw new Unappliable(`grant ${grantId} of ${units} units for sale ${saleId} is not known`);
+    if (fate === GrantFate.unknown) throw new Unappliable(`grant ${grantId} of ${units} units for sale ${saleId} is not in Postgres`);
     if (fate === GrantFate.doneBefore) violations.grantTwice = true;
   }
 };

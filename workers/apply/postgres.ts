@@ -265,7 +265,8 @@ export const postgresApplyStore = (database: Database): ApplyStore => ({
       });
     } catch (error) {
       const state = sqlState(error);
-      if (state !== undefined && NEVER.test(state)) throw new Unappliable(`Postgres refuses it (${state}): ${(error as Error).message}`);
+      if (state !== undefined && NEVER.test(state))
+        throw new Unappliable(`Postgres refuses it (SQLSTATE ${state}): ${(error as Error).message}`);
       throw error;
     }
   },

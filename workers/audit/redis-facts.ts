@@ -11,7 +11,7 @@ const ENTRIES_A_PAGE = 200;
 /** Answers of a MULTI in order; a command of it that fails is undefined (XINFO of a stream that is not there). */
 const execute = async (multi: ReturnType<Redis["multi"]>): Promise<unknown[]> => {
   const results = await multi.exec();
-  if (results === null) throw new Error("the transaction was discarded");
+  if (results === null) throw new Error("Redis discarded the transaction (MULTI) of the audit");
   return results.map(([error, value]) => (error === null ? value : undefined));
 };
 

@@ -32,7 +32,8 @@ export const askStreamed = async <Body extends z.ZodType, Value extends z.ZodTyp
   try {
     connection.publish(request.subject, JSON.stringify(body), { reply: inbox });
     for await (const message of answers) {
-      if (message.headers?.code === NO_RESPONDERS) throw new Error(`${request.subject}: no worker is there`);
+      if (message.headers?.code === NO_RESPONDERS)
+        throw new Error(`${request.subject}: no worker listens to it: none is running or reaches NATS`);
       const reply = readReply(request.subject, request.value, message.data);
       if (!reply.ok) return reply;
       progress(reply.value);
@@ -40,7 +41,7 @@ export const askStreamed = async <Body extends z.ZodType, Value extends z.ZodTyp
       clearTimeout(timer);
       timer = setTimeout(end, request.withinMs);
     }
-    throw new Error(`${request.subject}: no progress for ${request.withinMs} ms`);
+    throw new Error(`${request.subject}: the worker reported no progress for ${request.withinMs} ms`);
   } finally {
     clearTimeout(timer);
     stop.removeEventListener("abort", end);
