@@ -6,11 +6,11 @@ const WHOLE = [
   "test/scenarios/**/*.test.ts",
   "deploy/**/*.test.ts",
   "bench/main.test.ts",
-  "gateway/{main,broken,violations}.test.ts",
+  "gateway/{main,violations}.test.ts",
   "workers/main.test.ts",
   "workers/{sales/bucket,shards/shards}.test.ts",
   "coordinator/coordinator.test.ts",
-  "coordinator/program/{cluster,findings,violations}.test.ts",
+  "coordinator/program/{cluster,violations}.test.ts",
   "coordinator/shards/life.test.ts",
   "coordinator/shards/log/log-faults.test.ts",
 ];

@@ -4,7 +4,7 @@ import type { Redis } from "ioredis";
 import type { Config } from "#program/config";
 import { noCrashPoints, type CrashPoints } from "#program/crash-points";
 import { connectNatsUntil, connectShards } from "#program/connect";
-import type { ProcessFindings } from "#program/findings";
+import type { ProcessViolations } from "#program/violations";
 import type { Log } from "#program/log";
 import { systemClock, systemRandom } from "#program/system";
 import type { Clock, Random } from "#protocol/ports";
@@ -36,8 +36,8 @@ export interface CoordinatorOptions {
   readonly clock?: Clock;
   readonly random?: Random;
   readonly points?: CrashPoints;
-  /** what to do with what is found that may not be; by default it is counted and logged, and what would go on from it is refused */
-  readonly findings?: ProcessFindings;
+  /** what to do with an invariant violation; by default it is counted and logged, and what would go on from it is refused */
+  readonly violations?: ProcessViolations;
   /** called with the page's address when it listens */
   readonly listening?: (url: string) => void;
 }
@@ -86,7 +86,7 @@ class Ending {
 export const runCoordinator = async (options: CoordinatorOptions): Promise<void> => {
   const { config, log, clock = systemClock } = options;
   const ending = new Ending(options.stop);
-  const metrics = createMetrics(log, clock, ending.fault, options.findings);
+  const metrics = createMetrics(log, clock, ending.fault, options.violations);
   const status: ShardsStatus = { missing: () => ["broker"], holdsLease: () => false };
   // Own connections: a call of the API never waits behind a rebuild's commands.
   const messageRedis = connectShards(config.REDIS_SHARDS, {

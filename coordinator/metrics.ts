@@ -1,7 +1,7 @@
 import { Counter, Registry } from "prom-client";
-import type { BrokenState } from "#lua/core/broken";
-import { faultLog, logBroken } from "#program/fault-log";
-import { brokenCounter, type ProcessFindings } from "#program/findings";
+import type { InvariantViolation } from "#lua/core/invariant";
+import { faultLog, logViolation } from "#program/fault-log";
+import { violationCounter, type ProcessViolations } from "#program/violations";
 import type { Log } from "#program/log";
 import type { Clock } from "#protocol/ports";
 import type { CoordinatorObserver } from "./compose.ts";
@@ -14,9 +14,14 @@ export interface CoordinatorMetrics extends CoordinatorObserver {
 
 /**
  * @param fatal called with every fault; decides which of them end the process
- * @param findings told of what may not be, and says it; without it, that is logged here like a fault
+ * @param violations called with each invariant violation, and logs it; without it, it is logged here like a fault
  */
-export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) => void, findings?: ProcessFindings): CoordinatorMetrics => {
+export const createMetrics = (
+  log: Log,
+  clock: Clock,
+  fatal: (error: unknown) => void,
+  violations?: ProcessViolations,
+): CoordinatorMetrics => {
   const registry = new Registry();
   const instruments = shardInstruments(registry);
   const faults = new Counter({
@@ -25,14 +30,14 @@ export const createMetrics = (log: Log, clock: Clock, fatal: (error: unknown) =>
     labelNames: ["where"] as const,
     registers: [registry],
   });
-  const broken = brokenCounter("doorbuster_coordinator_broken_total", registry, findings?.before);
+  const violationsTotal = violationCounter("doorbuster_coordinator_invariant_violations_total", registry, violations?.before);
   const { soldOut, transfers, units } = saleInstruments(registry);
-  const sayBroken = findings?.onBroken ?? logBroken(log, clock);
-  const onBroken = (error: BrokenState): void => {
-    broken.inc({ invariant: error.invariant });
-    sayBroken(error);
+  const sayViolation = violations?.onViolation ?? logViolation(log, clock);
+  const onViolation = (error: InvariantViolation): void => {
+    violationsTotal.inc({ invariant: error.invariant });
+    sayViolation(error);
   };
-  const faultsAt = faultLog({ log, clock, counter: faults, onBroken });
+  const faultsAt = faultLog({ log, clock, counter: faults, onViolation });
 
   const fault = (where: string, error: unknown): void => {
     faultsAt(where)(error);

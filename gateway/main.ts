@@ -2,7 +2,7 @@ import cluster from "node:cluster";
 import { createServer } from "node:net";
 import { AggregatorRegistry, Gauge, Registry } from "prom-client";
 import type { NatsConnection } from "nats";
-import { brokenCounter, connectNats, runProgram, superviseCluster, tellReady } from "#program";
+import { violationCounter, connectNats, runProgram, superviseCluster, tellReady } from "#program";
 import { createAdmin } from "./admin/admin.ts";
 import { workerRequests } from "./admin/worker-requests.ts";
 import { PROCESS_SETTINGS, serve } from "./process.ts";
@@ -43,9 +43,10 @@ await runProgram(
     "DOORBUSTER_ADMIN_PORT",
     "DOORBUSTER_ADMIN_TOKEN",
   ],
-  async ({ config, log, stop, points, findings }) => {
+  async ({ config, log, stop, points, violations }) => {
     if (cluster.isWorker) {
-      await serve({ config, port: Number(process.argv[2]), log, stop, points, onBroken: findings().onBroken, listening: tellReady });
+      const { onViolation } = violations();
+      await serve({ config, port: Number(process.argv[2]), log, stop, points, onViolation, listening: tellReady });
       // The channel to the primary would keep the process alive.
       process.disconnect();
       endAnyway();
@@ -61,7 +62,7 @@ await runProgram(
       help: "1 if all gateway processes reported their metrics in time",
       registers: [own],
     });
-    const broken = brokenCounter("doorbuster_gateway_broken_total", own);
+    const violationsTotal = violationCounter("doorbuster_gateway_invariant_violations_total", own);
     let nats: NatsConnection | undefined;
     const admin = createAdmin({
       token: config.DOORBUSTER_ADMIN_TOKEN,
@@ -97,7 +98,7 @@ await runProgram(
         ready.set(state.ready);
         restarts.set(state.restarts);
       },
-      onBroken: (invariant, times) => broken.inc({ invariant }, times),
+      onViolation: (invariant, times) => violationsTotal.inc({ invariant }, times),
     });
     await admin.close();
     await nats?.close();

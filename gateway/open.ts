@@ -1,9 +1,9 @@
 import type { NatsConnection } from "nats";
 import { register, type Registry } from "prom-client";
-import { connectNats, createLog, noCrashPoints, readConfig, type Config, type CrashPoints, type Log, type OnBroken } from "#program";
+import { connectNats, createLog, noCrashPoints, readConfig, type Config, type CrashPoints, type Log, type OnViolation } from "#program";
 import { systemClock, systemRandom } from "#program/system";
-import { BrokenState } from "#lua/core/broken";
-import { countBroken } from "./broken.ts";
+import { InvariantViolation } from "#lua/core/invariant";
+import { countViolations } from "./violations.ts";
 import { composeBuyService } from "./buy/compose.ts";
 import { FIXED_POLICY, type BuyPolicy } from "./buy/policy.ts";
 import type { BuyPorts, Tickets } from "./buy/service-ports.ts";
@@ -64,16 +64,16 @@ export interface StoreOptions {
   readonly log: Log;
   readonly registry: Registry;
   readonly points?: CrashPoints;
-  /** called with what was found that may not be; by default it is counted and logged */
-  readonly onBroken?: OnBroken | undefined;
+  /** called with each invariant violation; by default it is counted and logged */
+  readonly onViolation?: OnViolation | undefined;
 }
 
 /** The outside that ships: Redis, NATS and this process's clocks. */
-const realPorts = ({ config, nats, tickets, log, registry, points = noCrashPoints, onBroken }: StoreOptions): BuyPorts => {
+const realPorts = ({ config, nats, tickets, log, registry, points = noCrashPoints, onViolation }: StoreOptions): BuyPorts => {
   const clock = systemClock;
   const { REDIS_SHARDS: urls, DOORBUSTER_OUTBOX_LIMIT: outboxLimit } = config;
   const connections = new Connections(urls, { name: "gateway", log, commandTimeoutMs: 0 }, clock.monotonicMs());
-  const broken = onBroken ?? countBroken(registry, log, clock);
+  const reportViolation = onViolation ?? countViolations(registry, log, clock);
   return {
     shards: urls.map((_, shard) => points("buy", redisPurchaseStore(connections.of(shard), shard, outboxLimit))),
     connections,
@@ -93,7 +93,7 @@ const realPorts = ({ config, nats, tickets, log, registry, points = noCrashPoint
     untilDue: ({ everyMs }, stop) => clock.sleep(everyMs, stop),
     ...callMetrics(registry),
     onFault: (error, what) => {
-      if (error instanceof BrokenState) broken(error);
+      if (error instanceof InvariantViolation) reportViolation(error);
       log.debug({ err: error }, what);
     },
   };
@@ -120,18 +120,18 @@ export interface OpenOptions {
   readonly registry?: Registry;
   readonly points?: CrashPoints;
   /**
-   * called with each finding of what may not be (the purchase is refused); the host may end its process for it, or count it. By default
-   * `doorbuster_gateway_broken_total` counts it, and it is logged
+   * called with each invariant violation (the purchase is refused); the host may end its process for it, or count it. By default
+   * `doorbuster_gateway_invariant_violations_total` counts it, and it is logged
    */
-  readonly onBroken?: OnBroken;
+  readonly onViolation?: OnViolation;
 }
 
 /** Connects to NATS (waits as long as it takes) and puts a service on the configured stores. */
-export const openBuyService = async ({ config, log, registry = register, points, onBroken }: OpenOptions): Promise<OpenBuyService> => {
+export const openBuyService = async ({ config, log, registry = register, points, onViolation }: OpenOptions): Promise<OpenBuyService> => {
   const nats = await connectNats(config, "gateway");
   const tickets = ticketKeys(config.DOORBUSTER_TICKET_KEYS);
   const given = points === undefined ? {} : { points };
-  const service = buyServiceOn({ config, nats, tickets: ticketReader(tickets), log, registry, onBroken, ...given });
+  const service = buyServiceOn({ config, nats, tickets: ticketReader(tickets), log, registry, onViolation, ...given });
   return { service, tickets, close: () => nats.close() };
 };
 
@@ -141,7 +141,7 @@ export const openBuyService = async ({ config, log, registry = register, points,
  */
 export const openBuyServiceFrom = (
   environment: Readonly<Record<string, string | undefined>>,
-  options: Pick<OpenOptions, "onBroken"> = {},
+  options: Pick<OpenOptions, "onViolation"> = {},
 ): Promise<OpenBuyService> => {
   const config = readConfig([...BUY_SETTINGS, "DOORBUSTER_RUN", "DOORBUSTER_LOG_LEVEL"], environment);
   return openBuyService({ config, log: createLog("gateway", config), ...options });

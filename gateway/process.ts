@@ -1,6 +1,6 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { AggregatorRegistry, collectDefaultMetrics, Counter, Gauge, register } from "prom-client";
-import type { Config, CrashPoints, Log, OnBroken } from "#program";
+import type { Config, CrashPoints, Log, OnViolation } from "#program";
 import { createApp, listen } from "./http/app.ts";
 import { BUY_SETTINGS, openBuyService, type OpenBuyService } from "./open.ts";
 import { mountDoorbuster, type Mounted } from "./plugin.ts";
@@ -14,7 +14,7 @@ export interface ProcessOptions {
   readonly log: Log;
   readonly stop: AbortSignal;
   readonly points: CrashPoints;
-  readonly onBroken: OnBroken;
+  readonly onViolation: OnViolation;
   /** called once it listens */
   readonly listening: () => void;
 }
@@ -60,8 +60,8 @@ const measure = (mounted: Mounted): void => {
 };
 
 /** One process of the gateway: serves until `stop`, then answers what it holds, for at most DOORBUSTER_DRAIN_MS. */
-export const serve = async ({ config, port, log, stop, points, onBroken, listening }: ProcessOptions): Promise<void> => {
-  const opening = openBuyService({ config, log, points, onBroken });
+export const serve = async ({ config, port, log, stop, points, onViolation, listening }: ProcessOptions): Promise<void> => {
+  const opening = openBuyService({ config, log, points, onViolation });
   const opened = await Promise.race([opening, aborted(stop)]);
   // NATS never answered: there is nothing to drain, and the attempt to connect ends with the process.
   if (opened === undefined) return;

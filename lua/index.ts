@@ -2,7 +2,7 @@ export * from "./barrier/barrier-adjust.ts";
 export * from "./barrier/barrier-query.ts";
 export * from "./barrier/barrier-revert.ts";
 export * from "./core/batches.ts";
-export * from "./core/broken.ts";
+export * from "./core/invariant.ts";
 export * from "./core/codes.ts";
 export * from "./core/keys.ts";
 export * from "./core/position.ts";

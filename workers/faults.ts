@@ -1,5 +1,5 @@
 import { faultLog as faultLogOf, type Faults } from "#program/fault-log";
-import type { OnBroken } from "#program/findings";
+import type { OnViolation } from "#program/violations";
 import type { Log } from "#program/log";
 import type { Clock } from "#protocol/ports";
 import { faultsTotal } from "./metrics.ts";
@@ -7,4 +7,5 @@ import { faultsTotal } from "./metrics.ts";
 export type { Faults };
 
 /** The worker's: counts in `doorbuster_worker_faults_total`. */
-export const faultLog = (log: Log, clock: Clock, onBroken: OnBroken): Faults => faultLogOf({ log, clock, counter: faultsTotal, onBroken });
+export const faultLog = (log: Log, clock: Clock, onViolation: OnViolation): Faults =>
+  faultLogOf({ log, clock, counter: faultsTotal, onViolation });

@@ -151,7 +151,7 @@ describe("the workers", () => {
     );
   });
 
-  it("end a process that finds what may not be, once; every order is applied, and its successor refuses the settle", async () => {
+  it("end a process that finds an invariant violated, once; every order is applied, and its successor refuses the settle", async () => {
     // an open shard whose outbox never had what the log has
     await redis.del(shardKeys(shard).epoch);
     await openEmptyShard(redis, shard);
@@ -160,7 +160,7 @@ describe("the workers", () => {
     await fillLog();
     await until(async () => (await applied()) === MESSAGES, "every message applied", 50_000);
     await bothReady();
-    const settled = 'doorbuster_worker_broken_total{invariant="settled"}';
+    const settled = 'doorbuster_worker_invariant_violations_total{invariant="settled"}';
     await until(async () => (await metric(settled)) > 1, "a settle to be refused again", 20_000);
     expect(await redis.get(shardKeys(shard).applied)).toBe("1-0");
     // at most each of the two: the other may have found it before it heard of it

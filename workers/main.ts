@@ -10,11 +10,11 @@ const STOP_WITHIN_MS = 5_000;
 await runProgram(
   "workers",
   [...WORKER_SETTINGS, "DOORBUSTER_WORKER_PROCESSES", "DOORBUSTER_WORKERS_HOST", "DOORBUSTER_WORKERS_PORT"],
-  async ({ config, log, stop, points, findings }) => {
+  async ({ config, log, stop, points, violations }) => {
     if (cluster.isWorker) {
       // Makes this process answer the primary's question for its metrics.
       void new AggregatorRegistry();
-      await runWorker({ config, log, stop, points, onBroken: findings().onBroken, ready: tellReady });
+      await runWorker({ config, log, stop, points, onViolation: violations().onViolation, ready: tellReady });
       // The channel to the primary would keep the process alive.
       process.disconnect();
       return;
@@ -27,7 +27,7 @@ await runProgram(
       stop,
       stopWithinMs: STOP_WITHIN_MS,
       onChange: server.onChange,
-      onBroken: server.onBroken,
+      onViolation: server.onViolation,
     });
     await server.app.close();
   },

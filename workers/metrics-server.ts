@@ -1,7 +1,7 @@
 import fastify, { type FastifyInstance } from "fastify";
 import { AggregatorRegistry, Gauge, Registry } from "prom-client";
-import { brokenCounter } from "#program";
-import type { Invariant } from "#lua/core/broken";
+import { violationCounter } from "#program";
+import type { Invariant } from "#lua/core/invariant";
 
 export interface MetricsServerOptions {
   readonly host: string;
@@ -13,7 +13,7 @@ export interface MetricsServer {
   readonly app: FastifyInstance;
   /** what the cluster has to say */
   readonly onChange: (state: { readonly ready: number; readonly restarts: number }) => void;
-  readonly onBroken: (invariant: Invariant, times: number) => void;
+  readonly onViolation: (invariant: Invariant, times: number) => void;
 }
 
 export const startMetricsServer = async ({ host, port }: MetricsServerOptions): Promise<MetricsServer> => {
@@ -21,7 +21,7 @@ export const startMetricsServer = async ({ host, port }: MetricsServerOptions): 
   const cluster = new AggregatorRegistry();
   const ready = new Gauge({ name: "doorbuster_workers_ready", help: "worker processes that serve", registers: [own] });
   const restarts = new Gauge({ name: "doorbuster_workers_restarts", help: "worker processes that died", registers: [own] });
-  const broken = brokenCounter("doorbuster_worker_broken_total", own);
+  const violationsTotal = violationCounter("doorbuster_worker_invariant_violations_total", own);
   let isReady = false;
   const app = fastify({ logger: false });
   app.get("/healthz", () => ({ ok: true }));
@@ -38,6 +38,6 @@ export const startMetricsServer = async ({ host, port }: MetricsServerOptions): 
       ready.set(state.ready);
       restarts.set(state.restarts);
     },
-    onBroken: (invariant, times) => broken.inc({ invariant }, times),
+    onViolation: (invariant, times) => violationsTotal.inc({ invariant }, times),
   };
 };

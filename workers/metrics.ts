@@ -1,6 +1,6 @@
 import { Counter, Histogram } from "prom-client";
 
-/** Of every process; the primary adds them up (metrics-server.ts), and counts itself what they find that may not be. */
+/** Of every process; the primary adds them up (metrics-server.ts), and counts itself the invariant violations they find. */
 export const messagesTotal = new Counter({
   name: "doorbuster_worker_messages_total",
   help: "messages of the log, by what became of them",

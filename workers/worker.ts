@@ -1,6 +1,6 @@
 import type { Redis } from "ioredis";
 import { Events, type NatsConnection } from "nats";
-import { connectNats, connectShard, systemClock, Wakeup, type Config, type CrashPoints, type Log, type OnBroken } from "#program";
+import { connectNats, connectShard, systemClock, Wakeup, type Config, type CrashPoints, type Log, type OnViolation } from "#program";
 import { applyObserver } from "./apply-observer.ts";
 import { KnownPositions } from "./apply/known.ts";
 import { postgresApplyStore } from "./apply/postgres.ts";
@@ -40,8 +40,8 @@ export interface WorkerOptions {
   readonly log: Log;
   readonly stop: AbortSignal;
   readonly points: CrashPoints;
-  /** called with what was found that may not be; what would go on from it is refused, and tried again */
-  readonly onBroken: OnBroken;
+  /** called with each invariant violation; what would go on from it is refused, and tried again */
+  readonly onViolation: OnViolation;
   /** called when everything is connected and served */
   readonly ready: () => void;
 }
@@ -97,9 +97,9 @@ const watchConnection = async (connection: NatsConnection, log: Log, reconnected
  * One worker process: an applier for every shard (the broker hands each message to one of the processes), the sweep, the
  * bucket of sales and the requests. Any number of processes may run; whichever does a thing, it is done once.
  */
-export const runWorker = async ({ config, log, stop, points, onBroken, ready }: WorkerOptions): Promise<void> => {
+export const runWorker = async ({ config, log, stop, points, onViolation, ready }: WorkerOptions): Promise<void> => {
   const clock = systemClock;
-  const faults = faultLog(log, clock, onBroken);
+  const faults = faultLog(log, clock, onViolation);
   const redises: readonly Redis[] = config.REDIS_SHARDS.map((url, shard) =>
     connectShard(url, shard, { name: `doorbuster-worker-${shard}`, log, commandTimeoutMs: REDIS_COMMAND_MS }),
   );

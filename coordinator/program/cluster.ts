@@ -1,8 +1,8 @@
 import cluster, { type Worker } from "node:cluster";
 import { availableParallelism } from "node:os";
 import { setTimeout as delay } from "node:timers/promises";
-import type { Invariant } from "#lua/core/broken";
-import { Findings } from "./findings.ts";
+import type { Invariant } from "#lua/core/invariant";
+import { KnownViolations } from "./violations.ts";
 import type { Log } from "./log.ts";
 
 const BACKOFF_FIRST_MS = 100;
@@ -19,8 +19,8 @@ export interface ClusterOptions {
   readonly stopWithinMs: number;
   /** called whenever the count of ready processes or of restarts changed */
   readonly onChange?: (state: { readonly ready: number; readonly restarts: number }) => void;
-  /** called when a process found what may not be, so many times */
-  readonly onBroken?: (invariant: Invariant, times: number) => void;
+  /** called when a process found an invariant violated, so many times */
+  readonly onViolation?: (invariant: Invariant, times: number) => void;
 }
 
 /** What a process sends to its primary when it is ready to serve. */
@@ -31,13 +31,13 @@ const exited = (worker: Worker): Promise<void> =>
 
 /**
  * The primary of a cluster: keeps `processes` copies of the program running, replaces a dead one with growing delay,
- * remembers for all of them what they found that may not be (findings.ts), and on `stop` lets all of them finish. Resolves when the last has ended.
+ * remembers for all of them the invariant violations they found (violations.ts), and on `stop` lets all of them finish. Resolves when the last has ended.
  */
 export const superviseCluster = async (options: ClusterOptions): Promise<void> => {
   const { log, stop } = options;
   const size = options.processes === 0 ? availableParallelism() : options.processes;
   const ready = new Set<Worker>();
-  const findings = new Findings();
+  const violations = new KnownViolations();
   let restarts = 0;
   const changed = (): void => options.onChange?.({ ready: ready.size, restarts });
 
@@ -47,14 +47,14 @@ export const superviseCluster = async (options: ClusterOptions): Promise<void> =
     while (!stop.aborted) {
       const startedAt = performance.now();
       // A crash point is for the first process only: whoever replaces it goes on.
-      const worker = cluster.fork({ ...findings.environment(), ...(deaths > 0 ? { DOORBUSTER_CRASH_AT: "" } : {}) });
+      const worker = cluster.fork({ ...violations.environment(), ...(deaths > 0 ? { DOORBUSTER_CRASH_AT: "" } : {}) });
       worker.on("message", (message) => {
         if (message === READY) {
           ready.add(worker);
           changed();
         }
-        const found = findings.hear(message, worker);
-        if (found !== undefined) options.onBroken?.(found.invariant, found.times);
+        const found = violations.hear(message, worker);
+        if (found !== undefined) options.onViolation?.(found.invariant, found.times);
       });
       // A message to a process that has just died (a metrics scrape, say) fails here; unheard it would end the primary.
       worker.on("error", (error) => log.warn({ slot, err: error.message }, "a message to a process was not delivered"));

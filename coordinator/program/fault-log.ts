@@ -1,7 +1,7 @@
 import type { Counter } from "prom-client";
-import { BrokenState } from "#lua/core/broken";
+import { InvariantViolation } from "#lua/core/invariant";
 import type { Clock } from "#protocol/ports";
-import type { OnBroken } from "./findings.ts";
+import type { OnViolation } from "./violations.ts";
 import type { Log } from "./log.ts";
 import { rarely } from "./rarely.ts";
 
@@ -13,26 +13,26 @@ export interface FaultLogOptions {
   readonly clock: Pick<Clock, "monotonicMs">;
   /** counts every fault */
   readonly counter: Counter<"where">;
-  /** says what may not be; it is counted as a fault too, and not logged here */
-  readonly onBroken: OnBroken;
+  /** logs an invariant violation; it is counted as a fault too, and not logged here */
+  readonly onViolation: OnViolation;
 }
 
 /** Counts every fault of a program that goes on, and logs each rarely (rarely.ts). */
-export const faultLog = ({ log, clock, counter, onBroken }: FaultLogOptions): Faults => {
+export const faultLog = ({ log, clock, counter, onViolation }: FaultLogOptions): Faults => {
   const isNews = rarely(clock);
   return (where) => (error) => {
     counter.inc({ where });
-    if (error instanceof BrokenState) return onBroken(error);
+    if (error instanceof InvariantViolation) return onViolation(error);
     const news = isNews(where, error instanceof Error ? error.message : String(error));
     if (news !== undefined) log.warn({ where, err: error, ...news }, "failed, will be tried again");
   };
 };
 
-/** Says rarely what may not be (every batch may meet it), for a process that goes on after it. */
-export const logBroken = (log: Log, clock: Pick<Clock, "monotonicMs">): OnBroken => {
+/** Logs invariant violations rarely (every batch may meet one), for a process that goes on after it. */
+export const logViolation = (log: Log, clock: Pick<Clock, "monotonicMs">): OnViolation => {
   const isNews = rarely(clock);
   return (error) => {
     const news = isNews(`${error.invariant} at ${error.place}`, error.message);
-    if (news !== undefined) log.error({ alert: true, err: error, ...news }, "found what may not be, and refused to go on from it");
+    if (news !== undefined) log.error({ alert: true, err: error, ...news }, "invariant violated: refused to go on from it");
   };
 };

@@ -1,5 +1,5 @@
 import cluster, { type Worker } from "node:cluster";
-import { Findings } from "./findings.ts";
+import { KnownViolations } from "./violations.ts";
 import type { Log } from "./log.ts";
 
 export interface GuardOptions {
@@ -15,17 +15,17 @@ const gone = (worker: Worker): Promise<unknown> =>
   ]);
 
 /**
- * The primary of a program that is one process: it remembers what that process found (findings.ts). One that ended for what it found
+ * The primary of a program that is one process: it remembers the invariant violations that this process found (violations.ts). One that ended for one
  * is replaced; for every other end this process ends in the same way, so that whoever started it sees what it would see without us.
  */
 export const guardProcess = async ({ log, stop }: GuardOptions): Promise<void> => {
-  const findings = new Findings();
+  const violations = new KnownViolations();
   for (let ends = 0; ; ends += 1) {
     // A crash point is for the first process only: whoever replaces it goes on.
-    const worker = cluster.fork({ ...findings.environment(), ...(ends > 0 ? { DOORBUSTER_CRASH_AT: "" } : {}) });
-    let hasFound = false;
+    const worker = cluster.fork({ ...violations.environment(), ...(ends > 0 ? { DOORBUSTER_CRASH_AT: "" } : {}) });
+    let hasViolated = false;
     worker.on("message", (message) => {
-      if (findings.hear(message, worker)?.isNew) hasFound = true;
+      if (violations.hear(message, worker)?.isNew) hasViolated = true;
     });
     // Unheard it would end the primary.
     worker.on("error", (error) => log.warn({ err: error.message }, "a message to the process was not delivered"));
@@ -35,8 +35,8 @@ export const guardProcess = async ({ log, stop }: GuardOptions): Promise<void> =
     await gone(worker);
     stop.removeEventListener("abort", end);
     const { exitCode, signalCode } = worker.process;
-    if (hasFound && !stop.aborted) {
-      log.error({ code: exitCode, signal: signalCode, ends: ends + 1 }, "process ended for what it found, starting another");
+    if (hasViolated && !stop.aborted) {
+      log.error({ code: exitCode, signal: signalCode, ends: ends + 1 }, "process ended after an invariant violation, starting another");
       continue;
     }
     if (signalCode !== null) process.kill(process.pid, signalCode);

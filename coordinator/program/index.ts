@@ -3,7 +3,7 @@ export * from "./config.ts";
 export * from "./connect.ts";
 export * from "./crash-points.ts";
 export * from "./fault-log.ts";
-export * from "./findings.ts";
+export * from "./violations.ts";
 export * from "./guard.ts";
 export * from "./kv-follower.ts";
 export * from "./log.ts";

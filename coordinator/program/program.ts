@@ -1,6 +1,6 @@
 import { ConfigError, readConfig, type Config } from "./config.ts";
 import { crashPoints, type CrashPoints } from "./crash-points.ts";
-import { FINDINGS, processFindings, type ProcessFindings } from "./findings.ts";
+import { KNOWN_VIOLATIONS, processViolations, type ProcessViolations } from "./violations.ts";
 import { createLog, type Log } from "./log.ts";
 import type { SettingName } from "./settings.ts";
 import { systemClock } from "./system.ts";
@@ -15,11 +15,11 @@ export interface Program<Name extends SettingName> {
   readonly stop: AbortSignal;
   /** around the ports where the program is put together */
   readonly points: CrashPoints;
-  /** for a process below a primary, once: what it does with what it finds that may not be */
-  readonly findings: () => ProcessFindings;
+  /** for a process below a primary, once: what it does with invariant violations */
+  readonly violations: () => ProcessViolations;
 }
 
-/** Conventional exit codes: 1 = configured wrongly, 70 = EX_SOFTWARE of sysexits.h, a broken invariant. */
+/** Conventional exit codes: 1 = configured wrongly, 70 = EX_SOFTWARE of sysexits.h, a crash or a violated invariant. */
 const EXIT_CONFIG = 1;
 const EXIT_CRASH = 70;
 
@@ -30,7 +30,7 @@ const watchParent = (stop: () => void): void => {
 
 /**
  * Runs one of our programs: reads its configuration (exit 1 with every problem listed), stops it on a signal, and lets
- * a fault crash it: whoever supervises the process starts it again. A program that may find what may not be is a primary
+ * a fault crash it: whoever supervises the process starts it again. A program that may find an invariant violated is a primary
  * (superviseCluster, guardProcess) with one process or more below it.
  */
 export const runProgram = async <const Name extends SettingName>(
@@ -56,14 +56,14 @@ export const runProgram = async <const Name extends SettingName>(
     end();
   };
   // oxlint-disable-next-line node/no-process-env -- no setting: a primary tells its processes what it knows
-  const findings = (): ProcessFindings => processFindings({ log, clock: systemClock, inherited: process.env[FINDINGS], end });
+  const violations = (): ProcessViolations => processViolations({ log, clock: systemClock, inherited: process.env[KNOWN_VIOLATIONS], end });
   process.on("uncaughtException", crash).on("unhandledRejection", crash);
   const controller = new AbortController();
   const stop = (): void => controller.abort();
   process.on("SIGTERM", stop).on("SIGINT", stop);
   if (config.DOORBUSTER_EXIT_WITH_PARENT && !process.connected) watchParent(stop);
   try {
-    await main({ config, log, stop: controller.signal, points: crashPoints(config.DOORBUSTER_CRASH_AT, log), findings });
+    await main({ config, log, stop: controller.signal, points: crashPoints(config.DOORBUSTER_CRASH_AT, log), violations });
     // The pipe from the starter would keep a finished program alive.
     process.stdin.destroy();
   } catch (error) {

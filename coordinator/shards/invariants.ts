@@ -1,4 +1,4 @@
-import { BrokenState, Invariant } from "#lua/core/broken";
+import { InvariantViolation, Invariant } from "#lua/core/invariant";
 import { shardPlace } from "#lua/core/keys";
 import { parsePosition } from "#lua/core/position";
 import type { ShardState } from "#lua/shard/shard-state";
@@ -15,15 +15,15 @@ const seqOf = (text: string, epoch: number): number => {
   return position?.epoch === epoch ? position.seq : 0;
 };
 
-const history = (row: ShardRow, had: string): BrokenState =>
-  new BrokenState(Invariant.history, shardPlace(row.shard), `Postgres has ${row.epoch}-${row.applied}, and once had ${had}`);
+const history = (row: ShardRow, had: string): InvariantViolation =>
+  new InvariantViolation(Invariant.history, shardPlace(row.shard), `Postgres has ${row.epoch}-${row.applied}, and once had ${had}`);
 
 /**
- * What may not be while a shard is open. A Redis that came back with less is not open (its replication id is another);
+ * The invariant that a look at an open shard finds violated. A Redis that came back with less is not open (its replication id is another);
  * what is found here has another cause: Postgres lost commits or was restored from an older copy, or somebody changed keys.
  * @param before the look before this one, in the same tenure of the lease
  */
-export const findBroken = ({ state, row }: Look, before: Look | undefined): BrokenState | undefined => {
+export const findViolation = ({ state, row }: Look, before: Look | undefined): InvariantViolation | undefined => {
   if (!state.isOpen) return undefined;
   // Settled in Redis only after the commit, and read before the row: the row cannot be behind it.
   if (state.epoch === row.epoch && row.applied < seqOf(state.applied, row.epoch)) return history(row, state.applied);
@@ -32,7 +32,7 @@ export const findBroken = ({ state, row }: Look, before: Look | undefined): Brok
   if (row.epoch < was.epoch || (row.epoch === was.epoch && row.applied < was.applied)) return history(row, `${was.epoch}-${was.applied}`);
   // What was applied then was an entry of this outbox.
   if (state.epoch === was.epoch && seqOf(state.last, was.epoch) < was.applied)
-    return new BrokenState(
+    return new InvariantViolation(
       Invariant.settled,
       shardPlace(row.shard),
       `Postgres has ${was.epoch}-${was.applied}, the outbox ends at ${state.last}`,

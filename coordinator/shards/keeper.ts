@@ -9,7 +9,7 @@ import { AttemptResult } from "./attempt/attempt.ts";
 import { beginEpoch } from "./attempt/begin-epoch.ts";
 import { SoleServer } from "./attempt/sole-server.ts";
 import { RelaySupervisor, type RelaySupervisorObserver } from "./relay-supervisor.ts";
-import { findBroken, type Look } from "./invariants.ts";
+import { findViolation, type Look } from "./invariants.ts";
 import { Lease } from "./lease.ts";
 import type { Rows, ShardStore } from "./shard-ports.ts";
 
@@ -187,14 +187,14 @@ export class Keeper {
     const { state, row } = look;
     if (tenure.aborted) return "again";
     observer.lag(state.outboxLength);
-    this.#refuseBroken(look);
+    this.#refuseViolation(look);
     if (row.halted !== null && state.open === null) {
       this.#relay.stop();
       this.#setOpen(false, row.epoch);
       observer.halted(row.halted);
       return "steady";
     }
-    if (!isSound(look) || this.#relay.isBroken) return await this.#recover(row, tenure);
+    if (!isSound(look) || this.#relay.hasFailed) return await this.#recover(row, tenure);
     if (!(await this.#renew(look))) return "again";
     const health = await log.verify();
     if (tenure.aborted) return "again";
@@ -202,14 +202,14 @@ export class Keeper {
     return "steady";
   }
 
-  /** @throws BrokenState: the permission is not prolonged any more, so that the shard closes within its lifetime */
-  #refuseBroken(look: Look): void {
-    const broken = findBroken(look, this.#looked);
+  /** @throws InvariantViolation: the permission is not prolonged any more, so that the shard closes within its lifetime */
+  #refuseViolation(look: Look): void {
+    const violation = findViolation(look, this.#looked);
     this.#looked = look;
-    if (broken === undefined) return;
+    if (violation === undefined) return;
     this.#relay.stop();
     this.#setOpen(false, look.row.epoch);
-    throw broken;
+    throw violation;
   }
 
   /**

@@ -1,7 +1,7 @@
 // Over 400 lines: a shard's life is told in order, on one set of servers.
 import { cp, rm } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { BrokenState, Invariant } from "#lua";
+import { InvariantViolation, Invariant } from "#lua";
 import { systemClock } from "#program/system";
 import { logSubject, LOG_STREAM } from "#protocol/subjects";
 import { startRedis, until } from "../../test/harness/index.ts";
@@ -398,9 +398,9 @@ describe("two coordinators", () => {
   });
 });
 
-describe("what may not be while a shard is open", () => {
-  const brokenOf = ({ faults }: { readonly faults: readonly unknown[] }): readonly string[] =>
-    faults.flatMap((fault) => (fault instanceof BrokenState ? [fault.invariant] : []));
+describe("an invariant violated while a shard is open", () => {
+  const violationsOf = ({ faults }: { readonly faults: readonly unknown[] }): readonly string[] =>
+    faults.flatMap((fault) => (fault instanceof InvariantViolation ? [fault.invariant] : []));
   const untilClosed = (): Promise<void> => until(async () => !(await world.isOpen()), "the shard to be closed", 30_000);
 
   it("Postgres has less than it had: the shard sells no more, and asks for somebody to look", async () => {
@@ -413,7 +413,7 @@ describe("what may not be while a shard is open", () => {
     // as a restored older copy
     await world.database.sql("UPDATE shards SET applied = applied - 1 WHERE shard = 0");
     await untilClosed();
-    expect(brokenOf(coordinator)).toContain(Invariant.history);
+    expect(violationsOf(coordinator)).toContain(Invariant.history);
     await until(() => coordinator.attempts.filter((result) => result === "gap").length >= 2, "two attempts that find no way", 30_000);
     expect(await world.isOpen()).toBe(false);
     // the right copy again
@@ -430,7 +430,7 @@ describe("what may not be while a shard is open", () => {
     await world.untilApplied(["u1"]);
     await world.database.sql("UPDATE shards SET applied = applied + 1 WHERE shard = 0");
     await untilClosed();
-    expect(brokenOf(coordinator)).toContain(Invariant.settled);
+    expect(violationsOf(coordinator)).toContain(Invariant.settled);
     await world.untilOpen(2);
     expect(await rowMode()).toBe("rebuild");
     expect(await world.buy("a", ["u1"])).toEqual(won);

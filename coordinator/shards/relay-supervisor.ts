@@ -43,7 +43,7 @@ export class RelaySupervisor {
   }
 
   /** The relay met an entry that is not one of ours: the shard must not go on. */
-  get isBroken(): boolean {
+  get hasFailed(): boolean {
     return this.#running?.end === "fault";
   }
 

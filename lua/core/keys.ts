@@ -32,7 +32,7 @@ export interface SaleKeys {
   readonly grants: string;
 }
 
-/** A shard's hash tag, with which all its keys begin; `BrokenState.place` names the shard by it. */
+/** A shard's hash tag, with which all its keys begin; `InvariantViolation.place` names the shard by it. */
 export const shardPlace = (shard: number): string => `{s${shard}}`;
 
 export const shardKeys = (shard: number): ShardKeys => {

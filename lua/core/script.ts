@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Redis } from "ioredis";
-import { brokenIn } from "./broken.ts";
+import { violationIn } from "./invariant.ts";
 import { composeScript } from "./compose.ts";
 
 /** The part of a connection that the scripts use. */
@@ -14,10 +14,10 @@ export interface Script {
   run(redis: ScriptRedis, keys: readonly string[], args: readonly (string | number)[]): Promise<unknown>;
 }
 
-const asBroken =
+const asViolation =
   (keys: readonly string[]) =>
   (error: unknown): never => {
-    throw brokenIn(error, keys) ?? error;
+    throw violationIn(error, keys) ?? error;
   };
 
 const INCLUDES = new URL("../include/", import.meta.url);
@@ -41,8 +41,8 @@ export const loadScript = (name: string, binding: string): Script => {
       try {
         return await redis.evalsha(sha, keys.length, ...keys, ...args);
       } catch (error) {
-        if (!isMissing(error)) return asBroken(keys)(error);
-        return await redis.eval(source, keys.length, ...keys, ...args).catch(asBroken(keys));
+        if (!isMissing(error)) return asViolation(keys)(error);
+        return await redis.eval(source, keys.length, ...keys, ...args).catch(asViolation(keys));
       }
     },
   };

@@ -1,5 +1,5 @@
 import type { Redis } from "ioredis";
-import { BrokenState, Invariant } from "../core/broken.ts";
+import { InvariantViolation, Invariant } from "../core/invariant.ts";
 import { EntryKind, type Entry } from "./entry.ts";
 import { shardKeys } from "../core/keys.ts";
 import { formatPosition, parsePosition, type Position } from "../core/position.ts";
@@ -20,7 +20,7 @@ export interface OutboxEntry {
 }
 
 /** An entry that our scripts never write: somebody else changed the outbox. */
-export class CorruptEntry extends BrokenState {
+export class CorruptEntry extends InvariantViolation {
   override readonly name = "CorruptEntry";
   readonly id: string;
 

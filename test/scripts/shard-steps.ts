@@ -21,7 +21,7 @@ const beginStep = command("begin", fc.record({ isKept: fc.boolean(), drawn: stag
   open(state, step, RIGHT);
 });
 
-/** Keys that expire or are lost; a sale's are lost one by one only in broken.test.ts, where no model follows. */
+/** Keys that expire or are lost; a sale's are lost one by one only in invariants.test.ts, where no model follows. */
 const loseStep = command("lose", fc.constantFrom("open", "open", "lease", "attempt", "epoch", "outbox", "applied"), (state, step, key) => {
   const { data, journal } = state.shard;
   if (!state.server.isPrimary) return;

@@ -1,4 +1,4 @@
-import { BrokenState } from "#lua/core/broken";
+import { InvariantViolation } from "#lua/core/invariant";
 import type { Entry } from "#lua/shard/entry";
 import type { CoordinatorParts, KeeperPorts } from "../../coordinator/compose.ts";
 import type { ShardLog } from "../../coordinator/shards/relay/relay-ports.ts";
@@ -134,7 +134,7 @@ export class World implements Network {
   /** A store failed, or a broken port did: the protocol has to live with the first, and only the second is worth a look. */
   fault(where: string, error: unknown): void {
     // the engine's own checks, and slips of the code
-    if (error instanceof BrokenState) this.ledger.violate("BROKEN", `${where}: ${error.message}`);
+    if (error instanceof InvariantViolation) this.ledger.violate("BROKEN", `${where}: ${error.message}`);
     if (error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError)
       this.ledger.violate("BROKEN", `${where}: ${error.stack ?? error.message}`);
     this.say(() => `${where}: ${error instanceof Error ? error.message : String(error)}`);

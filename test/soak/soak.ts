@@ -126,7 +126,7 @@ class Soak {
     });
   }
 
-  /** What the engine itself found that may not be. */
+  /** The invariant violations that the engine itself found. */
   #heedAlarms(): void {
     for (const [what, times] of Object.entries(this.#watch.counters().alarms)) {
       const before = this.#alarms[what] ?? 0;

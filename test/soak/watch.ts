@@ -30,9 +30,9 @@ const METRICS: readonly Metric[] = [
   { group: "epochs", name: "doorbuster_epoch_attempts_total", label: "result" },
   { group: "restores", name: "doorbuster_worker_restores_total", label: "end" },
   { group: "transfers", name: "doorbuster_transfers_total", label: "reason" },
-  { group: "alarms", name: "doorbuster_gateway_broken_total", label: "invariant" },
-  { group: "alarms", name: "doorbuster_coordinator_broken_total", label: "invariant" },
-  { group: "alarms", name: "doorbuster_worker_broken_total", label: "invariant" },
+  { group: "alarms", name: "doorbuster_gateway_invariant_violations_total", label: "invariant" },
+  { group: "alarms", name: "doorbuster_coordinator_invariant_violations_total", label: "invariant" },
+  { group: "alarms", name: "doorbuster_worker_invariant_violations_total", label: "invariant" },
   { group: "alarms", name: "doorbuster_worker_constraint_violations_total", label: "constraint" },
   { group: "alarms", name: "doorbuster_worker_dead_letters_total", label: "shard" },
 ];

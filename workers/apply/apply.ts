@@ -1,6 +1,6 @@
 import { decodeMessage, type EntriesMessage, type MarkerMessage } from "#protocol/message";
 import type { RestoreMode, ShardRow } from "#protocol/row";
-import { BrokenState, Invariant } from "#lua/core/broken";
+import { InvariantViolation, Invariant } from "#lua/core/invariant";
 import type { Entry } from "#lua/shard/entry";
 import { shardPlace } from "#lua/core/keys";
 import type { KnownPositions } from "./known.ts";
@@ -176,7 +176,8 @@ const applyEntries = async (
   const { epoch } = row;
   if (plan.kind === "repeat")
     return { ...repeated(epoch, row.applied), wall: row.wall, rejected: row.wall ? await transaction.rejectedOf(epoch) : [] };
-  if (plan.applied <= row.applied) throw new BrokenState(Invariant.position, shardPlace(row.shard), `${plan.applied} after ${row.applied}`);
+  if (plan.applied <= row.applied)
+    throw new InvariantViolation(Invariant.position, shardPlace(row.shard), `${plan.applied} after ${row.applied}`);
   const violations = await applySteps(transaction, epoch, plan.steps);
   const wall = row.wall || violations.grantTwice || violations.overdrawn || violations.rejected.length > 0;
   await transaction.advance(plan.applied, wall);

@@ -6,7 +6,7 @@ import { shardKeys } from "#lua";
 import { StackWorld, until } from "../../harness/index.ts";
 import { confirmedOrders, crowd, expectSoldOut, expectStillTheirs, winnersOf } from "../../harness/store-crowd.ts";
 
-/** Somebody writes into an outbox: what deploy/OPERATING.md says of `entry`, from the finding to the repair. */
+/** Somebody writes into an outbox: what deploy/OPERATING.md says of `entry`, from the violation to the repair. */
 const UNITS = 100;
 const EARLY = 40;
 
@@ -38,7 +38,7 @@ const counted = async (): Promise<number> => {
     (response) => response.text(),
     () => "",
   );
-  return Number(/^doorbuster_coordinator_broken_total\{invariant="entry"\} (\d+)$/m.exec(text)?.[1] ?? Number.NaN);
+  return Number(/^doorbuster_coordinator_invariant_violations_total\{invariant="entry"\} (\d+)$/m.exec(text)?.[1] ?? Number.NaN);
 };
 const stateOf = async (shard: number): Promise<string | undefined> => (await world.shards().catch(() => []))[shard]?.state;
 
@@ -63,7 +63,7 @@ it("ends the coordinator once; its successor leaves the shard closed until it is
   expect(await redis.exists(open)).toBe(0);
   await until(async () => (await counted()) > 1, "its successor to find it again", 60_000);
   const fatal = (await log()).filter(({ level }) => level === 60);
-  expect(fatal).toMatchObject([{ alert: true, err: { message: expect.stringMatching(/^BROKEN entry at \{s\d\}:outbox: /) } }]);
+  expect(fatal).toMatchObject([{ alert: true, err: { message: expect.stringMatching(/^INVARIANT entry at \{s\d\}:outbox: /) } }]);
   expect((await log()).filter(({ code }) => code === 70)).toHaveLength(1);
   const successor = await world.stack.pids("coordinator");
   expect(successor[0]).toBe(pids[0]);

@@ -1,4 +1,4 @@
-import { BrokenState, Invariant } from "#lua/core/broken";
+import { InvariantViolation, Invariant } from "#lua/core/invariant";
 import { Status } from "#lua/core/codes";
 import { EntryKind } from "#lua/shard/entry";
 import type { Grant, GrantAnswer } from "#lua/stock/grant";
@@ -22,7 +22,8 @@ export const defineSale = (shard: Shard, request: Of<DefineSale>): DefineSaleAns
   const held = data.sales.get(saleId);
   if (held !== undefined && held.version >= version) return { status: Status.stale };
   if (held !== undefined && held.limit !== limit) throw new Error("ERR sale: the limit of a sale cannot change");
-  if (held?.state === "closed" && state !== "closed") throw new BrokenState(Invariant.saleState, saleId, `a closed sale would be ${state}`);
+  if (held?.state === "closed" && state !== "closed")
+    throw new InvariantViolation(Invariant.saleState, saleId, `a closed sale would be ${state}`);
   journal.begin();
   if (held === undefined) {
     const stock = { left: 0, moves: 0, movedAt: NO_POSITION, buyers: new Map(), totals: new Map(), grants: new Set<string>() };
@@ -91,7 +92,7 @@ export const settle = (shard: Shard, { epoch, applied }: Of<Settle>): SettleAnsw
   if (applied <= settledUpTo(shard)) return { status: Status.stale };
   const last = lastId(shard);
   if ((last.epoch !== data.epoch || last.seq < applied) && latch(shard) !== 0)
-    throw new BrokenState(Invariant.settled, "", `${epoch}-${applied} is applied, and the open shard made no such entry`);
+    throw new InvariantViolation(Invariant.settled, "", `${epoch}-${applied} is applied, and the open shard made no such entry`);
   journal.begin();
   journal.set(data, "applied", { epoch: data.epoch, seq: applied });
   const kept = data.outbox.filter((item) => item.epoch > data.epoch || (item.epoch === data.epoch && item.entry.seq > applied));

@@ -38,7 +38,7 @@ const untilMetrics = (lines: readonly string[], what: string): Promise<void> =>
     30_000,
   );
 const WHOLE = ["doorbuster_gateway_processes_ready 2", "doorbuster_gateway_scrape_complete 1"];
-const count = (times: number): string => `doorbuster_gateway_broken_total{invariant="stock"} ${times}`;
+const count = (times: number): string => `doorbuster_gateway_invariant_violations_total{invariant="stock"} ${times}`;
 
 it("a forged stock ends one process once; the others and its successor refuse that sale and sell the other", async () => {
   await untilMetrics([...WHOLE, count(0)], "both processes");
@@ -52,7 +52,7 @@ it("a forged stock ends one process once; the others and its successor refuse th
   expect([undefined, 503]).toContain((await buy(FORGED, "bob"))?.status);
   await untilMetrics([...WHOLE, count(1), "doorbuster_gateway_restarts 1"], "the process to be replaced");
   expect(gateway.output.match(/"level":60/g)).toHaveLength(1);
-  expect(gateway.output).toMatch(/"level":60,.*"alert":true,.*BROKEN stock at \{s0\} forged: /);
+  expect(gateway.output).toMatch(/"level":60,.*"alert":true,.*INVARIANT stock at \{s0\} forged: /);
   expect(gateway.output).toMatch(/"code":70,.*"process died, starting another"/);
   const after = await gateway.processes();
   expect(after.filter((pid) => before.includes(pid))).toHaveLength(1);
@@ -65,7 +65,7 @@ it("a forged stock ends one process once; the others and its successor refuse th
   await untilMetrics([...WHOLE, count(1 + BUYERS), "doorbuster_gateway_restarts 1"], "each refusal to be counted");
   expect(await gateway.processes()).toEqual(after);
   // one family, in the primary's part
-  expect((await metrics()).match(/^# TYPE doorbuster_gateway_broken_total/gm)).toHaveLength(1);
+  expect((await metrics()).match(/^# TYPE doorbuster_gateway_invariant_violations_total/gm)).toHaveLength(1);
 
   await world.client(0).hset(sale, "left", left);
   const again = await buy(FORGED, "ann");

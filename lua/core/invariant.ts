@@ -1,6 +1,6 @@
 import { placeOf } from "./keys.ts";
 
-/** What may not be, whatever fails. Each is looked at where it costs nothing beside what is done there anyway. */
+/** What always holds, whatever fails. Each is looked at where it costs nothing beside what is done there anyway. */
 export const Invariant = {
   /** a sale has a whole number of units on a shard, none or more */
   stock: "stock",
@@ -20,32 +20,32 @@ export const Invariant = {
 export type Invariant = (typeof Invariant)[keyof typeof Invariant];
 
 /**
- * Something that may not be was found; nothing was changed, and whoever found it refuses to go on from there, because selling
- * wrongly would be worse than not selling. Our programs count it by what it is (`doorbuster_*_broken_total`), and the process that
- * is the first to find it ends, because its own memory may be what is wrong (coordinator/program/findings.ts).
+ * An invariant does not hold; nothing was changed, and whoever found that refuses to go on from there, because selling
+ * wrongly would be worse than not selling. Our programs count it by invariant (`doorbuster_*_invariant_violations_total`), and the process that
+ * is the first to find it ends, because its own memory may be what is wrong (coordinator/program/violations.ts).
  */
-export class BrokenState extends Error {
-  override readonly name: string = "BrokenState";
+export class InvariantViolation extends Error {
+  override readonly name: string = "InvariantViolation";
   readonly invariant: Invariant;
   /** where it was found: a shard's hash tag, with the sale's id if it is of one sale, or a key */
   readonly place: string;
 
   /** @param found what was there; may be another text each time, unlike the place */
   constructor(invariant: Invariant, place: string, found: string, options?: ErrorOptions) {
-    super(`BROKEN ${invariant} at ${place}: ${found}`, options);
+    super(`INVARIANT ${invariant} at ${place}: ${found}`, options);
     this.invariant = invariant;
     this.place = place;
   }
 }
 
-const REPLY = /^BROKEN ([a-z_]+): (.*)$/s;
+const REPLY = /^INVARIANT ([a-z_]+): (.*)$/s;
 const isInvariant = (text: string): text is Invariant => (Object.values(Invariant) as string[]).includes(text);
 
 /**
  * What a script's refusal says, if it is one of these.
  * @param keys the script's
  */
-export const brokenIn = (error: unknown, keys: readonly string[]): BrokenState | undefined => {
+export const violationIn = (error: unknown, keys: readonly string[]): InvariantViolation | undefined => {
   const [, invariant = "", found = ""] = REPLY.exec(error instanceof Error ? error.message : "") ?? [];
-  return isInvariant(invariant) ? new BrokenState(invariant, placeOf(keys), found, { cause: error }) : undefined;
+  return isInvariant(invariant) ? new InvariantViolation(invariant, placeOf(keys), found, { cause: error }) : undefined;
 };

@@ -4,14 +4,14 @@ import type { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createMetrics } from "../../coordinator/metrics.ts";
 import { systemClock } from "#program";
-import { countBroken } from "../../gateway/broken.ts";
-import { BrokenState, defineSale, grant, Invariant, reserve, saleKeys, settle, shardKeys, standing, stock, withdraw } from "#lua";
+import { countViolations } from "../../gateway/violations.ts";
+import { InvariantViolation, defineSale, grant, Invariant, reserve, saleKeys, settle, shardKeys, standing, stock, withdraw } from "#lua";
 import { faultLog } from "../../workers/faults.ts";
 import { startRedis, type RedisServer } from "../harness/index.ts";
 import { openEmptyShard, redisClient, stockSale } from "../harness/open-shard.ts";
 import { DUMP } from "./key-space.ts";
 
-/** Keys that somebody else wrote, and calls that nobody of ours makes: a script refuses to go on from what may not be, and changes nothing. */
+/** Keys that somebody else wrote, and calls that nobody of ours makes: a script refuses to go on from a violated invariant, and changes nothing. */
 const saleId = "sale-1";
 let server: RedisServer;
 let redis: Redis;
@@ -75,7 +75,7 @@ describe.each(FORGED)("with $what", ({ forge, invariant, refused }) => {
     await stockSale(redis, await openEmptyShard(redis, shard), { saleId, units: 3 });
     await forge(saleKeys(shard, saleId));
     const before = await redis.eval(DUMP, 0);
-    await expect(CALLS[name]()).rejects.toMatchObject({ name: "BrokenState", invariant });
+    await expect(CALLS[name]()).rejects.toMatchObject({ name: "InvariantViolation", invariant });
     expect(await redis.eval(DUMP, 0)).toEqual(before);
   });
 });
@@ -92,28 +92,28 @@ describe("each is counted by what it is", () => {
   const ALL = Object.values(Invariant);
   const counted = (text: string, metric: string): number[] =>
     ALL.map((invariant) => Number(new RegExp(`^${metric}\\{invariant="${invariant}"\\} (\\d+)$`, "m").exec(text)?.[1] ?? 0));
-  const broken = ALL.map((invariant) => new BrokenState(invariant, "{s0}", "forged"));
-  const faults = [new Error("timed out"), ...broken];
+  const violations = ALL.map((invariant) => new InvariantViolation(invariant, "{s0}", "forged"));
+  const faults = [new Error("timed out"), ...violations];
   const once = ALL.map(() => 1);
 
   it("by a gateway inside another program", async () => {
     const registry = new Registry();
-    const onBroken = countBroken(registry, silent, systemClock);
-    for (const found of broken) onBroken(found);
-    const metric = "doorbuster_gateway_broken_total";
+    const onViolation = countViolations(registry, silent, systemClock);
+    for (const found of violations) onViolation(found);
+    const metric = "doorbuster_gateway_invariant_violations_total";
     expect(counted(await registry.getSingleMetricAsString(metric), metric)).toEqual(once);
   });
 
   it("by a coordinator", async () => {
     const metrics = createMetrics(silent, systemClock, () => undefined);
     for (const fault of faults) metrics.fault("here", fault);
-    const metric = "doorbuster_coordinator_broken_total";
+    const metric = "doorbuster_coordinator_invariant_violations_total";
     expect(counted(await metrics.registry.getSingleMetricAsString(metric), metric)).toEqual(once);
   });
 
-  it("by a worker's primary, which is told of each and of no other fault", async () => {
-    const told: BrokenState[] = [];
-    for (const fault of faults) faultLog(silent, systemClock, (found) => told.push(found))("here")(fault);
-    expect(told).toEqual(broken);
+  it("by a worker's primary, which is called of each and of no other fault", async () => {
+    const called: InvariantViolation[] = [];
+    for (const fault of faults) faultLog(silent, systemClock, (found) => called.push(found))("here")(fault);
+    expect(called).toEqual(violations);
   });
 });

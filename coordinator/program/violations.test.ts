@@ -4,21 +4,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { MOST_FINDINGS } from "./findings.ts";
+import { MOST_VIOLATIONS } from "./violations.ts";
 
 /** Compiled: `npm run build` first. */
 const at = (file: string): string => JSON.stringify(new URL(`../../dist/${file}`, import.meta.url).href);
 
-/** A program of one process: `turn` is done with what it knows, a finding of a place, and the process's end. */
+/** A program of one process: `turn` is done with what it knows, a violation at a place, and the process's end. */
 const program = (turn: string): string => `
 import cluster from "node:cluster";
 import { guardProcess, runProgram } from ${at("coordinator/program/index.js")};
-import { BrokenState } from ${at("lua/core/broken.js")};
-await runProgram("example", [], async ({ log, stop, findings }) => {
+import { InvariantViolation } from ${at("lua/core/invariant.js")};
+await runProgram("example", [], async ({ log, stop, violations }) => {
   if (cluster.isPrimary) return await guardProcess({ log, stop });
-  const { known } = JSON.parse(process.env.BROKEN_FINDINGS);
-  const { before, onBroken } = findings();
-  const find = (place) => onBroken(new BrokenState("stock", place, "found by " + process.pid));
+  const { known } = JSON.parse(process.env.KNOWN_VIOLATIONS);
+  const { before, onViolation } = violations();
+  const find = (place) => onViolation(new InvariantViolation("stock", place, "found by " + process.pid));
   console.log("began knowing " + known.length + ", told " + (before.stock ?? 0));
   ${turn}
 });
@@ -26,7 +26,7 @@ await runProgram("example", [], async ({ log, stop, findings }) => {
 
 let folder: string;
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), "findings-test-"));
+  folder = await mkdtemp(join(tmpdir(), "violations-test-"));
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
@@ -46,24 +46,24 @@ const run = async (turn: string): Promise<{ readonly code: number | null; readon
 const begun = (output: string): readonly string[] => output.match(/began knowing .*/g) ?? [];
 const times = (output: string, text: string): number => output.split(text).length - 1;
 
-describe("a process that finds what may not be", { timeout: 120_000 }, () => {
+describe("a process that finds an invariant violated", { timeout: 120_000 }, () => {
   it("ends with 70, and the next, which knows it, goes on, whatever the text says", async () => {
     const { code, output } = await run('find("{s0}"); setTimeout(() => process.exit(0), known.length > 0 ? 0 : 60_000);');
     expect(begun(output)).toEqual(["began knowing 0, told 0", "began knowing 1, told 1"]);
     expect(code).toBe(0);
     expect(times(output, '"level":60')).toBe(1);
-    expect(output).toMatch(/"level":60,.*"alert":true,.*"message":"BROKEN stock at \{s0\}: found by \d+"/);
+    expect(output).toMatch(/"level":60,.*"alert":true,.*"message":"INVARIANT stock at \{s0\}: found by \d+"/);
     expect(times(output, '"code":70')).toBe(1);
-    expect(output).toMatch(/"level":50,.*"alert":true,.*found again/);
+    expect(output).toMatch(/"level":50,.*"alert":true,.*violated again/);
   });
 
   it("ends so for each place, but not for more places than there is memory that can be wrong", async () => {
     const { code, output } = await run(
-      `find("place " + known.length); setTimeout(() => process.exit(0), known.length === ${MOST_FINDINGS} ? 0 : 60_000);`,
+      `find("place " + known.length); setTimeout(() => process.exit(0), known.length === ${MOST_VIOLATIONS} ? 0 : 60_000);`,
     );
-    expect(begun(output)).toHaveLength(MOST_FINDINGS + 1);
+    expect(begun(output)).toHaveLength(MOST_VIOLATIONS + 1);
     expect(code).toBe(0);
-    expect(times(output, '"code":70')).toBe(MOST_FINDINGS);
+    expect(times(output, '"code":70')).toBe(MOST_VIOLATIONS);
   });
 
   it("tells its primary of what it finds again, too", async () => {
