@@ -13,9 +13,9 @@ export const shardInstruments = (registry: Registry) => {
     epoch: gauge("doorbuster_shard_epoch", "epoch of the shard"),
     halted: gauge("doorbuster_shard_halted", "1 if an operator has to look at the shard"),
     lag: gauge("doorbuster_outbox_entries", "entries in the shard's outbox: not yet applied, or not yet settled"),
-    appended: counter("doorbuster_appended_messages_total", "messages appended to the log, repeats included"),
+    appended: counter("doorbuster_appended_log_records_total", "log records appended, repeats included"),
     bytes: counter("doorbuster_appended_bytes_total", "bytes appended to the log"),
-    purged: counter("doorbuster_purges_total", "times that applied messages were dropped from the log"),
+    purged: counter("doorbuster_purges_total", "times that applied records were dropped from the log"),
     again: new Counter({
       name: "doorbuster_appended_again_total",
       help: "times that entries were appended again, by cause",

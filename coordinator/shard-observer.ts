@@ -93,9 +93,9 @@ const observeRelay = ({ shard, instruments, log }: ShardObserverParts): Pick<Kee
   const { appended, bytes, again, purged } = instruments;
   const labels = { shard: String(shard) };
   return {
-    appended: (message) => {
+    appended: (record) => {
       appended.inc(labels);
-      bytes.inc(labels, message.bytes);
+      bytes.inc(labels, record.bytes);
     },
     appendedAgain: (cause, from) => {
       again.inc({ ...labels, cause });

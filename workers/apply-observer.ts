@@ -4,13 +4,13 @@ import { REASON_QUOTA, type Applied } from "./apply/apply.ts";
 import type { ApplyObserver } from "./apply/delivery.ts";
 import type { LogDelivery } from "./apply/apply-store.ts";
 import type { Faults } from "./faults.ts";
-import { applySeconds, deadLettersTotal, messagesTotal, ordersTotal, rejectedTotal, constraintViolationsTotal } from "./metrics.ts";
+import { applySeconds, deadLettersTotal, logRecordsTotal, ordersTotal, rejectedTotal, constraintViolationsTotal } from "./metrics.ts";
 
 /** Refused orders that one log line names. */
 const NAMED = 20;
 
 const count = (shard: string, applied: Applied): void => {
-  messagesTotal.inc({ shard, outcome: applied.kind });
+  logRecordsTotal.inc({ shard, outcome: applied.kind });
   if (applied.kind === "applied") ordersTotal.inc({ shard }, applied.orders);
   if ((applied.kind === "unreadable" || applied.kind === "halted") && applied.first) deadLettersTotal.inc({ shard });
 };
@@ -51,7 +51,7 @@ const say = (log: Log, { shard, streamSeq }: LogDelivery, applied: Applied): voi
     case "gap":
       log.warn(
         { shard, streamSeq, applied: applied.at },
-        "entries before this message are missing: the coordinator is asked to append them again",
+        "entries before this log record are missing: the coordinator is asked to append them again",
       );
       return;
     case "began":
@@ -60,7 +60,7 @@ const say = (log: Log, { shard, streamSeq }: LogDelivery, applied: Applied): voi
     case "unreadable":
       log.error(
         { alert: true, shard, streamSeq, first: applied.first },
-        "a message cannot be read: it is kept in dead_letters, and the coordinator is asked to append its entries again",
+        "a log record cannot be read: it is kept in dead_letters, and the coordinator is asked to append its entries again",
       );
       return;
     case "halted":
@@ -70,10 +70,10 @@ const say = (log: Log, { shard, streamSeq }: LogDelivery, applied: Applied): voi
       );
       return;
     case "ignored":
-      log.info({ shard, streamSeq }, "message is of another epoch: ignored");
+      log.info({ shard, streamSeq }, "log record is of another epoch: ignored");
       return;
     case "repeated":
-      log.debug({ shard, streamSeq }, "message was applied before: skipped");
+      log.debug({ shard, streamSeq }, "log record was applied before: skipped");
   }
 };
 

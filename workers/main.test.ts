@@ -6,7 +6,7 @@ import { AckPolicy, nanos, type JetStreamManager, type NatsConnection } from "na
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { freePort, processTree } from "../deploy/local/index.ts";
 import { connectNats } from "#program";
-import { encodeMessage, LOG_STREAM, LOG_SUBJECTS, logSubject, requests } from "#protocol";
+import { encodeLogRecord, LOG_STREAM, LOG_SUBJECTS, logSubject, requests } from "#protocol";
 import { shardKeys } from "#lua";
 import {
   freshDatabase,
@@ -106,7 +106,7 @@ const fillLog = async (): Promise<void> => {
   for (let seq = 1; seq <= MESSAGES; seq += 1) {
     const purchases = Array.from({ length: ORDERS }, (_, index) => `buyer-${seq}-${index}`).join(" ");
     const entry = { kind: "o" as const, seq, saleId: `sale${shard}`, atMs: 1, count: ORDERS, purchases };
-    await connection.jetstream().publish(logSubject(shard), encodeMessage({ type: "entries", shard, epoch: 1, entries: [entry] }));
+    await connection.jetstream().publish(logSubject(shard), encodeLogRecord({ type: "entries", shard, epoch: 1, entries: [entry] }));
   }
   await manager.consumers.add(LOG_STREAM, {
     durable_name: `shard-${shard}-one`,

@@ -4,7 +4,7 @@ import { runProgram, superviseCluster, tellReady } from "#program";
 import { startMetricsServer } from "./metrics-server.ts";
 import { runWorker, WORKER_SETTINGS } from "./worker.ts";
 
-/** A message that is being applied takes milliseconds; a statement at most 20 s. */
+/** A log record that is being applied takes milliseconds; a statement at most 20 s. */
 const STOP_WITHIN_MS = 5_000;
 
 await runProgram(

@@ -1,9 +1,9 @@
 import { Counter, Histogram } from "prom-client";
 
 /** Of every process; the primary adds them up (metrics-server.ts), and counts itself the invariant violations they find. */
-export const messagesTotal = new Counter({
-  name: "doorbuster_worker_messages_total",
-  help: "messages of the log, by what became of them",
+export const logRecordsTotal = new Counter({
+  name: "doorbuster_worker_log_records_total",
+  help: "log records, by what became of them",
   labelNames: ["shard", "outcome"],
 });
 export const ordersTotal = new Counter({
@@ -23,7 +23,7 @@ export const paymentsTotal = new Counter({
 });
 export const constraintViolationsTotal = new Counter({
   name: "doorbuster_worker_constraint_violations_total",
-  help: "messages that violated a constraint, by which: the shard's history was wrong and it is rebuilt. Alert on any.",
+  help: "log records that violated a constraint, by which: the shard's history was wrong and it is rebuilt. Alert on any.",
   labelNames: ["shard", "constraint"],
 });
 export const rejectedTotal = new Counter({
@@ -33,12 +33,12 @@ export const rejectedTotal = new Counter({
 });
 export const deadLettersTotal = new Counter({
   name: "doorbuster_worker_dead_letters_total",
-  help: "messages parked because they cannot be read or applied. Alert on any.",
+  help: "log records kept in dead_letters because they cannot be read or applied. Alert on any.",
   labelNames: ["shard"],
 });
 export const applySeconds = new Histogram({
   name: "doorbuster_worker_apply_seconds",
-  help: "one message's transaction",
+  help: "one log record's transaction",
   labelNames: ["shard"],
   buckets: [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5],
 });

@@ -94,7 +94,7 @@ const watchConnection = async (connection: NatsConnection, log: Log, reconnected
 };
 
 /**
- * One worker process: an applier for every shard (the broker hands each message to one of the processes), the sweep, the
+ * One worker process: an applier for every shard (the broker hands each log record to one of the processes), the sweep, the
  * bucket of sales and the requests. Any number of processes may run; whichever does a thing, it is done once.
  */
 export const runWorker = async ({ config, log, stop, points, onViolation, ready }: WorkerOptions): Promise<void> => {

@@ -6,7 +6,7 @@ export type RestoreMode = (typeof RestoreMode)[keyof typeof RestoreMode];
 export interface Gap {
   /** `applied` when the gap was seen; a gap elsewhere is history */
   readonly at: number;
-  /** stream sequence of the message that did not follow */
+  /** stream sequence of the log record that did not follow */
   readonly streamSeq: number;
 }
 

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { decodeMessage, encodeMessage, type LogMessage } from "./message.ts";
+import { decodeLogRecord, encodeLogRecord, type LogRecord } from "./log-record.ts";
 import type { OrderRecord } from "./order.ts";
 import { requests, type RequestName } from "./requests/contract.ts";
 import { publications } from "./requests/publications.ts";
@@ -150,7 +150,7 @@ describe("what a version before did not send", () => {
 });
 
 describe("a record of the log", () => {
-  const entries: LogMessage = {
+  const entries: LogRecord = {
     type: "entries",
     shard: 0,
     epoch: 1,
@@ -160,19 +160,19 @@ describe("a record of the log", () => {
       { kind: "w", seq: 3, saleId: "phone", atMs: 7, receiver: 1, units: 2 },
     ],
   };
-  const marker: LogMessage = { type: "marker", shard: 0, begins: 2, from: 1, redisEpoch: 1, upto: "1-3", attempt: "a" };
-  const wireOf = (message: LogMessage): Record<string, unknown> & { entries?: unknown[][] } =>
-    JSON.parse(new TextDecoder().decode(encodeMessage(message))) as Record<string, unknown>;
+  const marker: LogRecord = { type: "marker", shard: 0, begins: 2, from: 1, redisEpoch: 1, upto: "1-3", attempt: "a" };
+  const wireOf = (message: LogRecord): Record<string, unknown> & { entries?: unknown[][] } =>
+    JSON.parse(new TextDecoder().decode(encodeLogRecord(message))) as Record<string, unknown>;
 
   it.each([entries, marker])("of a later version is read without what it has added: $type", (message) => {
     const wire = wireOf(message);
     const longer = wire.entries?.map((entry) => [...entry, "later", 1]);
-    expect(decodeMessage(bytes({ ...wire, laterField: 1, ...(longer === undefined ? {} : { entries: longer }) }))).toEqual(message);
+    expect(decodeLogRecord(bytes({ ...wire, laterField: 1, ...(longer === undefined ? {} : { entries: longer }) }))).toEqual(message);
   });
 
   it("with an entry of a kind that is not known, or of another format, is not read in part", () => {
     const wire = wireOf(entries);
-    expect(decodeMessage(bytes({ ...wire, entries: [...(wire.entries ?? []), [4, "z", "phone", 8, 1, 1]] }))).toBeUndefined();
-    expect(decodeMessage(bytes({ ...wire, v: 2 }))).toBeUndefined();
+    expect(decodeLogRecord(bytes({ ...wire, entries: [...(wire.entries ?? []), [4, "z", "phone", 8, 1, 1]] }))).toBeUndefined();
+    expect(decodeLogRecord(bytes({ ...wire, v: 2 }))).toBeUndefined();
   });
 });

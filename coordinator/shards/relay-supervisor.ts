@@ -1,6 +1,6 @@
 import type { Clock, Random } from "#protocol/ports";
 import type { ShardRow } from "#protocol/row";
-import type { StoredMessage } from "./relay/append-window.ts";
+import type { StoredRecord } from "./relay/append-window.ts";
 import { Cause, type LogHealth, type ShardLog } from "./relay/relay-ports.ts";
 import { Relay, type RelayObserver } from "./relay/relay.ts";
 import type { ShardStore } from "./shard-ports.ts";
@@ -58,10 +58,10 @@ export class RelaySupervisor {
   }
 
   /**
-   * Carries an epoch that has just begun, from its first entry. `marker` is the message that began it: all before it is
+   * Carries an epoch that has just begun, from its first entry. `marker` is the record that began it: all before it is
    * history for good, and worth a purge whatever its size, because a consumer made anew is handed all that is there.
    */
-  begin(epoch: number, replicationId: string, marker: StoredMessage): void {
+  begin(epoch: number, replicationId: string, marker: StoredRecord): void {
     this.#start(epoch, replicationId, 0, { ...marker, bytes: Number.POSITIVE_INFINITY }).applied.applied(0);
   }
 
@@ -86,7 +86,7 @@ export class RelaySupervisor {
   }
 
   /**
-   * The log is full. Drops what is not needed: everything before the message at which the worker stopped with a gap
+   * The log is full. Drops what is not needed: everything before the record at which the worker stopped with a gap
    * (it has come to all of that; what it did not apply is appended again from the outbox), or, when the log's last
    * entry of the row's epoch is applied, everything before that; with no entry of the epoch, all of it is history.
    */
@@ -135,7 +135,7 @@ export class RelaySupervisor {
     return undefined;
   }
 
-  #start(epoch: number, replicationId: string, from: number, seed: StoredMessage | undefined): Relay {
+  #start(epoch: number, replicationId: string, from: number, seed: StoredRecord | undefined): Relay {
     const { shard, store, log, clock, random, observer, close, ended } = this.#options;
     this.stop();
     this.#consumer = "";

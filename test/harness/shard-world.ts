@@ -1,7 +1,7 @@
 import type { Redis } from "ioredis";
 import type { JetStreamManager, NatsConnection } from "nats";
 import { connectNats, connectShard } from "#program";
-import { decodeMessage, logSubject, LOG_STREAM, type LogMessage } from "#protocol";
+import { decodeLogRecord, logSubject, LOG_STREAM, type LogRecord } from "#protocol";
 import { defineSale, Decision, grant, reserve, shardState, type Reservation, type Reserved, type ShardState } from "#lua";
 import { connectDatabase, ensureShards, type Database } from "../../workers/index.ts";
 import { freshDatabase, givenSale, startNats, startRedis, until, type NatsServer, type RedisServer } from "./index.ts";
@@ -17,7 +17,7 @@ interface ShardStores {
 
 interface Logged {
   readonly seq: number;
-  readonly message: LogMessage | undefined;
+  readonly message: LogRecord | undefined;
 }
 
 /** What tests do to the shard's stores, and read in them. */
@@ -72,7 +72,7 @@ const loggedOf = async ({ shard, manager }: ShardStores): Promise<Logged[]> => {
   const found: Logged[] = [];
   for (let seq = Math.max(stream.first_seq, 1); seq <= stream.last_seq; seq += 1) {
     const stored = await manager.streams.getMessage(LOG_STREAM, { seq }).catch(() => undefined);
-    if (stored?.subject === logSubject(shard)) found.push({ seq, message: decodeMessage(stored.data) });
+    if (stored?.subject === logSubject(shard)) found.push({ seq, message: decodeLogRecord(stored.data) });
   }
   return found;
 };

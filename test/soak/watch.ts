@@ -26,7 +26,7 @@ interface Metric {
 
 const METRICS: readonly Metric[] = [
   { group: "appendedAgain", name: "doorbuster_appended_again_total", label: "cause" },
-  { group: "messages", name: "doorbuster_worker_messages_total", label: "outcome" },
+  { group: "messages", name: "doorbuster_worker_log_records_total", label: "outcome" },
   { group: "epochs", name: "doorbuster_epoch_attempts_total", label: "result" },
   { group: "restores", name: "doorbuster_worker_restores_total", label: "end" },
   { group: "transfers", name: "doorbuster_transfers_total", label: "reason" },

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { connectNats, systemClock } from "#program";
 import {
   consumerHint,
-  encodeMessage,
+  encodeLogRecord,
   formatOrderId,
   LOG_STREAM,
   LOG_SUBJECTS,
@@ -89,7 +89,7 @@ const order = (seq: number, ...uids: string[]): Entry => ({
   purchases: uids.join(" "),
 });
 const append = async (entries: readonly Entry[]): Promise<number> =>
-  (await connection.jetstream().publish(logSubject(shard), encodeMessage({ type: "entries", shard, epoch: 1, entries }))).seq;
+  (await connection.jetstream().publish(logSubject(shard), encodeLogRecord({ type: "entries", shard, epoch: 1, entries }))).seq;
 
 interface TestApplier {
   readonly seen: Applied["kind"][];

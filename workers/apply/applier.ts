@@ -51,14 +51,14 @@ export interface ApplierOptions {
   readonly consumer: Pick<ShardConsumer, "next" | "close">;
   readonly settler: Settler;
   readonly delivery: DeliveryPorts;
-  /** called when a message sent units to another shard */
+  /** called when a record sent units to another shard */
   readonly onMoved?: () => void;
 }
 
-/** Applies one shard's messages, one after the other, until stopped. */
+/** Applies one shard's records, one after the other, until stopped. */
 export const runApplier = async (options: ApplierOptions, stop: AbortSignal): Promise<void> => {
   const { shard, connection, consumer, settler } = options;
-  // First of all: a message that is given back must not come to our own request, where it would wait for its ack_wait.
+  // First of all: a record that is given back must not come to our own request, where it would wait for its ack_wait.
   // nats-server 2.9.10 lets it wait all the same if nobody else's request is out; then it comes 10 s later.
   stop.addEventListener("abort", () => consumer.close(), { once: true });
   while (!stop.aborted) {

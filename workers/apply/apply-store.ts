@@ -26,7 +26,7 @@ export interface PlannedWithdrawal {
   readonly units: number;
 }
 
-/** A message of the log as it arrived. */
+/** A log record as it arrived. */
 export interface LogDelivery {
   readonly shard: number;
   /** its sequence number in the stream */
@@ -97,7 +97,7 @@ export interface ApplyTransaction {
     readonly attempt: string;
     readonly mode: ShardRow["mode"];
   }): Promise<boolean>;
-  /** Stores the message for an operator; a second time changes nothing. @returns false if it was there */
+  /** Stores the record for an operator; a second time changes nothing. @returns false if it was there */
   park(delivery: LogDelivery, reason: string): Promise<boolean>;
   halt(reason: string): Promise<void>;
   /** orders of `epoch` that were refused, in order */

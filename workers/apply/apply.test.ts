@@ -2,14 +2,14 @@
 import { connect, createServer, type AddressInfo } from "node:net";
 import { Client } from "pg";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { encodeMessage, type MarkerMessage } from "#protocol";
+import { encodeLogRecord, type MarkerRecord } from "#protocol";
 import type { Entry } from "#lua/shard/entry";
 import { freshDatabase, givenSale, until, waitingForLocks, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database, type Row } from "../db/database.ts";
 import { changeDraining } from "../db/drain-lock.ts";
 import { readShard } from "../db/shard-row.ts";
 import { KnownPositions } from "./known.ts";
-import { applyMessage, type Applied } from "./apply.ts";
+import { applyRecord, type Applied } from "./apply.ts";
 import type { ApplyStore, ApplyTransaction } from "./apply-store.ts";
 import { postgresApplyStore } from "./postgres.ts";
 
@@ -74,11 +74,11 @@ const withdrawn = (seq: number, units: number, receiver: number): Entry => ({
 });
 
 const deliver = (body: Uint8Array, through: ApplyStore = store): Promise<Applied> =>
-  applyMessage(through, { shard, streamSeq: (streamSeq += 1), body });
+  applyRecord(through, { shard, streamSeq: (streamSeq += 1), body });
 const apply = (entries: readonly Entry[], epoch = 1, through: ApplyStore = store): Promise<Applied> =>
-  deliver(encodeMessage({ type: "entries", shard, epoch, entries }), through);
-const mark = (change: Partial<MarkerMessage>): Promise<Applied> =>
-  deliver(encodeMessage({ type: "marker", shard, begins: 2, from: 1, redisEpoch: 1, upto: "1-0", attempt: "second", ...change }));
+  deliver(encodeLogRecord({ type: "entries", shard, epoch, entries }), through);
+const mark = (change: Partial<MarkerRecord>): Promise<Applied> =>
+  deliver(encodeLogRecord({ type: "marker", shard, begins: 2, from: 1, redisEpoch: 1, upto: "1-0", attempt: "second", ...change }));
 
 const row = () => readShard(database.em(), shard);
 const stock = async (): Promise<{ quota: number; sold: number }> => {
@@ -178,8 +178,8 @@ describe("a withdrawal", () => {
     await apply([withdrawn(1, 2, other)]);
     await database.sql("UPDATE shards SET epoch = 1 WHERE shard = ?", [other]);
     const arrival = { ...granted(1, `t${shard}-1-1`, 2) };
-    const body = encodeMessage({ type: "entries", shard: other, epoch: 1, entries: [arrival] });
-    expect(await applyMessage(store, { shard: other, streamSeq: 1, body })).toMatchObject({ kind: "applied", wall: false });
+    const body = encodeLogRecord({ type: "entries", shard: other, epoch: 1, entries: [arrival] });
+    expect(await applyRecord(store, { shard: other, streamSeq: 1, body })).toMatchObject({ kind: "applied", wall: false });
     const { rows } = await database.sql("SELECT quota FROM sale_shards WHERE sale_id = ? AND shard = ?", [sale(), other]);
     expect(rows).toEqual([{ quota: "2" }]);
     expect((await sent()).map((grant) => grant["state"])).toEqual(["done"]);
@@ -352,15 +352,15 @@ describe("a message that cannot be read", () => {
     const body = new TextEncoder().encode('{"v":1,"shard":');
     expect(await deliver(body)).toEqual({ kind: "unreadable", first: true });
     expect(await row()).toMatchObject({ applied: 1, gap: { at: 1, streamSeq: 2 }, halted: null });
-    expect(await applyMessage(store, { shard, streamSeq: 2, body })).toEqual({ kind: "unreadable", first: false });
+    expect(await applyRecord(store, { shard, streamSeq: 2, body })).toEqual({ kind: "unreadable", first: false });
     // The same sequence number with another body: the stream was lost and made anew.
-    expect(await applyMessage(store, { shard, streamSeq: 2, body: new Uint8Array([0]) })).toEqual({ kind: "unreadable", first: true });
+    expect(await applyRecord(store, { shard, streamSeq: 2, body: new Uint8Array([0]) })).toEqual({ kind: "unreadable", first: true });
     expect(await parked()).toBe(2);
     expect(await apply([order(2, "bob")])).toMatchObject({ kind: "applied" });
   });
 
   it("is also one that belongs to another shard", async () => {
-    const body = encodeMessage({ type: "entries", shard: shard + 1, epoch: 1, entries: [order(1, "ann")] });
+    const body = encodeLogRecord({ type: "entries", shard: shard + 1, epoch: 1, entries: [order(1, "ann")] });
     expect(await deliver(body)).toMatchObject({ kind: "unreadable" });
     expect(await orders()).toEqual([]);
   });
@@ -526,8 +526,8 @@ describe("what a worker remembers of a shard", () => {
     };
     return counted;
   };
-  const hand = (counted: Counting, message: Parameters<typeof encodeMessage>[0]): Promise<Applied> =>
-    applyMessage(counted.through, { shard, streamSeq: (streamSeq += 1), body: encodeMessage(message) }, counted.known);
+  const hand = (counted: Counting, message: Parameters<typeof encodeLogRecord>[0]): Promise<Applied> =>
+    applyRecord(counted.through, { shard, streamSeq: (streamSeq += 1), body: encodeLogRecord(message) }, counted.known);
   const entries = (epoch: number, ...list: readonly Entry[]) => ({ type: "entries", shard, epoch, entries: list }) as const;
   const marker = (from: number, upto: string) =>
     ({ type: "marker", shard, begins: from + 1, from, redisEpoch: from, upto, attempt: `after-${from}` }) as const;
@@ -541,7 +541,7 @@ describe("what a worker remembers of a shard", () => {
     for (const message of log) again.push(await hand(counted, message));
     expect(counted.transactions).toBe(4);
     const asked = [];
-    for (const message of log) asked.push(await deliver(encodeMessage(message)));
+    for (const message of log) asked.push(await deliver(encodeLogRecord(message)));
     expect(again).toEqual(asked);
     expect(again.map(({ kind }) => kind)).toEqual(["ignored", "ignored", "ignored", "repeated"]);
     // and is not believed for ever
@@ -559,8 +559,8 @@ describe("what a worker remembers of a shard", () => {
     expect(await hand(counted, entries(1, order(1, "ann")))).toMatchObject({ kind: "repeated", applied: 1 });
     expect(counted.transactions).toBe(3);
     const failing: ApplyStore = { transaction: () => Promise.reject(new Error("away")) };
-    const body = encodeMessage(entries(1, order(3, "bob")));
-    await expect(applyMessage(failing, { shard, streamSeq: (streamSeq += 1), body }, counted.known)).rejects.toThrow("away");
+    const body = encodeLogRecord(entries(1, order(3, "bob")));
+    await expect(applyRecord(failing, { shard, streamSeq: (streamSeq += 1), body }, counted.known)).rejects.toThrow("away");
     await hand(counted, entries(1, order(1, "ann")));
     expect(counted.transactions).toBe(4);
   });

@@ -1,4 +1,4 @@
-import { decodeMessage, type EntriesMessage, type MarkerMessage } from "#protocol/message";
+import { decodeLogRecord, type EntriesRecord, type MarkerRecord } from "#protocol/log-record";
 import type { RestoreMode, ShardRow } from "#protocol/row";
 import { InvariantViolation, Invariant } from "#lua/core/invariant";
 import type { Entry } from "#lua/shard/entry";
@@ -18,7 +18,7 @@ import {
   type RejectedOrder,
 } from "./apply-store.ts";
 
-/** What a message did, once it is committed. */
+/** What a record did, once it is committed. */
 export type Applied =
   | {
       readonly kind: "applied" | "repeated";
@@ -39,14 +39,14 @@ export type Applied =
       /** all that were refused in this epoch */
       readonly rejected: readonly RejectedOrder[];
     }
-  /** entries before this message are missing: the row asks for them */
+  /** entries before this record are missing: the row asks for them */
   | { readonly kind: "gap"; readonly at: number }
   /** another epoch's entries, or a marker that came too late */
   | { readonly kind: "ignored"; readonly epoch: number }
   | { readonly kind: "began"; readonly epoch: number; readonly mode: RestoreMode }
-  /** not a message of ours: parked, and the row asks for the entries that it may have carried */
+  /** not a record of ours: parked, and the row asks for the entries that it may have carried */
   | { readonly kind: "unreadable"; readonly first: boolean }
-  /** can never be applied as it is: nothing was applied, the shard is halted, the message must be delivered again */
+  /** can never be applied as it is: nothing was applied, the shard is halted, the record must be delivered again */
   | { readonly kind: "halted"; readonly reason: string; readonly first: boolean };
 
 const REASON_TWICE = "the buyer has an order for this purchase already";
@@ -164,10 +164,10 @@ const repeated = (epoch: number, applied: number): Applied & { readonly kind: "a
 const applyEntries = async (
   row: ShardRow,
   transaction: ApplyTransaction,
-  message: EntriesMessage,
+  record: EntriesRecord,
   delivery: LogDelivery,
 ): Promise<Applied> => {
-  const plan = planEntries(row, message);
+  const plan = planEntries(row, record);
   if (plan.kind === "foreign") return { kind: "ignored", epoch: row.epoch };
   if (plan.kind === "gap") {
     await transaction.recordGap(row.applied, delivery.streamSeq);
@@ -195,12 +195,7 @@ const applyEntries = async (
   };
 };
 
-const applyMarker = async (
-  row: ShardRow,
-  transaction: ApplyTransaction,
-  marker: MarkerMessage,
-  delivery: LogDelivery,
-): Promise<Applied> => {
+const applyMarker = async (row: ShardRow, transaction: ApplyTransaction, marker: MarkerRecord, delivery: LogDelivery): Promise<Applied> => {
   const plan = planMarker(row, marker);
   if (plan.kind === "ignore") return { kind: "ignored", epoch: row.epoch };
   if (plan.kind === "gap") {
@@ -223,26 +218,26 @@ const halt = (store: ApplyStore, delivery: LogDelivery, reason: string): Promise
   });
 
 /**
- * Applies one message of the log (DESIGN 4.6, 7.1 step 2, 7.2). One transaction; done twice it changes nothing the
+ * Applies one record of the log (DESIGN 4.6, 7.1 step 2, 7.2). One transaction; done twice it changes nothing the
  * second time, because the shard's position is committed with the rows.
  * @param known what this process has seen of the shards
  * @throws a fault of the store: whether it was committed is then unknown, and the caller repeats
  */
-export const applyMessage = async (store: ApplyStore, delivery: LogDelivery, known?: KnownPositions): Promise<Applied> => {
-  const message = decodeMessage(delivery.body);
-  if (message === undefined || message.shard !== delivery.shard) {
-    const reason = message === undefined ? "not a message of the log" : `of shard ${message.shard}`;
+export const applyRecord = async (store: ApplyStore, delivery: LogDelivery, known?: KnownPositions): Promise<Applied> => {
+  const record = decodeLogRecord(delivery.body);
+  if (record === undefined || record.shard !== delivery.shard) {
+    const reason = record === undefined ? "not a record of the log" : `of shard ${record.shard}`;
     return store.transaction(delivery.shard, async (row, transaction) => {
       await transaction.recordGap(row.applied, delivery.streamSeq);
       return { kind: "unreadable", first: await transaction.park(delivery, reason) };
     });
   }
-  const passed = known?.passed(message);
+  const passed = known?.passed(record);
   if (passed !== undefined)
     return passed.kind === "ignored" ? { kind: "ignored", epoch: passed.epoch } : repeated(passed.epoch, passed.applied);
   try {
     const applied = await store.transaction(delivery.shard, (row, transaction) =>
-      message.type === "marker" ? applyMarker(row, transaction, message, delivery) : applyEntries(row, transaction, message, delivery),
+      record.type === "marker" ? applyMarker(row, transaction, record, delivery) : applyEntries(row, transaction, record, delivery),
     );
     if (known !== undefined) note(known, delivery.shard, applied);
     return applied;

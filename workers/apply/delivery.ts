@@ -2,11 +2,11 @@ import { formatOrderId } from "#protocol/order-id";
 import type { Clock } from "#protocol/ports";
 import type { StatusEvent } from "#protocol/status";
 import { EntryKind } from "#lua/shard/entry";
-import { applyMessage, type Applied } from "./apply.ts";
+import { applyRecord, type Applied } from "./apply.ts";
 import type { KnownPositions } from "./known.ts";
 import type { ApplyStore, LogDelivery } from "./apply-store.ts";
 
-/** A message as the broker handed it out, with what can be answered. Answers may get lost. */
+/** A record as the broker handed it out, with what can be answered. Answers may get lost. */
 export interface Delivery extends LogDelivery {
   ack(): void;
   /** asks for more time before it is delivered to somebody else */
@@ -66,7 +66,7 @@ const aftermathOf = (shard: number, applied: Applied): Aftermath | undefined => 
 };
 
 /**
- * Applies a delivered message and answers the broker: ack after the commit, whatever follows; never without one. A
+ * Applies a delivered record and answers the broker: ack after the commit, whatever follows; never without one. A
  * fault of the store is repeated here with growing delay until it works or `stop` is aborted.
  */
 export const applyDelivery = async (ports: DeliveryPorts, delivery: Delivery, stop: AbortSignal): Promise<Aftermath | undefined> => {
@@ -74,7 +74,7 @@ export const applyDelivery = async (ports: DeliveryPorts, delivery: Delivery, st
   for (let retryMs = RETRY_FIRST_MS; ; retryMs = Math.min(retryMs * 2, RETRY_MOST_MS)) {
     const startedMs = clock.monotonicMs();
     try {
-      const applied = await applyMessage(store, delivery, known);
+      const applied = await applyRecord(store, delivery, known);
       if (applied.kind === "halted") delivery.again(HALTED_AGAIN_MS);
       else delivery.ack();
       observer.done(delivery, applied, clock.monotonicMs() - startedMs);

@@ -1,7 +1,7 @@
 import type { Clock } from "#protocol/ports";
-import type { LogMessage } from "#protocol/message";
+import type { LogRecord } from "#protocol/log-record";
 
-/** What a message is that lies behind a position: history, or a repeat of what is applied. */
+/** What a record is that lies behind a position: history, or a repeat of what is applied. */
 export type Passed = { readonly kind: "ignored" | "repeated"; readonly epoch: number; readonly applied: number };
 
 /** Somebody may put an older copy of Postgres in its place, although nothing is promised then: the row is asked so often at least. */
@@ -33,14 +33,14 @@ export class KnownPositions {
   }
 
   /** @returns undefined if the row has to be asked */
-  passed(message: LogMessage): Passed | undefined {
-    const seen = this.#trusted(message.shard);
+  passed(record: LogRecord): Passed | undefined {
+    const seen = this.#trusted(record.shard);
     if (seen === undefined) return undefined;
-    if (message.type === "marker")
-      return message.from < seen.epoch ? { kind: "ignored", epoch: seen.epoch, applied: seen.applied } : undefined;
-    if (message.epoch < seen.epoch) return { kind: "ignored", epoch: seen.epoch, applied: seen.applied };
-    const lastSeq = message.entries.at(-1)?.seq ?? 0;
-    return message.epoch === seen.epoch && lastSeq <= seen.applied
+    if (record.type === "marker")
+      return record.from < seen.epoch ? { kind: "ignored", epoch: seen.epoch, applied: seen.applied } : undefined;
+    if (record.epoch < seen.epoch) return { kind: "ignored", epoch: seen.epoch, applied: seen.applied };
+    const lastSeq = record.entries.at(-1)?.seq ?? 0;
+    return record.epoch === seen.epoch && lastSeq <= seen.applied
       ? { kind: "repeated", epoch: seen.epoch, applied: seen.applied }
       : undefined;
   }

@@ -1,4 +1,4 @@
-import type { EntriesMessage, MarkerMessage } from "#protocol/message";
+import type { EntriesRecord, MarkerRecord } from "#protocol/log-record";
 import { RestoreMode, type ShardRow } from "#protocol/row";
 import { EntryKind, type Entry, type OrderEntry } from "#lua/shard/entry";
 import { unpackPurchase } from "#lua/stock/fields";
@@ -36,9 +36,9 @@ const ordersOf = (entry: OrderEntry): PlannedOrder[] => {
  * DESIGN 4.6: what is at or before `applied` is skipped; the next must be `applied` + 1 in the row's epoch.
  * @throws Unappliable if an entry's purchases cannot be read
  */
-export const planEntries = (row: ShardRow, message: EntriesMessage): EntriesPlan => {
-  if (message.epoch !== row.epoch) return { kind: "foreign" };
-  const entries = message.entries.filter((entry) => entry.seq > row.applied);
+export const planEntries = (row: ShardRow, record: EntriesRecord): EntriesPlan => {
+  if (record.epoch !== row.epoch) return { kind: "foreign" };
+  const entries = record.entries.filter((entry) => entry.seq > row.applied);
   const first = entries[0];
   if (first === undefined) return { kind: "repeat" };
   if (first.seq !== row.applied + 1) return { kind: "gap" };
@@ -69,7 +69,7 @@ export type MarkerPlan =
   | { readonly kind: "begin"; readonly mode: RestoreMode };
 
 /** DESIGN 7.1 step 2, decided when the log comes to the marker. */
-export const planMarker = (row: ShardRow, marker: MarkerMessage): MarkerPlan => {
+export const planMarker = (row: ShardRow, marker: MarkerRecord): MarkerPlan => {
   if (row.epoch !== marker.from) return { kind: "ignore" };
   const upto = parsePosition(marker.upto);
   // Epoch 0 is "none": a Redis without an epoch has nothing that could be kept. An outbox of another epoch than its

@@ -137,7 +137,7 @@ const takeGrants = async (sql: Sql, shard: number, grants: readonly PlannedGrant
   const done = new Set(before.rows.map((row) => grantKey(row["sale_id"], row["id"], row["units"])));
   return grants.map((grant) => {
     const key = grantKey(grant.saleId, grant.grantId, grant.units);
-    // The same grant twice in one message: the first was taken, the second was done before.
+    // The same grant twice in one record: the first was taken, the second was done before.
     if (taken.delete(key)) return GrantFate.taken;
     return done.has(key) ? GrantFate.doneBefore : GrantFate.unknown;
   });

@@ -70,7 +70,7 @@ export interface PostgresFacts {
   readonly unmatched: readonly Difference[];
 }
 
-/** Last message of a shard's subject in the log. For the reader's eye: no promise rests on the log. */
+/** Last record of a shard's subject in the log. For the reader's eye: no promise rests on the log. */
 export interface LogPosition {
   readonly shard: number;
   readonly streamSeq: number;

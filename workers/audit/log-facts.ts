@@ -1,16 +1,16 @@
 import type { NatsConnection } from "nats";
-import { decodeMessage } from "#protocol/message";
+import { decodeLogRecord } from "#protocol/log-record";
 import { LOG_STREAM, logSubject } from "#protocol/subjects";
 import type { LogPosition } from "./facts.ts";
 
 const carries = (bytes: Uint8Array): string => {
-  const message = decodeMessage(bytes);
-  if (message === undefined) return "unreadable";
-  if (message.type === "marker") return `begins ${message.begins}`;
-  return `${message.epoch}-${message.entries.at(-1)?.seq ?? 0}`;
+  const record = decodeLogRecord(bytes);
+  if (record === undefined) return "unreadable";
+  if (record.type === "marker") return `begins ${record.begins}`;
+  return `${record.epoch}-${record.entries.at(-1)?.seq ?? 0}`;
 };
 
-/** The last message of each shard's subject; a shard without one is left out. */
+/** The last record of each shard's subject; a shard without one is left out. */
 export const readLog = async (nats: NatsConnection, shards: number): Promise<LogPosition[]> => {
   const manager = await nats.jetstreamManager({ timeout: 2_000 });
   const positions: LogPosition[] = [];

@@ -19,7 +19,7 @@ interface ShardReport {
   readonly redis: string;
   /** what Postgres had applied a moment later */
   readonly applied: string;
-  /** last message in the log, or null */
+  /** last record in the log, or null */
   readonly log: string | null;
 }
 

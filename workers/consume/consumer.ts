@@ -5,7 +5,7 @@ import { consumerHint, LOG_STREAM, logSubject } from "#protocol/subjects";
 import type { Delivery } from "../apply/delivery.ts";
 import { deliveryOf } from "./delivery.ts";
 
-/** How long the broker keeps a request for the next message; a lost one costs at most this. */
+/** How long the broker keeps a request for the next record; a lost one costs at most this. */
 const PULL_MS = 1_000;
 /** For the broker's own answer that the request expired. */
 const GRACE_MS = 500;
@@ -14,7 +14,7 @@ const DISCOVER_MOST_MS = 1_000;
 /** A newer consumer beside an old one that was never deleted is noticed this late, if the hint was lost too. */
 const REDISCOVER_MS = 5_000;
 
-/** In the header of an answer that carries no message. */
+/** In the header of an answer that carries no record. */
 const HEARTBEAT = 100;
 const EXPIRED = 408;
 
@@ -27,7 +27,7 @@ export interface ShardConsumerOptions {
 }
 
 /**
- * The messages of one shard, one at a time. The coordinator makes the durable pull consumer; this finds it, asks it,
+ * The log records of one shard, one at a time. The coordinator makes the durable pull consumer; this finds it, asks it,
  * and finds it again when it is gone. One inbox for all requests, so that a late answer is not lost to its ack_wait.
  */
 export class ShardConsumer {
@@ -71,7 +71,7 @@ export class ShardConsumer {
   async next(stop: AbortSignal): Promise<Delivery | undefined> {
     if (this.queue.length === 0) await this.wait(stop);
     const delivery = this.queue.shift();
-    // The next request is out before this message is acked: the broker then answers it without a round trip.
+    // The next request is out before this record is acked: the broker then answers it without a round trip.
     if (delivery !== undefined && this.name !== undefined) this.pull();
     return delivery;
   }

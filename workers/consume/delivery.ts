@@ -14,7 +14,7 @@ const streamSeqOf = (ackSubject: string): number | undefined => {
   return Number.isSafeInteger(seq) && seq > 0 ? seq : undefined;
 };
 
-/** @returns undefined if the message did not come from a JetStream consumer */
+/** @returns undefined if it did not come from a JetStream consumer */
 export const deliveryOf = (connection: NatsConnection, shard: number, message: Msg): Delivery | undefined => {
   const { reply } = message;
   const streamSeq = reply === undefined ? undefined : streamSeqOf(reply);

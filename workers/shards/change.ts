@@ -22,7 +22,7 @@ const setDraining = (database: Database, shard: number, draining: boolean): Prom
 
 /**
  * Safe whenever it is asked: the shard stays closed until an attempt has appended what Redis still holds and a worker has
- * applied it, and the same cause halts it again. Also for a halt whose message was lost with the log.
+ * applied it, and the same cause halts it again. Also for a halt whose log record was lost with the log.
  */
 const retry = async (database: Database, shard: number): Promise<Reply<undefined>> => {
   const retried = await database.em().nativeUpdate(Shard, { shard, halted: { $ne: null } }, { halted: null });

@@ -20,7 +20,7 @@ export const AttemptResult = {
   gap: "gap",
   /** the row stood still, or could not be read, for too long */
   noProgress: "no_progress",
-  /** the broker restarted or lost messages while the attempt waited */
+  /** the broker restarted or lost records while the attempt waited */
   logChanged: "log_changed",
   /** the log took nothing */
   logFull: "log_full",

@@ -1,19 +1,19 @@
 import type { ShardRow } from "#protocol/row";
 import { AttemptResult, endedBy, type Attempt, type Ended } from "./attempt.ts";
-import type { StoredMessage } from "../relay/append-window.ts";
+import type { StoredRecord } from "../relay/append-window.ts";
 import type { LogHealth } from "../relay/relay-ports.ts";
 
 const POLL_FIRST_MS = 5;
 const POLL_MOST_MS = 100;
 /** How often the log is looked at while an attempt waits for its marker. */
 const LOG_LOOK_MS = 1_000;
-/** A message that a dead worker holds is delivered again after 10 s (ack_wait): no progress for longer is a surprise. */
+/** A record that a dead worker holds is delivered again after 10 s (ack_wait): no progress for longer is a surprise. */
 const NO_PROGRESS_MS = 15_000;
 
 /** What an attempt has sent, and what it knew then. */
 interface Sent {
   readonly asked: ShardRow;
-  readonly marker: StoredMessage;
+  readonly marker: StoredRecord;
   readonly brokerId: string;
 }
 

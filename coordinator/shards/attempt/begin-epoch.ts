@@ -1,14 +1,14 @@
 import { Status } from "#lua/core/codes";
 import { RestoreMode, type ShardRow } from "#protocol/row";
 import { AttemptPhase } from "#protocol/shard-facts";
-import type { StoredMessage } from "../relay/append-window.ts";
+import type { StoredRecord } from "../relay/append-window.ts";
 import { AttemptResult, endedBy, isEnded, type Attempt, type AttemptOptions, type Ended } from "./attempt.ts";
 import { awaitRow } from "./await-row.ts";
 import { checkRow, flush, keep, mark, repeat, restore, waitForFlags, waitOutOthers } from "./steps.ts";
 import type { ClosedShard } from "./sole-server.ts";
 
 export type Attempted =
-  | { readonly result: "opened"; readonly epoch: number; readonly replicationId: string; readonly marker: StoredMessage }
+  | { readonly result: "opened"; readonly epoch: number; readonly replicationId: string; readonly marker: StoredRecord }
   | Ended;
 
 /** What an attempt has to go by once it has asked and closed. */

@@ -4,8 +4,8 @@ import type { ShardRow } from "#protocol/row";
 import { SOLD_OUT_BELIEVED_MS } from "#protocol/sale";
 import { AttemptPhase } from "#protocol/shard-facts";
 import { AttemptResult, endedBy, isEnded, type Attempt, type Ended } from "./attempt.ts";
-import { AppendWindow, type StoredMessage } from "../relay/append-window.ts";
-import { joinMessages } from "../relay/message-join.ts";
+import { AppendWindow, type StoredRecord } from "../relay/append-window.ts";
+import { joinRecords } from "../relay/record-join.ts";
 import type { ClosedShard } from "./sole-server.ts";
 
 /** Entries a read of the flush takes. */
@@ -28,7 +28,7 @@ export const flush = async (attempt: Attempt, asked: ShardRow, { epoch }: Closed
   let seq = 0;
   for (let read; (read = await store.readOutbox({ epoch, seq }, FLUSH_ENTRIES)).length > 0;) {
     const entries = read.filter((item) => item.epoch === epoch).map(({ entry }) => entry);
-    for (const message of joinMessages(shard, epoch, entries)) await window.send(message);
+    for (const record of joinRecords(shard, epoch, entries)) await window.send(record);
     const lost = lostLease(attempt);
     if (lost !== undefined) return lost;
     if (window.failure !== undefined) break;
@@ -41,7 +41,7 @@ export const flush = async (attempt: Attempt, asked: ShardRow, { epoch }: Closed
 };
 
 /** Appends the marker, after which no entry of the epoch before counts. */
-export const mark = async (attempt: Attempt, asked: ShardRow, { epoch, last }: ClosedShard): Promise<StoredMessage | Ended> => {
+export const mark = async (attempt: Attempt, asked: ShardRow, { epoch, last }: ClosedShard): Promise<StoredRecord | Ended> => {
   const { shard, log, nonce } = attempt;
   const lost = lostLease(attempt);
   if (lost !== undefined) return lost;

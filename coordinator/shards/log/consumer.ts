@@ -3,11 +3,11 @@ import { LOG_STREAM, logSubject } from "#protocol/subjects";
 import type { LogHealth } from "../relay/relay-ports.ts";
 import { jetStreamCode, JetStreamError } from "./errors.ts";
 
-/** A message that a worker holds longer than this is delivered again. */
+/** A record that a worker holds longer than this is delivered again. */
 const ACK_WAIT_MS = 10_000;
 
 /**
- * One message at a time, again and again until it is acked: order is what the worker lives on. The description holds the
+ * One record at a time, again and again until it is acked: order is what the worker lives on. The description holds the
  * run of the broker that the consumer was made on (see `isSound`).
  */
 const wanted = (shard: number, brokerId: string): Partial<ConsumerConfig> => ({

@@ -1,5 +1,5 @@
 import type { JetStreamClient, JetStreamManager, StoredMsg } from "nats";
-import { decodeMessage, encodeMessage, type LogMessage } from "#protocol/message";
+import { decodeLogRecord, encodeLogRecord, type LogRecord } from "#protocol/log-record";
 import type { Random } from "#protocol/ports";
 import { consumerHint, LOG_STREAM, logSubject } from "#protocol/subjects";
 import type { AppendAnswer, LastEntry, LogHealth, ShardLog } from "../relay/relay-ports.ts";
@@ -10,8 +10,8 @@ import { verifyStream } from "./stream.ts";
 
 /** An append that took longer may have been stored; it is done again. */
 const APPEND_TIMEOUT_MS = 2_000;
-/** Looking back from the last message: ignored markers come singly, other shards' messages lie between. */
-const LOOK_BACK_MESSAGES = 256;
+/** Looking back from the last record: ignored markers come singly, other shards' records lie between. */
+const LOOK_BACK_RECORDS = 256;
 
 export interface ShardLogOptions {
   readonly shard: number;
@@ -22,8 +22,8 @@ export interface ShardLogOptions {
   readonly random: Random;
 }
 
-const append = async (client: JetStreamClient, subject: string, message: LogMessage): Promise<AppendAnswer> => {
-  const bytes = encodeMessage(message);
+const append = async (client: JetStreamClient, subject: string, record: LogRecord): Promise<AppendAnswer> => {
+  const bytes = encodeLogRecord(record);
   try {
     const ack = await client.publish(subject, bytes, { timeout: APPEND_TIMEOUT_MS, expect: { streamName: LOG_STREAM } });
     return { status: "stored", streamSeq: ack.seq, bytes: bytes.byteLength };
@@ -47,12 +47,12 @@ const lastEntry = async (manager: JetStreamManager, subject: string, epoch: numb
   let stored = await getMessage(manager, { last_by_subj: subject });
   if (stored === undefined) return undefined;
   const newest = stored.seq;
-  for (let seq = newest; seq > 0 && seq > newest - LOOK_BACK_MESSAGES; seq -= 1) {
+  for (let seq = newest; seq > 0 && seq > newest - LOOK_BACK_RECORDS; seq -= 1) {
     if (seq !== newest) stored = await getMessage(manager, { seq });
     if (stored?.subject !== subject) continue;
-    const message = decodeMessage(stored.data);
-    if (message?.type !== "entries") continue;
-    if (message.epoch === epoch) return { streamSeq: seq, seq: message.entries.at(-1)?.seq ?? 0 };
+    const record = decodeLogRecord(stored.data);
+    if (record?.type !== "entries") continue;
+    if (record.epoch === epoch) return { streamSeq: seq, seq: record.entries.at(-1)?.seq ?? 0 };
   }
   return undefined;
 };
@@ -82,7 +82,7 @@ export const createShardLog = (options: ShardLogOptions): ShardLog => {
   return {
     purgeAtBytes: maxBytes / 4 / options.shards,
     brokerId: () => broker.id(),
-    append: (message) => append(client, subject, message),
+    append: (record) => append(client, subject, record),
     lastEntry: (epoch) => lastEntry(manager, subject, epoch),
     verify: async () => {
       const brokerId = broker.id();

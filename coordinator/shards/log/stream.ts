@@ -9,7 +9,7 @@ export class StreamConfigError extends Error {
 
 /**
  * What the protocol needs of the stream. The number of replicas is the operator's choice (made with 1), and the
- * duplicate window does not matter: messages carry no id, because an entry appended again must be stored again.
+ * duplicate window does not matter: records carry no id, because an entry appended again must be stored again.
  */
 const wanted = (maxBytes: number): Partial<StreamConfig> => ({
   subjects: [LOG_SUBJECTS],

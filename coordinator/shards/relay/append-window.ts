@@ -1,4 +1,4 @@
-import type { EntriesMessage } from "#protocol/message";
+import type { EntriesRecord } from "#protocol/log-record";
 import { Cause, type ShardLog } from "./relay-ports.ts";
 
 /** Appends in flight at once: with one, each waits for the other's round trip; more than a few gain nothing on one broker. */
@@ -11,7 +11,7 @@ export interface AppendFailure {
   readonly error?: unknown;
 }
 
-export interface StoredMessage {
+export interface StoredRecord {
   readonly streamSeq: number;
   /** seq of its last entry */
   readonly lastSeq: number;
@@ -29,12 +29,12 @@ interface InFlight {
  */
 export class AppendWindow {
   readonly #log: Pick<ShardLog, "append">;
-  readonly #onStored: (message: StoredMessage) => void;
+  readonly #onStored: (record: StoredRecord) => void;
   readonly #inFlight: InFlight[] = [];
   #failure: AppendFailure | undefined;
   #storedTo: number;
 
-  constructor(log: Pick<ShardLog, "append">, from: number, onStored: (message: StoredMessage) => void) {
+  constructor(log: Pick<ShardLog, "append">, from: number, onStored: (record: StoredRecord) => void) {
     this.#log = log;
     this.#storedTo = from;
     this.#onStored = onStored;
@@ -53,13 +53,13 @@ export class AppendWindow {
     return this.#inFlight.length;
   }
 
-  /** Waits until there is room. @returns false if an append has failed: the message was not sent */
-  async send(message: EntriesMessage): Promise<boolean> {
+  /** Waits until there is room. @returns false if an append has failed: the record was not sent */
+  async send(record: EntriesRecord): Promise<boolean> {
     while (this.#inFlight.length >= APPENDS_IN_FLIGHT && this.#failure === undefined) await this.oldest();
     if (this.#failure !== undefined) return false;
-    const first = message.entries[0]?.seq ?? 0;
-    const lastSeq = message.entries.at(-1)?.seq ?? 0;
-    const sent: InFlight = { lastSeq, settled: this.#append(message, first, lastSeq) };
+    const first = record.entries[0]?.seq ?? 0;
+    const lastSeq = record.entries.at(-1)?.seq ?? 0;
+    const sent: InFlight = { lastSeq, settled: this.#append(record, first, lastSeq) };
     this.#inFlight.push(sent);
     return true;
   }
@@ -79,9 +79,9 @@ export class AppendWindow {
     while (this.#inFlight.length > 0) await this.oldest();
   }
 
-  async #append(message: EntriesMessage, first: number, lastSeq: number): Promise<void> {
+  async #append(record: EntriesRecord, first: number, lastSeq: number): Promise<void> {
     try {
-      const answer = await this.#log.append(message);
+      const answer = await this.#log.append(record);
       if (answer.status === "full") this.#fail({ seq: first, cause: Cause.full });
       else this.#onStored({ streamSeq: answer.streamSeq, lastSeq, bytes: answer.bytes });
     } catch (error) {

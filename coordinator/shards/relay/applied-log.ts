@@ -1,12 +1,12 @@
-import type { StoredMessage } from "./append-window.ts";
+import type { StoredRecord } from "./append-window.ts";
 
 /**
- * Which messages of a shard may be purged. A message is dropped only when a message of ours that follows it in the log
+ * Which records of a shard may be purged. A record is dropped only when a record of ours that follows it in the log
  * holds nothing but applied entries: whatever is not applied was appended after that one, or will be.
  */
 export class AppliedLog {
   readonly #purgeAtBytes: number;
-  #stored: StoredMessage[] = [];
+  #stored: StoredRecord[] = [];
   #appliedBytes = 0;
   #safe = 0;
   #purged = 0;
@@ -16,8 +16,8 @@ export class AppliedLog {
     this.#purgeAtBytes = purgeAtBytes;
   }
 
-  stored(message: StoredMessage): void {
-    this.#stored.push(message);
+  stored(record: StoredRecord): void {
+    this.#stored.push(record);
   }
 
   /** the log was lost or its sequences began anew: what was noted about it is void */
@@ -31,10 +31,10 @@ export class AppliedLog {
   /** Everything up to this seq of the epoch is in Postgres. */
   applied(seq: number): void {
     let count = 0;
-    for (const message of this.#stored) {
-      if (message.lastSeq > seq) break;
-      this.#safe = Math.max(this.#safe, message.streamSeq);
-      this.#appliedBytes += message.bytes;
+    for (const record of this.#stored) {
+      if (record.lastSeq > seq) break;
+      this.#safe = Math.max(this.#safe, record.streamSeq);
+      this.#appliedBytes += record.bytes;
       count += 1;
     }
     if (count > 0) this.#stored.splice(0, count);

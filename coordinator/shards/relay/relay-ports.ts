@@ -1,6 +1,6 @@
 import type { Entry } from "#lua/shard/entry";
 import type { Position } from "#lua/core/position";
-import type { LogMessage } from "#protocol/message";
+import type { LogRecord } from "#protocol/log-record";
 
 /** An entry as it was read from the outbox. */
 export interface OutboxEntry {
@@ -22,7 +22,7 @@ export interface Outbox {
 /** What became of an append; `full`: the log is at its bound and took nothing. */
 export type AppendAnswer = { readonly status: "stored"; readonly streamSeq: number; readonly bytes: number } | { readonly status: "full" };
 
-/** The last message of an epoch in the log that carries entries. */
+/** The last record of an epoch in the log that carries entries. */
 export interface LastEntry {
   readonly streamSeq: number;
   /** seq of its last entry */
@@ -37,7 +37,7 @@ export interface LogHealth {
   readonly consumedSeq: number;
   /** everything of this shard up to this stream sequence was handed to a worker, or purged */
   readonly deliveredSeq: number;
-  /** the consumer waits to hear of a message that it handed out */
+  /** the consumer waits to hear of a record that it handed out */
   readonly awaitsAck: boolean;
   /** name of the consumer: another name means that it was made anew */
   readonly consumer: string;
@@ -47,9 +47,9 @@ export interface LogHealth {
 export interface ShardLog {
   /** which run of the broker this process is connected to; empty while it is not */
   brokerId(): string;
-  /** @throws if the outcome is unknown: the message may have been stored */
-  append(message: LogMessage): Promise<AppendAnswer>;
-  /** looks back from the subject's last message, past markers and other epochs (bounded); undefined if it finds none */
+  /** @throws if the outcome is unknown: the record may have been stored */
+  append(record: LogRecord): Promise<AppendAnswer>;
+  /** looks back from the subject's last record, past markers and other epochs (bounded); undefined if it finds none */
   lastEntry(epoch: number): Promise<LastEntry | undefined>;
   /**
    * Makes sure that the stream is there as configured and that the consumer of this shard can be trusted: a consumer that
@@ -57,9 +57,9 @@ export interface ShardLog {
    * @throws if the broker is away, or the stream is not as configured and cannot be made so
    */
   verify(): Promise<LogHealth>;
-  /** drops this shard's messages below a stream sequence */
+  /** drops this shard's records below a stream sequence */
   purge(beforeStreamSeq: number): Promise<void>;
-  /** this shard's share of the log's bytes, above which applied messages are purged */
+  /** this shard's share of the log's bytes, above which applied records are purged */
   readonly purgeAtBytes: number;
 }
 
@@ -73,7 +73,7 @@ export const Cause = {
   gap: "gap",
   /** the log ends before what was appended */
   logBehind: "log_behind",
-  /** everything was handed out and no ack is awaited, and yet it is not applied: the consumer forgot a message */
+  /** everything was handed out and no ack is awaited, and yet it is not applied: the consumer forgot a record */
   forgotten: "forgotten",
   /** the consumer was made anew */
   consumer: "consumer",

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Entry } from "#lua/shard/entry";
 import { systemClock } from "#program/system";
-import { MESSAGE_ORDERS, type EntriesMessage } from "#protocol/message";
+import { RECORD_ORDERS, type EntriesRecord } from "#protocol/log-record";
 import { until } from "../../../test/harness/index.ts";
 import { names, startShardWorld, type ShardWorld } from "../../../test/harness/shard-world.ts";
-import { joinMessages } from "./message-join.ts";
+import { joinRecords } from "./record-join.ts";
 
 const order = (seq: number, count: number): Entry => ({
   kind: "o",
@@ -14,20 +14,20 @@ const order = (seq: number, count: number): Entry => ({
   count,
   purchases: names("u", count).join(" "),
 });
-const shape = (messages: readonly EntriesMessage[]): number[][] => messages.map(({ entries }) => entries.map(({ seq }) => seq));
+const shape = (messages: readonly EntriesRecord[]): number[][] => messages.map(({ entries }) => entries.map(({ seq }) => seq));
 
-describe("joinMessages", () => {
+describe("joinRecords", () => {
   it("joins what is there up to the bound", () => {
-    expect(shape(joinMessages(0, 1, [order(1, 400), order(2, 400), order(3, 400)]))).toEqual([[1, 2], [3]]);
-    expect(shape(joinMessages(0, 1, [order(1, 500), order(2, MESSAGE_ORDERS - 500), order(3, 1)]))).toEqual([[1, 2], [3]]);
+    expect(shape(joinRecords(0, 1, [order(1, 400), order(2, 400), order(3, 400)]))).toEqual([[1, 2], [3]]);
+    expect(shape(joinRecords(0, 1, [order(1, 500), order(2, RECORD_ORDERS - 500), order(3, 1)]))).toEqual([[1, 2], [3]]);
   });
 
   it("never splits an entry", () => {
-    expect(shape(joinMessages(0, 1, [order(1, MESSAGE_ORDERS + 1), order(2, 1)]))).toEqual([[1], [2]]);
+    expect(shape(joinRecords(0, 1, [order(1, RECORD_ORDERS + 1), order(2, 1)]))).toEqual([[1], [2]]);
   });
 
   it("begins another message where the outbox was trimmed in between", () => {
-    expect(shape(joinMessages(0, 1, [order(1, 1), order(2, 1), order(7, 1)]))).toEqual([[1, 2], [7]]);
+    expect(shape(joinRecords(0, 1, [order(1, 1), order(2, 1), order(7, 1)]))).toEqual([[1, 2], [7]]);
   });
 });
 
@@ -56,7 +56,7 @@ describe("the relay", () => {
     const messages = await logged();
     expect(messages.flat()).toEqual(Array.from({ length: 401 }, (_, index) => index + 1));
     expect(messages.length).toBeLessThan(100);
-    for (const seqs of messages) expect(seqs.length * 20).toBeLessThanOrEqual(MESSAGE_ORDERS);
+    for (const seqs of messages) expect(seqs.length * 20).toBeLessThanOrEqual(RECORD_ORDERS);
     expect(coordinator.causes).toEqual([]);
   });
 

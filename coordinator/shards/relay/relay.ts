@@ -1,11 +1,11 @@
 import type { Entry } from "#lua/shard/entry";
 import { CorruptEntry } from "#lua/shard/outbox";
 import { Wakeup } from "#program/wakeup";
-import { MESSAGE_ORDERS } from "#protocol/message";
+import { RECORD_ORDERS } from "#protocol/log-record";
 import type { Clock, Random } from "#protocol/ports";
-import { AppendWindow, type StoredMessage } from "./append-window.ts";
+import { AppendWindow, type StoredRecord } from "./append-window.ts";
 import { AppliedLog } from "./applied-log.ts";
-import { entryOrders, messageLength } from "./message-join.ts";
+import { entryOrders, recordLength } from "./record-join.ts";
 import type { Cause, Outbox, ShardLog } from "./relay-ports.ts";
 
 /** Entries a read takes: 256 full ones (512 orders of a 64-character uid) are 8 MB, the usual single ones a few kB. */
@@ -13,10 +13,10 @@ const READ_ENTRIES = 256;
 /** A read of an idle outbox waits this long; it bounds how late a request to append again is seen. */
 const BLOCK_MS = 250;
 /**
- * While the worker has this many messages before it, what comes next waits to be joined: a transaction costs the worker
- * about the same for one order and for a hundred, so many small messages would only make it late.
+ * While the worker has this many records before it, what comes next waits to be joined: a transaction costs the worker
+ * about the same for one order and for a hundred, so many small records would only make it late.
  */
-const MESSAGES_AHEAD = 2;
+const RECORDS_AHEAD = 2;
 /** The longest that entries wait to be joined; what is applied is heard by events that can get lost. */
 const LINGER_MS = 25;
 const BACKOFF_FIRST_MS = 50;
@@ -24,7 +24,7 @@ const BACKOFF_MOST_MS = 2_000;
 
 /** What happens in a relay, for logs and metrics. */
 export interface RelayObserver {
-  appended(message: StoredMessage): void;
+  appended(record: StoredRecord): void;
   appendedAgain(cause: Cause, from: number): void;
   fault(error: unknown): void;
 }
@@ -66,7 +66,7 @@ export class Relay {
   #readTo: number;
   #bufferedAtMs = 0;
   #appliedSeq = 0;
-  /** last seqs of the messages that were sent and are not yet known to be applied */
+  /** last seqs of the records that were sent and are not yet known to be applied */
   #ahead: number[] = [];
   #again: Again | undefined;
   #allowed = "";
@@ -112,7 +112,7 @@ export class Relay {
     this.#appliedSeq = seq;
     this.applied.applied(seq);
     this.#ahead = this.#ahead.filter((last) => last > seq);
-    if (this.#ahead.length < MESSAGES_AHEAD) this.#wakeup.wake();
+    if (this.#ahead.length < RECORDS_AHEAD) this.#wakeup.wake();
   }
 
   /**
@@ -137,13 +137,13 @@ export class Relay {
       await this.#startOver(stop);
       return true;
     }
-    if (this.#orders < MESSAGE_ORDERS && !(await this.#fill(stop))) return false;
+    if (this.#orders < RECORD_ORDERS && !(await this.#fill(stop))) return false;
     if (this.#buffer.length === 0) {
       await this.#window.oldest();
       return true;
     }
     const waitMs = this.#bufferedAtMs + LINGER_MS - this.#options.clock.monotonicMs();
-    if (this.#orders < MESSAGE_ORDERS && this.#ahead.length >= MESSAGES_AHEAD && waitMs > 0) {
+    if (this.#orders < RECORD_ORDERS && this.#ahead.length >= RECORDS_AHEAD && waitMs > 0) {
       await this.#wakeup.wait(waitMs, stop);
       return true;
     }
@@ -180,7 +180,7 @@ export class Relay {
   }
 
   async #sendNext(): Promise<void> {
-    const entries = this.#buffer.splice(0, messageLength(this.#buffer));
+    const entries = this.#buffer.splice(0, recordLength(this.#buffer));
     for (const entry of entries) this.#orders -= entryOrders(entry);
     const lastSeq = entries.at(-1)?.seq ?? 0;
     if (!(await this.#window.send({ type: "entries", shard: this.#options.shard, epoch: this.epoch, entries }))) return;
@@ -208,11 +208,11 @@ export class Relay {
   }
 
   #openWindow(from: number): AppendWindow {
-    return new AppendWindow(this.#options.log, from, (message) => {
+    return new AppendWindow(this.#options.log, from, (record) => {
       this.#backoffMs = BACKOFF_FIRST_MS;
       this.#isFull = false;
-      this.applied.stored(message);
-      this.#options.observer.appended(message);
+      this.applied.stored(record);
+      this.#options.observer.appended(record);
     });
   }
 

@@ -1,4 +1,4 @@
-import { encodeMessage, type LogMessage } from "#protocol/message";
+import { encodeLogRecord, type LogRecord } from "#protocol/log-record";
 import type { AppendAnswer, LastEntry, LogHealth } from "../../../coordinator/shards/relay/relay-ports.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { Refused, type Exchange, type Target } from "../kernel/wire.ts";
@@ -15,7 +15,7 @@ export const LOG_RULES: LogRules = Object.freeze({ consumerAnew: true, oneAtATim
 
 export interface Stored {
   readonly streamSeq: number;
-  readonly message: LogMessage;
+  readonly message: LogRecord;
   readonly body: Uint8Array;
 }
 
@@ -41,7 +41,7 @@ export interface Consumer {
 }
 
 const ACK_WAIT_MS = 10_000;
-const LOOK_BACK_MESSAGES = 256;
+const LOOK_BACK_RECORDS = 256;
 
 /** nats-server with one stream and a consumer a shard (DESIGN 7.2). It may lose whatever it was told. */
 export class Broker implements Target {
@@ -69,10 +69,10 @@ export class Broker implements Target {
     return this.#lastSeq;
   }
 
-  append(message: LogMessage): AppendAnswer {
+  append(message: LogRecord): AppendAnswer {
     if (this.isFull) return { status: "full" };
     this.#lastSeq += 1;
-    const stored = { streamSeq: this.#lastSeq, message, body: encodeMessage(message) };
+    const stored = { streamSeq: this.#lastSeq, message, body: encodeLogRecord(message) };
     (this.#stored[message.shard] as Stored[]).push(stored);
     for (const consumer of this.#consumers) if (consumer.shard === message.shard) this.#feed(consumer);
     return { status: "stored", streamSeq: stored.streamSeq, bytes: stored.body.byteLength };
@@ -83,7 +83,7 @@ export class Broker implements Target {
     const newest = stored.at(-1)?.streamSeq ?? 0;
     for (let at = stored.length - 1; at >= 0; at -= 1) {
       const { streamSeq, message } = stored[at] as Stored;
-      if (streamSeq <= newest - LOOK_BACK_MESSAGES) return undefined;
+      if (streamSeq <= newest - LOOK_BACK_RECORDS) return undefined;
       if (message.type === "entries" && message.epoch === epoch) return { streamSeq, seq: message.entries.at(-1)?.seq ?? 0 };
     }
     return undefined;

@@ -1,4 +1,4 @@
-import type { MarkerMessage } from "#protocol/message";
+import type { MarkerRecord } from "#protocol/log-record";
 import type { ShardLog } from "../../../coordinator/shards/relay/relay-ports.ts";
 import type { Rows, ShardStore } from "../../../coordinator/shards/shard-ports.ts";
 import type { ShardRow } from "#protocol/row";
@@ -22,7 +22,7 @@ import {
 import { BROKER, RESTARTS } from "./profiles.ts";
 
 const altersMarker =
-  (change: (marker: MarkerMessage) => Partial<MarkerMessage>) =>
+  (change: (marker: MarkerRecord) => Partial<MarkerRecord>) =>
   (log: ShardLog): ShardLog => ({
     ...log,
     append: (message) => log.append(message.type === "marker" ? { ...message, ...change(message) } : message),

@@ -1,5 +1,5 @@
 import type { ShardRow } from "#protocol/row";
-import { decodeMessage, type LogMessage } from "#protocol/message";
+import { decodeLogRecord, type LogRecord } from "#protocol/log-record";
 import type { Delivery } from "../../../workers/apply/delivery.ts";
 import type { ApplyStore } from "../../../workers/apply/apply-store.ts";
 import type { SoldOutFlag } from "#protocol/sale";
@@ -9,9 +9,9 @@ import { BROKER, PAUSES, RESTARTS, STOCK_MOVES } from "./profiles.ts";
 
 /** Shows the plan another row than the one that is locked. */
 const seesRow =
-  (change: (row: ShardRow, message: LogMessage) => Partial<ShardRow>) =>
+  (change: (row: ShardRow, message: LogRecord) => Partial<ShardRow>) =>
   (store: ApplyStore, delivery: Delivery): ApplyStore => {
-    const message = decodeMessage(delivery.body);
+    const message = decodeLogRecord(delivery.body);
     return {
       transaction: (shard, work) =>
         store.transaction(shard, (row, transaction) =>
@@ -20,7 +20,7 @@ const seesRow =
     };
   };
 
-const firstSeq = (message: LogMessage): number => (message.type === "entries" ? (message.entries[0]?.seq ?? 1) : 1);
+const firstSeq = (message: LogRecord): number => (message.type === "entries" ? (message.entries[0]?.seq ?? 1) : 1);
 
 /** Rules of the worker: applying, restoring, bringing stock to Redis. */
 export const WORKER_MUTATIONS: readonly Mutation[] = [

@@ -6,7 +6,7 @@ import { isId } from "./ids.ts";
  * What the log `orders.<shard>` carries: consecutive entries of one epoch, or the marker that begins an epoch.
  * JSON; an entry is an array `[seq, kind, saleId, atMs, ...]`, so that a thousand orders stay near 20 kB.
  */
-export interface EntriesMessage {
+export interface EntriesRecord {
   readonly type: "entries";
   readonly shard: number;
   readonly epoch: number;
@@ -15,7 +15,7 @@ export interface EntriesMessage {
 }
 
 /** DESIGN 7.1 step 2. The worker decides about it when it comes to it in log order. */
-export interface MarkerMessage {
+export interface MarkerRecord {
   readonly type: "marker";
   readonly shard: number;
   /** the epoch to begin: `from` + 1 */
@@ -30,10 +30,10 @@ export interface MarkerMessage {
   readonly attempt: string;
 }
 
-export type LogMessage = EntriesMessage | MarkerMessage;
+export type LogRecord = EntriesRecord | MarkerRecord;
 
-/** "about 1,000 orders a message" (DESIGN 4.5): one applier of such transactions does 78-90 k orders/s. */
-export const MESSAGE_ORDERS = 1_000;
+/** "About 1,000 orders a record" (DESIGN 4.5): one applier of such transactions does 78-90 k orders/s. */
+export const RECORD_ORDERS = 1_000;
 
 const VERSION = 1;
 const encoder = new TextEncoder();
@@ -45,18 +45,18 @@ const entryToWire = (entry: Entry): unknown[] => {
   return [seq, kind, saleId, atMs, kind === EntryKind.granted ? entry.grantId : entry.receiver, entry.units];
 };
 
-export const encodeMessage = (message: LogMessage): Uint8Array => {
+export const encodeLogRecord = (record: LogRecord): Uint8Array => {
   const wire =
-    message.type === "entries"
-      ? { v: VERSION, shard: message.shard, epoch: message.epoch, entries: message.entries.map(entryToWire) }
+    record.type === "entries"
+      ? { v: VERSION, shard: record.shard, epoch: record.epoch, entries: record.entries.map(entryToWire) }
       : {
           v: VERSION,
-          shard: message.shard,
-          begins: message.begins,
-          from: message.from,
-          redisEpoch: message.redisEpoch,
-          upto: message.upto,
-          attempt: message.attempt,
+          shard: record.shard,
+          begins: record.begins,
+          from: record.from,
+          redisEpoch: record.redisEpoch,
+          upto: record.upto,
+          attempt: record.attempt,
         };
   return encoder.encode(JSON.stringify(wire));
 };
@@ -87,15 +87,15 @@ const entriesFromWire = (wire: readonly unknown[]): Entry[] | undefined => {
   return entries.length === 0 ? undefined : entries;
 };
 
-const markerFromWire = (wire: Record<string, unknown>): MarkerMessage | undefined => {
+const markerFromWire = (wire: Record<string, unknown>): MarkerRecord | undefined => {
   const { shard, begins, from, redisEpoch, upto, attempt } = wire;
   if (!isCount(shard) || !isCount(begins, 1) || !isCount(from) || begins !== from + 1 || !isCount(redisEpoch)) return undefined;
   if (typeof upto !== "string" || parsePosition(upto) === undefined || typeof attempt !== "string" || !isId(attempt)) return undefined;
   return { type: "marker", shard, begins, from, redisEpoch, upto, attempt };
 };
 
-/** @returns undefined if the bytes are not a message of ours (DESIGN 7.2: ack, report, append again) */
-export const decodeMessage = (bytes: Uint8Array): LogMessage | undefined => {
+/** @returns undefined if the bytes are not a record of ours (DESIGN 7.2: ack, report, append again) */
+export const decodeLogRecord = (bytes: Uint8Array): LogRecord | undefined => {
   let wire: unknown;
   try {
     wire = JSON.parse(decoder.decode(bytes));
