@@ -59,9 +59,9 @@ if not sale[1] then return { 'unknown' } end
 if redis.call('SISMEMBER', KEYS[5], ARGV[3]) == 1 then return { 'duplicate' } end
 if not string.match(ARGV[4], '^[1-9]%d*$') or #ARGV[4] > 10 then return redis.error_reply('ERR grant: units must be a number from 1') end
 
--- what HINCRBY below would refuse after the entry was appended, and what may not be
+-- what HINCRBY below would refuse after the entry was appended, and what violates an invariant
 if not string.match(sale[2] or '', '^%d+$') or not string.match(sale[3] or '', '^%d+$') then
-  return redis.error_reply('BROKEN stock: grant found it in the hash of the sale')
+  return redis.error_reply('INVARIANT stock: grant found it in the hash of the sale')
 end
 
 local atMs = nowMs()

@@ -165,7 +165,7 @@ if not state then return 'unknown' end
 local left, limit, opensAtMs, closesAtMs, moves =
   tonumber(sale[2]), tonumber(sale[3]), tonumber(sale[4]), tonumber(sale[5]), tonumber(sale[6])
 if not left or left < 0 or left % 1 ~= 0 or not limit or not opensAtMs or not closesAtMs or not moves then
-  return redis.error_reply('BROKEN stock: reserve found it in the hash of the sale')
+  return redis.error_reply('INVARIANT stock: reserve found it in the hash of the sale')
 end
 
 local packed, n = {}, 0
@@ -214,7 +214,7 @@ for i = 1, count do
   if reservation then
     upTo = upTo or settledUpTo(KEYS[3], epoch)
     local decision = repeatDecision(reservation, epoch, upTo)
-    if not decision then return redis.error_reply('BROKEN reservation: reserve found another value in a field of a buyer') end
+    if not decision then return redis.error_reply('INVARIANT reservation: reserve found another value in a field of a buyer') end
     decisions[i] = decision
     answered = answered + 1
     answer[answered] = reservation

@@ -56,7 +56,7 @@ if not version or not limit or limit < 1 or not tonumber(ARGV[6]) or not tonumbe
 end
 if ARGV[4] ~= 'open' and ARGV[4] ~= 'paused' and ARGV[4] ~= 'closed' then return redis.error_reply('ERR sale: no such state') end
 if held[2] and tonumber(held[2]) ~= limit then return redis.error_reply('ERR sale: the limit of a sale cannot change') end
-if held[3] == 'closed' and ARGV[4] ~= 'closed' then return redis.error_reply('BROKEN sale_state: a closed sale would be ' .. ARGV[4]) end
+if held[3] == 'closed' and ARGV[4] ~= 'closed' then return redis.error_reply('INVARIANT sale_state: a closed sale would be ' .. ARGV[4]) end
 
 redis.call('HSET', KEYS[4], 'version', ARGV[3], 'state', ARGV[4], 'limit', ARGV[5], 'opens_at', ARGV[6], 'closes_at', ARGV[7])
 if not held[1] then

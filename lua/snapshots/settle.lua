@@ -68,7 +68,7 @@ if seq <= settledUpTo(KEYS[3], epoch) then return 'stale' end
 -- a server that came back with less is not open, and its next attempt compares it with Postgres
 local lastEpoch, lastSeq = string.match(lastId(KEYS[4]), '^(%d+)-(%d+)$')
 if (lastEpoch ~= epoch or tonumber(lastSeq) < seq) and latch(KEYS[1], KEYS[2]) then
-  return redis.error_reply('BROKEN settled: ' .. epoch .. '-' .. ARGV[2] .. ' is applied, and the open shard made no such entry')
+  return redis.error_reply('INVARIANT settled: ' .. epoch .. '-' .. ARGV[2] .. ' is applied, and the open shard made no such entry')
 end
 
 redis.call('SET', KEYS[3], epoch .. '-' .. ARGV[2])

@@ -112,7 +112,7 @@ for i = 1, count do
   states[i] = NONE
   if reservation then
     states[i] = repeatDecision(reservation, epoch, upTo)
-    if not states[i] then return redis.error_reply('BROKEN reservation: standing found another value in a field of a buyer') end
+    if not states[i] then return redis.error_reply('INVARIANT reservation: standing found another value in a field of a buyer') end
     answer[#answer + 1] = reservation
   end
 end

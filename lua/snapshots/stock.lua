@@ -61,7 +61,7 @@ if not epoch then return 'recovering' end
 local sale = redis.call('HMGET', KEYS[4], 'left', 'moves', 'moved_at', 'state', 'version', 'limit', 'opens_at', 'closes_at')
 if not sale[4] then return 'unknown' end
 local movedEpoch, movedSeq = string.match(sale[3] or '', '^(%d+)-(%d+)$')
-if not movedEpoch or not string.match(sale[1] or '', '^%d+$') then return redis.error_reply('BROKEN stock: stock found it in the hash of the sale') end
+if not movedEpoch or not string.match(sale[1] or '', '^%d+$') then return redis.error_reply('INVARIANT stock: stock found it in the hash of the sale') end
 local movesApplied = isSettled(movedEpoch, movedSeq, epoch, settledUpTo(KEYS[3], epoch))
 return {
   epoch, sale[1], sale[2], movesApplied and 1 or 0, sale[4], sale[5], sale[6], sale[7], sale[8], redis.call('HLEN', KEYS[5]),

@@ -62,7 +62,7 @@ local sale = redis.call('HMGET', KEYS[4], 'left', 'moves')
 if not sale[1] then return { 'unknown' } end
 if sale[2] ~= ARGV[5] then return { 'stale' } end
 local left, units = tonumber(sale[1]), tonumber(ARGV[3])
-if not string.match(sale[1], '^%d+$') or not string.match(sale[2], '^%d+$') then return redis.error_reply('BROKEN stock: withdraw found it in the hash of the sale') end
+if not string.match(sale[1], '^%d+$') or not string.match(sale[2], '^%d+$') then return redis.error_reply('INVARIANT stock: withdraw found it in the hash of the sale') end
 if not string.match(ARGV[3], '^[1-9]%d*$') or #ARGV[3] > 10 then return redis.error_reply('ERR withdraw: units must be a number from 1') end
 if not string.match(ARGV[4], '^%d+$') or #ARGV[4] > 6 then return redis.error_reply('ERR withdraw: receiver must be the number of a shard') end
 if left < 1 then return { 'dry' } end
