@@ -2,7 +2,7 @@ import { noCrashPoints, type CrashPoints } from "#program/crash-points";
 import type { Handlers } from "#program/requests/serve";
 import { requests, type RequestName } from "#protocol/requests/contract";
 import type { ApplyStore } from "./apply/apply-store.ts";
-import type { ShardConsumer } from "./consume/consumer.ts";
+import type { Deliveries } from "./apply/delivery.ts";
 
 /** Every statement of an apply is a step of its own; the points of `transaction` are around its commit. */
 export const pointsInApply = (points: CrashPoints, store: ApplyStore): ApplyStore => {
@@ -12,14 +12,15 @@ export const pointsInApply = (points: CrashPoints, store: ApplyStore): ApplyStor
 };
 
 /** The answers to the broker: `delivery.ack`, `delivery.working`, `delivery.again`. */
-export const pointsInConsumer = (points: CrashPoints, consumer: ShardConsumer): Pick<ShardConsumer, "next" | "close"> => {
-  if (points === noCrashPoints) return consumer;
+export const pointsInDeliveries = (points: CrashPoints, deliveries: Deliveries): Deliveries => {
+  if (points === noCrashPoints) return deliveries;
   return {
     next: async (stop) => {
-      const delivery = await consumer.next(stop);
+      const delivery = await deliveries.next(stop);
       return delivery === undefined ? undefined : points("delivery", delivery);
     },
-    close: () => consumer.close(),
+    close: () => deliveries.close(),
+    reconnected: () => deliveries.reconnected(),
   };
 };
 

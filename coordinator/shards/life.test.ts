@@ -104,7 +104,7 @@ describe("the beginning of an epoch", () => {
     await world.openSale("a", 10);
     await world.buy("a", ["u0"]);
     await world.untilApplied(["u0"]);
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     coordinator.gate.close();
     await world.buy("a", ["u1"]);
     await restartRedis();
@@ -116,7 +116,7 @@ describe("the beginning of an epoch", () => {
     }
     await world.manager.streams.purge(LOG_STREAM, { filter: logSubject(0) });
     coordinator.gate.open();
-    world.worker.startLane();
+    world.worker.startApplier();
     await world.untilOpen(2);
     expect(coordinator.attempts).toContain("gap");
     expect(await rowMode()).toBe("keep");
@@ -233,14 +233,14 @@ describe("the beginning of an epoch", () => {
     await world.openSale("a", 10);
     await world.buy("a", ["u0"]);
     await world.untilApplied(["u0"]);
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     await world.redis.del("{s0}:open");
     const markers = async (): Promise<number> => (await world.logged()).filter(({ message }) => message?.type === "marker").length;
     await until(async () => (await markers()) === 2, "the first marker");
     first.gate.close();
     const second = await world.coordinator();
     await until(async () => (await markers()) === 3, "the second marker");
-    world.worker.startLane();
+    world.worker.startApplier();
     await world.untilOpen(3);
     await until(() => second.attempts.length >= 2, "the second attempt to be reported");
     expect(second.attempts).toEqual(["overtaken", "opened"]);
@@ -320,7 +320,7 @@ describe("two coordinators", () => {
     await world.untilOpen();
     await world.openSale("a", 100);
     await world.untilApplied([]);
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     await world.buy("a", ["u"]);
     const logged = async (seq: number): Promise<number> =>
       (await world.logged()).filter(({ message }) => message?.type === "entries" && message.entries.some((entry) => entry.seq === seq))
@@ -331,7 +331,7 @@ describe("two coordinators", () => {
     const heir = await world.coordinator();
     await until(async () => (await logged(3)) === 1, "the heir's first append");
     expect(await logged(2)).toBe(1);
-    world.worker.startLane();
+    world.worker.startApplier();
     await world.untilApplied(["u", "v"]);
     expect(heir.attempts).toEqual([]);
     expect((await world.state()).epoch).toBe(1);
@@ -347,13 +347,13 @@ describe("two coordinators", () => {
     loser.gate.open();
     await until(() => !loser.isHolder(), "the loser to see it");
     heir.gate.close();
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     const { length } = await world.logged();
     await world.buy("a", ["u0"]);
     // the heir's lease has not run out: nobody may carry
     await until(async () => (await world.state()).leaseToken === "" || loser.isHolder(), "the heir's lease to end");
     if (!loser.isHolder()) expect((await world.logged()).length).toBe(length);
-    world.worker.startLane();
+    world.worker.startApplier();
     await world.untilApplied(["u0"]);
   });
 

@@ -6,7 +6,7 @@ import { defineSale, Decision, grant, reserve, shardState, type Reservation, typ
 import { connectDatabase, ensureShards, type Database } from "../../workers/index.ts";
 import { freshDatabase, givenSale, startNats, startRedis, until, type NatsServer, type RedisServer } from "./index.ts";
 import { silent, startCoordinatorWorld, type CoordinatorWorld, type CoordinatorWorldOptions } from "./coordinator-world.ts";
-import { startWorkerRig, type WorkerRig } from "./worker-rig.ts";
+import { startWorkerWorld, type WorkerWorld } from "./worker-world.ts";
 
 interface ShardStores {
   readonly shard: number;
@@ -46,7 +46,7 @@ interface ShardCalls {
 export interface ShardWorld extends ShardStores, ShardCalls {
   readonly server: RedisServer;
   readonly nats: NatsServer;
-  readonly worker: WorkerRig;
+  readonly worker: WorkerWorld;
   connect(): Promise<NatsConnection>;
   coordinator(options?: Partial<CoordinatorWorldOptions>): Promise<CoordinatorWorld>;
   stop(): Promise<void>;
@@ -150,8 +150,8 @@ export const startShardWorld = async (): Promise<ShardWorld> => {
   };
   const connection = await connect();
   const manager = await connection.jetstreamManager({ checkAPI: false });
-  const worker = await startWorkerRig({ shard, connection, redis, database });
-  worker.startLane();
+  const worker = await startWorkerWorld({ shard, connection, redis, database });
+  worker.startApplier();
   worker.startAnswers();
 
   const world: ShardWorld = {
@@ -178,7 +178,7 @@ export const startShardWorld = async (): Promise<ShardWorld> => {
     ...callsOf({ shard, redis, database, manager }),
     stop: async () => {
       await Promise.all(coordinators.map((coordinator) => coordinator.stop()));
-      await worker.stopLane();
+      await worker.stopApplier();
       await worker.stopAnswers();
       redis.disconnect();
       await Promise.all(connections.map((each) => each.close()));

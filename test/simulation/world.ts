@@ -9,6 +9,7 @@ import type { composeBuyService } from "../../gateway/buy/compose.ts";
 import type { SoldOutStore } from "../../gateway/sales/sold-out.ts";
 import type { Delivery } from "../../workers/apply/delivery.ts";
 import type { ApplyStore } from "../../workers/apply/apply-store.ts";
+import type { WorkerPorts } from "../../workers/compose.ts";
 import type { RestoreSource } from "../../workers/restore/restore-ports.ts";
 import type { SweepShards, SweepStore } from "../../workers/sales/sweep-ports.ts";
 import type { Random } from "#protocol/ports";
@@ -54,6 +55,8 @@ export interface Twins {
   readonly delivery?: (delivery: Delivery) => Delivery;
   readonly sweepStore?: (store: SweepStore) => SweepStore;
   readonly sweepShards?: (shards: SweepShards) => SweepShards;
+  /** all of one worker's ports together, in front of those above */
+  readonly workerPorts?: (ports: WorkerPorts) => WorkerPorts;
   /** of the two-phase messages */
   readonly messages?: Partial<MessageRules>;
   readonly restoreSource?: (source: RestoreSource) => RestoreSource;

@@ -26,14 +26,12 @@ import {
   type RedisServer,
   type TestDatabase,
 } from "../../test/harness/index.ts";
+import { shardWorker } from "../../test/harness/worker-world.ts";
 import type { Applied } from "./apply.ts";
-import { KnownPositions } from "./known.ts";
-import { postgresApplyStore } from "./postgres.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import { readShard } from "../db/shard-row.ts";
+import type { Worker } from "../compose.ts";
 import { ShardConsumer } from "../consume/consumer.ts";
-import { runApplier, Settler } from "./applier.ts";
-import { redisSweepShards } from "../sales/sweep-stores.ts";
 
 const SHARDS = 100;
 let empty: TestDatabase;
@@ -94,7 +92,7 @@ const append = async (entries: readonly Entry[]): Promise<number> =>
 interface TestApplier {
   readonly seen: Applied["kind"][];
   readonly faults: unknown[];
-  readonly consumer: ShardConsumer;
+  readonly worker: Worker;
   stop(): Promise<void>;
 }
 const appliers: TestApplier[] = [];
@@ -108,20 +106,12 @@ const startApplier = (on = database): TestApplier => {
     done: (_: unknown, applied: Applied): void => void seen.push(applied.kind),
     fault: (_: unknown, error: unknown) => fault(error),
   };
-  const running = runApplier(
-    {
-      shard,
-      connection,
-      consumer,
-      settler: new Settler({ shards: redisSweepShards(() => redis), shard, fault }),
-      delivery: { store: postgresApplyStore(on), clock: systemClock, observer, known: new KnownPositions(systemClock) },
-    },
-    stop.signal,
-  );
+  const worker = shardWorker({ shard, connection, redis, database: on, deliveries: consumer, observer, fault });
+  const running = worker.run(stop.signal);
   const applier = {
     seen,
     faults,
-    consumer,
+    worker,
     stop: async () => {
       stop.abort();
       await running;
@@ -265,7 +255,7 @@ describe("a consumer", () => {
         ),
       "the broker",
     );
-    applier.consumer.reconnected();
+    applier.worker.reconnected();
     await untilApplied(2);
     await stopAppliers();
   });

@@ -8,7 +8,7 @@ import { freshDatabase, givenSale, until, waitingForLocks, type TestDatabase } f
 import { connectDatabase, ensureShards, type Database, type Row } from "../db/database.ts";
 import { changeDraining } from "../db/drain-lock.ts";
 import { readShard } from "../db/shard-row.ts";
-import { KnownPositions } from "./known.ts";
+import { KnownPositions, TRUSTED_MS } from "./known.ts";
 import { applyRecord, type Applied } from "./apply.ts";
 import type { ApplyStore, ApplyTransaction } from "./apply-store.ts";
 import { postgresApplyStore } from "./postgres.ts";
@@ -514,7 +514,7 @@ describe("what a worker remembers of a shard", () => {
   }
   const counting = (): Counting => {
     const counted: Counting = {
-      known: new KnownPositions({ monotonicMs: () => counted.nowMs }),
+      known: new KnownPositions({ monotonicMs: () => counted.nowMs }, TRUSTED_MS),
       nowMs: 0,
       transactions: 0,
       through: {

@@ -15,6 +15,16 @@ export interface Delivery extends LogDelivery {
   again(delayMs: number): void;
 }
 
+/** The messages of one shard, one at a time. */
+export interface Deliveries {
+  /** @returns undefined if nothing came for a moment, or on `stop`: ask again */
+  next(stop: AbortSignal): Promise<Delivery | undefined>;
+  /** Asks for nothing more and gives back what was not handed out; `next` answers undefined from now on. */
+  close(): void;
+  /** The connection to the broker was made anew: requests that were out are lost. */
+  reconnected(): void;
+}
+
 /** Called with everything; decides nothing. */
 export interface ApplyObserver {
   done(delivery: LogDelivery, applied: Applied, durationMs: number): void;
@@ -30,7 +40,7 @@ export interface DeliveryPorts {
 
 /** What to tell Redis and the gateways after the commit; losing it loses nothing. */
 export interface Aftermath {
-  /** undefined while a constraint is violated: Redis would call refused orders confirmed */
+  /** undefined in an epoch in which a constraint was violated: Redis would call refused orders confirmed */
   readonly settle: { readonly epoch: number; readonly applied: number } | undefined;
   readonly status: StatusEvent;
   /** units are on their way to another shard now: the sweep can bring them at once */

@@ -5,7 +5,7 @@ import type { LogRecord } from "#protocol/log-record";
 export type Passed = { readonly kind: "ignored" | "repeated"; readonly epoch: number; readonly applied: number };
 
 /** Somebody may put an older copy of Postgres in its place, although nothing is promised then: the row is asked so often at least. */
-const TRUSTED_MS = 30_000;
+export const TRUSTED_MS = 30_000;
 
 /**
  * How far each shard's row was when this process saw it last. A row only goes forward, so what was behind it stays behind, and
@@ -14,13 +14,16 @@ const TRUSTED_MS = 30_000;
  */
 export class KnownPositions {
   readonly #clock: Pick<Clock, "monotonicMs">;
+  readonly #trustedMs: number;
   readonly #seen = new Map<number, { readonly epoch: number; readonly applied: number; readonly atMs: number }>();
 
-  constructor(clock: Pick<Clock, "monotonicMs">) {
+  /** @param trustedMs how long what was seen is believed; below 0: never */
+  constructor(clock: Pick<Clock, "monotonicMs">, trustedMs: number) {
     this.#clock = clock;
+    this.#trustedMs = trustedMs;
   }
 
-  /** @param applied of a row without a violated constraint; 0 if that is not known */
+  /** @param applied of a row in whose epoch no constraint was violated; 0 if that is not known */
   saw(shard: number, epoch: number, applied: number): void {
     const before = this.#trusted(shard);
     const isAhead = before === undefined || epoch > before.epoch || (epoch === before.epoch && applied >= before.applied);
@@ -47,6 +50,6 @@ export class KnownPositions {
 
   #trusted(shard: number): { readonly epoch: number; readonly applied: number } | undefined {
     const seen = this.#seen.get(shard);
-    return seen === undefined || this.#clock.monotonicMs() - seen.atMs > TRUSTED_MS ? undefined : seen;
+    return seen === undefined || this.#clock.monotonicMs() - seen.atMs > this.#trustedMs ? undefined : seen;
   }
 }

@@ -2,7 +2,7 @@ import { createInbox, type JetStreamManager, type Msg, type NatsConnection, type
 import { Wakeup } from "#program/wakeup";
 import type { Clock } from "#protocol/ports";
 import { consumerHint, LOG_STREAM, logSubject } from "#protocol/subjects";
-import type { Delivery } from "../apply/delivery.ts";
+import type { Deliveries, Delivery } from "../apply/delivery.ts";
 import { deliveryOf } from "./delivery.ts";
 
 /** How long the broker keeps a request for the next record; a lost one costs at most this. */
@@ -30,109 +30,106 @@ export interface ShardConsumerOptions {
  * The log records of one shard, one at a time. The coordinator makes the durable pull consumer; this finds it, asks it,
  * and finds it again when it is gone. One inbox for all requests, so that a late answer is not lost to its ack_wait.
  */
-export class ShardConsumer {
-  private readonly options: ShardConsumerOptions;
-  private readonly inbox = createInbox();
-  private readonly subscriptions: Subscription[];
-  private readonly queue: Delivery[] = [];
-  private name: string | undefined;
+export class ShardConsumer implements Deliveries {
+  readonly #options: ShardConsumerOptions;
+  readonly #inbox = createInbox();
+  readonly #subscriptions: Subscription[];
+  readonly #queue: Delivery[] = [];
+  #name: string | undefined;
   /** looks and requests in a row that found no consumer */
-  private failures = 0;
-  private discoveredAtMs = -Infinity;
+  #failures = 0;
+  #discoveredAtMs = -Infinity;
   /** when the request that is out, if one is, has to be given up */
-  private pullUntilMs = -Infinity;
-  private readonly wakeup: Wakeup;
+  #pullUntilMs = -Infinity;
+  readonly #wakeup: Wakeup;
 
   constructor(options: ShardConsumerOptions) {
-    this.options = options;
-    this.wakeup = new Wakeup(options.clock);
+    this.#options = options;
+    this.#wakeup = new Wakeup(options.clock);
     const { connection, shard } = options;
     const callback = (handle: (message: Msg) => void) => ({
       callback: (error: Error | null, message: Msg): void => (error === null ? handle(message) : options.fault(error)),
     });
-    this.subscriptions = [
+    this.#subscriptions = [
       connection.subscribe(
-        this.inbox,
-        callback((message) => this.arrived(message)),
+        this.#inbox,
+        callback((message) => this.#arrived(message)),
       ),
       connection.subscribe(
         consumerHint(shard),
-        callback(() => this.forget()),
+        callback(() => this.#forget()),
       ),
     ];
   }
 
-  /** The connection to the broker was made anew: requests that were out are lost. */
   reconnected(): void {
-    this.forget();
+    this.#forget();
   }
 
-  /** @returns undefined if nothing came for a moment, or on `stop`: ask again */
   async next(stop: AbortSignal): Promise<Delivery | undefined> {
-    if (this.queue.length === 0) await this.wait(stop);
-    const delivery = this.queue.shift();
+    if (this.#queue.length === 0) await this.#wait(stop);
+    const delivery = this.#queue.shift();
     // The next request is out before this record is acked: the broker then answers it without a round trip.
-    if (delivery !== undefined && this.name !== undefined) this.pull();
+    if (delivery !== undefined && this.#name !== undefined) this.#pull();
     return delivery;
   }
 
-  /** Asks for nothing more and gives back what was not handed out; `next` answers undefined from now on. */
   close(): void {
-    for (const subscription of this.subscriptions) subscription.unsubscribe();
-    for (const delivery of this.queue.splice(0)) delivery.again(0);
+    for (const subscription of this.#subscriptions) subscription.unsubscribe();
+    for (const delivery of this.#queue.splice(0)) delivery.again(0);
   }
 
-  private async wait(stop: AbortSignal): Promise<void> {
-    const { clock } = this.options;
-    if (this.name === undefined && this.failures > 0)
-      await this.wakeup.wait(Math.min(DISCOVER_FIRST_MS * 2 ** this.failures, DISCOVER_MOST_MS), stop);
-    if (this.name === undefined || clock.monotonicMs() - this.discoveredAtMs > REDISCOVER_MS) await this.discover();
-    if (this.queue.length > 0 || stop.aborted) return;
-    if (this.name === undefined) this.failures += 1;
-    else await this.wakeup.wait(Math.max(this.pull() - clock.monotonicMs(), 1), stop);
+  async #wait(stop: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    if (this.#name === undefined && this.#failures > 0)
+      await this.#wakeup.wait(Math.min(DISCOVER_FIRST_MS * 2 ** this.#failures, DISCOVER_MOST_MS), stop);
+    if (this.#name === undefined || clock.monotonicMs() - this.#discoveredAtMs > REDISCOVER_MS) await this.#discover();
+    if (this.#queue.length > 0 || stop.aborted) return;
+    if (this.#name === undefined) this.#failures += 1;
+    else await this.#wakeup.wait(Math.max(this.#pull() - clock.monotonicMs(), 1), stop);
   }
 
-  private arrived(message: Msg): void {
+  #arrived(message: Msg): void {
     const code = message.headers?.code ?? 0;
     if (code === HEARTBEAT) return;
-    this.pullUntilMs = -Infinity;
+    this.#pullUntilMs = -Infinity;
     if (code !== 0 && code !== EXPIRED) {
       // 404, 409, 503: the consumer is gone or cannot serve
-      this.name = undefined;
-      this.failures += 1;
-    } else this.failures = 0;
+      this.#name = undefined;
+      this.#failures += 1;
+    } else this.#failures = 0;
     if (code === 0) {
-      const delivery = deliveryOf(this.options.connection, this.options.shard, message);
-      if (delivery !== undefined) this.queue.push(delivery);
+      const delivery = deliveryOf(this.#options.connection, this.#options.shard, message);
+      if (delivery !== undefined) this.#queue.push(delivery);
     }
-    this.wakeup.wake();
+    this.#wakeup.wake();
   }
 
-  private forget(): void {
-    this.name = undefined;
-    this.failures = 0;
-    this.pullUntilMs = -Infinity;
-    this.wakeup.wake();
+  #forget(): void {
+    this.#name = undefined;
+    this.#failures = 0;
+    this.#pullUntilMs = -Infinity;
+    this.#wakeup.wake();
   }
 
   /** @returns when to look again */
-  private pull(): number {
-    const nowMs = this.options.clock.monotonicMs();
-    if (this.pullUntilMs > nowMs) return this.pullUntilMs;
-    this.pullUntilMs = nowMs + PULL_MS + GRACE_MS;
-    this.options.connection.publish(
-      `$JS.API.CONSUMER.MSG.NEXT.${LOG_STREAM}.${this.name}`,
+  #pull(): number {
+    const nowMs = this.#options.clock.monotonicMs();
+    if (this.#pullUntilMs > nowMs) return this.#pullUntilMs;
+    this.#pullUntilMs = nowMs + PULL_MS + GRACE_MS;
+    this.#options.connection.publish(
+      `$JS.API.CONSUMER.MSG.NEXT.${LOG_STREAM}.${this.#name}`,
       JSON.stringify({ batch: 1, expires: PULL_MS * 1_000_000 }),
-      { reply: this.inbox },
+      { reply: this.#inbox },
     );
-    return this.pullUntilMs;
+    return this.#pullUntilMs;
   }
 
   /** The newest consumer of this shard, if there is one. */
-  private async discover(): Promise<void> {
-    const { manager, shard, clock, fault } = this.options;
-    const before = this.name;
-    this.discoveredAtMs = clock.monotonicMs();
+  async #discover(): Promise<void> {
+    const { manager, shard, clock, fault } = this.#options;
+    const before = this.#name;
+    this.#discoveredAtMs = clock.monotonicMs();
     let newest: { readonly name: string; readonly created: string } | undefined;
     try {
       for await (const { name, created, config } of manager.consumers.list(LOG_STREAM))
@@ -142,7 +139,7 @@ export class ShardConsumer {
       fault(error);
       return;
     }
-    this.name = newest?.name;
-    if (this.name !== before) this.pullUntilMs = -Infinity;
+    this.#name = newest?.name;
+    if (this.#name !== before) this.#pullUntilMs = -Infinity;
   }
 }

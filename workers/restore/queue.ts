@@ -8,47 +8,47 @@ const WAITING_MS = 1_000;
 
 /** Runs a few restores at a time, in the order in which they came; those that wait say so. */
 export class RestoreQueue {
-  private readonly clock: Clock;
-  private running = 0;
-  private readonly waiting = new Set<AbortController>();
+  readonly #clock: Clock;
+  #running = 0;
+  readonly #waiting = new Set<AbortController>();
 
   constructor(clock: Clock) {
-    this.clock = clock;
+    this.#clock = clock;
   }
 
   async run<T>(work: () => Promise<T>, progress: Progress): Promise<T> {
-    if (this.running < AT_ONCE) this.running += 1;
-    else await this.waitForPlace(progress);
+    if (this.#running < AT_ONCE) this.#running += 1;
+    else await this.#waitForPlace(progress);
     try {
       return await work();
     } finally {
-      this.leave();
+      this.#leave();
     }
   }
 
   /** Resolves when one that runs has left its place to this one. */
-  private async waitForPlace(progress: Progress): Promise<void> {
+  async #waitForPlace(progress: Progress): Promise<void> {
     const place = new AbortController();
-    this.waiting.add(place);
+    this.#waiting.add(place);
     try {
       while (!place.signal.aborted) {
         progress(0, 0);
-        await this.clock.sleep(WAITING_MS, place.signal);
+        await this.#clock.sleep(WAITING_MS, place.signal);
       }
     } finally {
       // one that cannot say that it waits gets no place
-      this.waiting.delete(place);
+      this.#waiting.delete(place);
     }
   }
 
   /** A shard that waits is closed: the next begins at once. */
-  private leave(): void {
-    const [next] = this.waiting;
+  #leave(): void {
+    const [next] = this.#waiting;
     if (next === undefined) {
-      this.running -= 1;
+      this.#running -= 1;
       return;
     }
-    this.waiting.delete(next);
+    this.#waiting.delete(next);
     next.abort();
   }
 }

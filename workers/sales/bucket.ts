@@ -50,41 +50,41 @@ const readHeld = async (manager: JetStreamManager, bucket: KV): Promise<Map<stri
  * what differs, deletes what Postgres does not have. Cheap when nothing changed.
  */
 export class SalesBucket {
-  private readonly database: Database;
-  private readonly connection: NatsConnection;
+  readonly #database: Database;
+  readonly #connection: NatsConnection;
   /** the bucket's stream as this process left it; another incarnation or sequence means that it has to be read again */
-  private seen: { readonly mark: string; readonly versions: ReadonlyMap<string, number> } | undefined;
+  #seen: { readonly mark: string; readonly versions: ReadonlyMap<string, number> } | undefined;
 
   constructor(database: Database, connection: NatsConnection) {
-    this.database = database;
-    this.connection = connection;
+    this.#database = database;
+    this.#connection = connection;
   }
 
   /** @returns false if another process is at it */
   converge(): Promise<boolean> {
-    return this.database.transaction(async (sql, em) => {
+    return this.#database.transaction(async (sql, em) => {
       const { rows } = await sql("SELECT pg_try_advisory_xact_lock(?) AS locked", [BUCKET_LOCK]);
       if (rows[0]?.["locked"] !== true) return false;
-      const bucket = await this.connection.jetstream().views.kv(SALES_BUCKET, { history: 1, storage: StorageType.File });
-      if (this.isCurrent(await this.markOf(bucket), await readVersions(em))) return true;
+      const bucket = await this.#connection.jetstream().views.kv(SALES_BUCKET, { history: 1, storage: StorageType.File });
+      if (this.#isCurrent(await this.#markOf(bucket), await readVersions(em))) return true;
       const sales = await readSales(em);
-      await this.write(bucket, sales);
-      this.seen = { mark: await this.markOf(bucket), versions: new Map(sales.map((sale) => [sale.id, sale.version])) };
+      await this.#write(bucket, sales);
+      this.#seen = { mark: await this.#markOf(bucket), versions: new Map(sales.map((sale) => [sale.id, sale.version])) };
       return true;
     });
   }
 
-  private async markOf(bucket: KV): Promise<string> {
+  async #markOf(bucket: KV): Promise<string> {
     const { streamInfo } = await bucket.status();
     return `${streamInfo.created} ${streamInfo.state.last_seq}`;
   }
 
-  private isCurrent(mark: string, versions: ReadonlyMap<string, number>): boolean {
-    return this.seen?.mark === mark && isDeepStrictEqual(this.seen.versions, versions);
+  #isCurrent(mark: string, versions: ReadonlyMap<string, number>): boolean {
+    return this.#seen?.mark === mark && isDeepStrictEqual(this.#seen.versions, versions);
   }
 
-  private async write(bucket: KV, sales: readonly SaleRecord[]): Promise<void> {
-    const held = await readHeld(await this.connection.jetstreamManager({ checkAPI: false }), bucket);
+  async #write(bucket: KV, sales: readonly SaleRecord[]): Promise<void> {
+    const held = await readHeld(await this.#connection.jetstreamManager({ checkAPI: false }), bucket);
     for (const sale of sales) {
       const entry = held.get(sale.id);
       held.delete(sale.id);

@@ -27,25 +27,25 @@ const grantKey = (grant: SentGrant): string => `${grant.saleId}:${grant.grantId}
  * Postgres is, in case that was lost. Everything is idempotent: any number of processes may sweep.
  */
 export class Sweep {
-  private readonly options: SweepOptions;
+  readonly #options: SweepOptions;
   /** grants of flagged sales -> when this process first saw them, which is after their commit and so after the flag was withdrawn */
-  private firstSeenMs = new Map<string, number>();
+  #firstSeenMs = new Map<string, number>();
   /** shard -> position that is settled in Redis */
-  private readonly settled = new Map<number, string>();
+  readonly #settled = new Map<number, string>();
 
   constructor(options: SweepOptions) {
-    this.options = options;
+    this.#options = options;
   }
 
   /** One round over all shards; faults of one shard do not touch the others. */
   async round(): Promise<void> {
-    const { store } = this.options;
+    const { store } = this.#options;
     const [undelivered, grants, positions] = [await store.undelivered(), await store.sentGrants(), await store.positions()];
-    const due = this.dueGrants(grants);
+    const due = this.#dueGrants(grants);
     const sales = byShard(undelivered);
     const units = byShard(due);
     await Promise.all(
-      positions.map((position) => this.sweepShard(position, sales.get(position.shard) ?? [], units.get(position.shard) ?? [])),
+      positions.map((position) => this.#sweepShard(position, sales.get(position.shard) ?? [], units.get(position.shard) ?? [])),
     );
   }
 
@@ -53,40 +53,40 @@ export class Sweep {
    * A unit of a sale that was flagged waits until no gateway can believe the flag any more, or its buyer might be answered
    * `sold_out` (P5). Counted from when the grant was seen, because only that is certainly after the commit.
    */
-  private dueGrants(grants: readonly SentGrant[]): SentGrant[] {
-    const nowMs = this.options.clock.monotonicMs();
+  #dueGrants(grants: readonly SentGrant[]): SentGrant[] {
+    const nowMs = this.#options.clock.monotonicMs();
     const seen = new Map<string, number>();
     const due = grants.filter((grant) => {
       if (!grant.flagged) return true;
-      const firstMs = this.firstSeenMs.get(grantKey(grant)) ?? nowMs;
+      const firstMs = this.#firstSeenMs.get(grantKey(grant)) ?? nowMs;
       seen.set(grantKey(grant), firstMs);
       return nowMs - firstMs > SOLD_OUT_BELIEVED_MS;
     });
-    this.firstSeenMs = seen;
+    this.#firstSeenMs = seen;
     return due;
   }
 
-  private async sweepShard(position: AppliedPosition, sales: readonly UndeliveredSale[], grants: readonly SentGrant[]): Promise<void> {
+  async #sweepShard(position: AppliedPosition, sales: readonly UndeliveredSale[], grants: readonly SentGrant[]): Promise<void> {
     try {
-      await this.settle(position);
-      if (await this.defineSales(sales)) await this.deliverGrants(grants);
+      await this.#settle(position);
+      if (await this.#defineSales(sales)) await this.#deliverGrants(grants);
     } catch (error) {
-      this.options.fault(error);
+      this.#options.fault(error);
     }
   }
 
-  private async settle(position: AppliedPosition): Promise<void> {
+  async #settle(position: AppliedPosition): Promise<void> {
     const text = `${position.epoch}-${position.applied}`;
     // While a constraint is violated Redis must not call refused orders confirmed.
-    if (position.wall || position.applied === 0 || this.settled.get(position.shard) === text) return;
-    const { status } = await this.options.shards.settle(position);
+    if (position.wall || position.applied === 0 || this.#settled.get(position.shard) === text) return;
+    const { status } = await this.#options.shards.settle(position);
     // A worker that still talks to a server which was replaced hears `foreign`: the new one has not been settled.
-    if (status !== Status.foreign) this.settled.set(position.shard, text);
+    if (status !== Status.foreign) this.#settled.set(position.shard, text);
   }
 
   /** @returns false if the shard is not open in this epoch: there is nothing to do until it is */
-  private async defineSales(sales: readonly UndeliveredSale[]): Promise<boolean> {
-    const { shards, store } = this.options;
+  async #defineSales(sales: readonly UndeliveredSale[]): Promise<boolean> {
+    const { shards, store } = this.#options;
     for (const sale of sales) {
       const { status } = await shards.defineSale(sale);
       if (status === Status.recovering || status === Status.foreign) return false;
@@ -95,8 +95,8 @@ export class Sweep {
     return true;
   }
 
-  private async deliverGrants(grants: readonly SentGrant[]): Promise<void> {
-    const { shards, store } = this.options;
+  async #deliverGrants(grants: readonly SentGrant[]): Promise<void> {
+    const { shards, store } = this.#options;
     const revocable = grants.filter((grant) => grant.revocable);
     const offered = revocable.length === 0 ? [] : await store.offer(revocable);
     for (const grant of [...grants.filter((other) => !other.revocable), ...offered]) {

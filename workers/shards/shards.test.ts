@@ -31,7 +31,7 @@ describe("the facts about a shard", () => {
     await world.openSale("a", 10);
     await world.buy("a", names("u", 4));
     await world.untilApplied(names("u", 4));
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     await world.buy("a", names("v", 3));
     expect(await facts()).toMatchObject({
       state: "open",
@@ -44,7 +44,7 @@ describe("the facts about a shard", () => {
       halted: null,
       draining: false,
     });
-    world.worker.startLane();
+    world.worker.startApplier();
   });
 
   it("tell a Redis that does not answer, and a halt before all else", async () => {

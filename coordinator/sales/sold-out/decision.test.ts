@@ -93,7 +93,7 @@ describe("the sold-out decision", () => {
 
   it("does not flag while a stock move is not applied, or a grant is on its way", async () => {
     await world.untilApplied([]);
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     await world.buy("a", ["u0", "u1"]);
     await world.database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES ('a', 'more', 0, 1, 'added')");
     expect(await decideSoldOut(ports, SALE)).toBe("moving");
@@ -102,7 +102,7 @@ describe("the sold-out decision", () => {
     await world.buy("a", ["u2"]);
     expect(await decideSoldOut(ports, SALE)).toBe("has_stock");
     expect(await isFlagged()).toBe(false);
-    world.worker.startLane();
+    world.worker.startApplier();
     await world.untilApplied(["u2"]);
     expect(await decideSoldOut(ports, SALE)).toBe("sold_out");
   });
@@ -143,11 +143,11 @@ describe("the sold-out decision", () => {
   it("does not flag a sale of a shard that is not open while an order of it is not stored", async () => {
     await world.buy("a", ["u0"]);
     await world.untilApplied(["u0"]);
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     await world.buy("a", ["u1"]);
     await world.redis.del("{s0}:open");
     expect(await decideSoldOut(ports, SALE)).toBe("has_stock");
-    world.worker.startLane();
+    world.worker.startApplier();
     await world.untilOpen();
     await until(async () => (await decideSoldOut(ports, SALE)) === "sold_out", "the flag");
   });

@@ -30,7 +30,7 @@ const holdLast = async (): Promise<{ applied: number; consumer: string; held: Ms
   await world.openSale("a", 100);
   await world.buy("a", ["u0"]);
   await world.untilApplied(["u0"]);
-  await world.worker.stopLane();
+  await world.worker.stopApplier();
   const applied = (await world.logged()).at(-1)?.seq ?? 0;
   await world.buy("a", ["v0"]);
   await untilLogged(3);
@@ -50,14 +50,14 @@ describe("a log that misbehaves", () => {
     await world.openSale("a", 100);
     await world.buy("a", ["u0"]);
     await world.untilApplied(["u0"]);
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     for (const uid of ["v0", "v1", "v2"]) {
       await world.buy("a", [uid]);
       await untilLogged((await world.state()).outboxLength + 2);
     }
     const lost = (await world.logged()).find(({ message }) => message?.type === "entries" && message.entries[0]?.seq === 3);
     await world.manager.streams.deleteMessage(LOG_STREAM, lost?.seq ?? 0);
-    world.worker.startLane();
+    world.worker.startApplier();
     await world.untilApplied(["u0", "v0", "v1", "v2"]);
     expect(coordinator.causes).toEqual(["gap"]);
     expect(coordinator.attempts).toEqual(["opened"]);
@@ -69,7 +69,7 @@ describe("a log that misbehaves", () => {
     await world.openSale("a", 100);
     await world.untilApplied([]);
     await until(async () => (await world.state()).outboxLength === 0, "the opening stock");
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     await world.buy("a", ["u0"]);
     await untilLogged(2);
     const gapAt = async (streamSeq: number): Promise<void> => {
@@ -81,7 +81,7 @@ describe("a log that misbehaves", () => {
     expect(coordinator.causes).toEqual(["gap"]);
     await gapAt(seq + 1);
     expect(coordinator.causes).toEqual(["gap", "gap"]);
-    world.worker.startLane();
+    world.worker.startApplier();
     await world.untilApplied(["u0"]);
   });
 
@@ -91,12 +91,12 @@ describe("a log that misbehaves", () => {
     await world.openSale("a", 100);
     await world.buy("a", ["u0"]);
     await world.untilApplied(["u0"]);
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     await world.buy("a", ["v0"]);
     await untilLogged(3);
     const last = (await world.logged()).at(-1);
     await world.manager.streams.deleteMessage(LOG_STREAM, last?.seq ?? 0);
-    world.worker.startLane();
+    world.worker.startApplier();
     await world.untilApplied(["u0", "v0"]);
     expect(coordinator.causes).toEqual(["log_behind"]);
   });
@@ -107,7 +107,7 @@ describe("a log that misbehaves", () => {
     const { applied, consumer } = await holdLast();
     await coordinator.log.purge(applied);
     const { num_ack_pending: awaited } = await world.manager.consumers.info(LOG_STREAM, consumer);
-    world.worker.startLane();
+    world.worker.startApplier();
     await world.untilApplied(["u0", "v0"]);
     // a broker that keeps it hands it out once more, 10 s later
     expect(coordinator.causes).toEqual(awaited === 0 ? ["forgotten"] : []);
@@ -121,7 +121,7 @@ describe("a log that misbehaves", () => {
     await coordinator.look(6);
     expect(coordinator.causes).toEqual([]);
     held.respond(Buffer.from("-NAK"));
-    world.worker.startLane();
+    world.worker.startApplier();
     await world.untilApplied(["u0", "v0"]);
     expect(coordinator.causes).toEqual([]);
   });
@@ -132,11 +132,11 @@ describe("a log that misbehaves", () => {
     await world.openSale("a", 100);
     await buyEach(names("u", 10));
     await world.untilApplied(names("u", 10));
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     await buyEach(names("v", 5));
     await untilLogged(16);
     await world.manager.streams.delete(LOG_STREAM);
-    world.worker.startLane();
+    world.worker.startApplier();
     await buyEach(names("w", 5));
     await world.untilApplied([...names("u", 10), ...names("v", 5), ...names("w", 5)]);
     expect(coordinator.causes).toContain("consumer");
@@ -149,13 +149,13 @@ describe("a log that misbehaves", () => {
     await world.openSale("a", 100);
     await buyEach(names("u", 10));
     await world.untilApplied(names("u", 10));
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     await buyEach(names("v", 5));
     await untilLogged(16);
     await world.nats.kill();
     await rm(world.nats.dir, { recursive: true });
     await world.nats.start();
-    world.worker.startLane();
+    world.worker.startApplier();
     await world.untilOpen();
     await world.untilApplied([...names("u", 10), ...names("v", 5)]);
     expect(await world.orders()).toHaveLength(15);
@@ -176,7 +176,7 @@ describe("a log that misbehaves", () => {
     await buyEach(names("v", 5));
     await world.untilApplied(names("v", 5));
     const [before] = await consumers();
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     await buyEach(names("w", 3));
     await untilLogged(12);
     await world.nats.kill();
@@ -184,7 +184,7 @@ describe("a log that misbehaves", () => {
     await cp(copy, messages, { recursive: true });
     await rm(copy, { recursive: true });
     await world.nats.start();
-    world.worker.startLane();
+    world.worker.startApplier();
     await world.untilApplied([...names("u", 3), ...names("v", 5), ...names("w", 3)]);
     const after = await consumers();
     expect(after).toHaveLength(1);
@@ -212,12 +212,12 @@ describe("a log that misbehaves", () => {
     await world.openSale("a", 10_000);
     await world.buy("a", ["u0"]);
     await world.untilApplied(["u0"]);
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     const crowd = Array.from({ length: 32 }, (_, batch) => names(`crowd-number-${batch}-with-a-long-name-`, 200));
     for (const uids of crowd) await world.buy("a", uids);
     await until(() => coordinator.causes.includes("full"), "the log to be full");
     expect((await world.state()).isOpen).toBe(true);
-    world.worker.startLane();
+    world.worker.startApplier();
     await world.untilApplied(crowd.flat());
     expect(coordinator.attempts).toEqual(["opened"]);
     expect(coordinator.purges.length).toBeGreaterThan(0);
@@ -228,14 +228,14 @@ describe("a log that misbehaves", () => {
     const first = await world.coordinator({ maxBytes: 128 << 10 });
     await world.untilOpen();
     await world.openSale("a", 10_000);
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     const crowd = Array.from({ length: 32 }, (_, batch) => names(`crowd-number-${batch}-with-a-long-name-`, 200));
     for (const uids of crowd) await world.buy("a", uids);
     await until(() => first.causes.includes("full"), "the log to be full");
     await first.stop();
     await world.server.kill();
     await world.server.start();
-    world.worker.startLane();
+    world.worker.startApplier();
     const second = await world.coordinator({ maxBytes: 128 << 10 });
     await world.untilOpen(2);
     await world.untilApplied(crowd.flat());

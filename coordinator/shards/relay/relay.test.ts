@@ -45,8 +45,8 @@ describe("the relay", () => {
     (await world.logged()).flatMap(({ message }) => (message?.type === "entries" ? [message.entries.map(({ seq }) => seq)] : []));
 
   it("carries a crowd's entries in order, each once, joined into few messages", async () => {
-    await world.worker.stopLane();
-    world.worker.startLane();
+    await world.worker.stopApplier();
+    world.worker.startApplier();
     const coordinator = await world.coordinator();
     await world.untilOpen();
     await world.openSale("a", 100_000);
@@ -93,11 +93,11 @@ describe("the relay", () => {
     await world.openSale("a", 1_000);
     await world.buy("a", ["u0"]);
     await world.untilApplied(["u0"]);
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     await world.buy("a", ["u1"]);
     await coordinator.look(10);
     expect((await logged()).filter((seqs) => seqs.includes(3))).toHaveLength(1);
-    world.worker.startLane();
+    world.worker.startApplier();
     await world.untilApplied(["u1"]);
     expect(coordinator.causes).toEqual([]);
   });
@@ -121,7 +121,7 @@ describe("the relay", () => {
     await world.untilOpen();
     await world.openSale("a", 1_000);
     await world.untilApplied([]);
-    await world.worker.stopLane();
+    await world.worker.stopApplier();
     hold = true;
     for (const [index, uid] of ["u0", "u1"].entries()) {
       await world.buy("a", [uid]);
@@ -133,7 +133,7 @@ describe("the relay", () => {
     await until(async () => (await logged()).flat().includes(53), "the last entry");
     const seqs = (await logged()).filter((message) => (message[0] ?? 0) > 3);
     expect(seqs.length).toBeLessThanOrEqual(2);
-    world.worker.startLane();
+    world.worker.startApplier();
     await world.untilApplied(uids);
   });
 

@@ -14,7 +14,7 @@ const gateway =
     const edit = { file, from, to };
     let twin: typeof composeBuyService | undefined;
     return {
-      name: `composition: ${name}`,
+      name: `composition: gateway's ${name}`,
       rule,
       edit,
       prepare: async () => {

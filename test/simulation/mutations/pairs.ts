@@ -10,6 +10,7 @@ import { BROKER, RESTARTS, STOCK_MOVES } from "./profiles.ts";
 import { SOLD_OUT_MUTATIONS } from "./sold-out.ts";
 import { REDIS_MUTATIONS, STORE_MUTATIONS } from "./stores.ts";
 import { TRANSFER_MUTATIONS } from "./transfers.ts";
+import { WORKER_COMPOSITION } from "./worker-composition.ts";
 import { WORKER_MUTATIONS } from "./worker.ts";
 
 const SINGLE: readonly Mutation[] = [
@@ -18,6 +19,7 @@ const SINGLE: readonly Mutation[] = [
   ...STORE_MUTATIONS,
   ...COORDINATOR_MUTATIONS,
   ...WORKER_MUTATIONS,
+  ...WORKER_COMPOSITION,
   ...SOLD_OUT_MUTATIONS,
   ...TRANSFER_MUTATIONS,
   ...COMPOSITION_MUTATIONS,
@@ -94,6 +96,11 @@ const TOGETHER: readonly Mutation[] = [
   ),
   together(["consumer anew", "forgotten by the broker"], BROKER, "a new consumer says so, or nobody is to apply what it skips"),
   together(["ack after the commit", "forgotten by the broker"], BROKER, "what is acked is applied, or nobody is to apply it"),
+  together(
+    ["composition: worker's settler left out", "composition: worker's sweep settles nothing"],
+    RESTARTS,
+    "what is applied is told to Redis by the settler, or by the sweep",
+  ),
   together(["gap in the row", "forgotten by the broker"], LATE_ENTRY, "a gap is in the row, or nobody is to apply what is missing"),
 ];
 

@@ -1,5 +1,5 @@
 import type { ShardLog } from "../../../coordinator/shards/relay/relay-ports.ts";
-import type { Delivery } from "../../../workers/apply/delivery.ts";
+import type { Deliveries, Delivery } from "../../../workers/apply/delivery.ts";
 import type { Life } from "../kernel/process.ts";
 import { op, Refused, Wire } from "../kernel/wire.ts";
 import type { Consumer, HandedOut } from "../log/broker.ts";
@@ -69,7 +69,7 @@ export const shardLogOf = (world: World, life: Life, shard: number): ShardLog =>
 };
 
 /** A worker's way to a shard's messages, one at a time. */
-export const deliveriesOf = (world: World, life: Life, shard: number): (() => Promise<Delivery | undefined>) => {
+export const deliveriesOf = (world: World, life: Life, shard: number): Deliveries => {
   const { broker } = world;
   const wire = new Wire(life, world, () => broker, PULL_MS + 500);
   let known: Consumer | undefined;
@@ -90,7 +90,7 @@ export const deliveriesOf = (world: World, life: Life, shard: number): (() => Pr
     foundAtMs = life.kernel.nowMs;
   };
 
-  return async () => {
+  const next = async (): Promise<Delivery | undefined> => {
     try {
       if (known === undefined || known.isDeleted || life.kernel.nowMs - foundAtMs > REDISCOVER_MS) await find();
       const consumer = known;
@@ -106,4 +106,8 @@ export const deliveriesOf = (world: World, life: Life, shard: number): (() => Pr
       return undefined;
     }
   };
+  const forget = (): void => {
+    known = undefined;
+  };
+  return { next, close: forget, reconnected: forget };
 };

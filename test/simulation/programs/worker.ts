@@ -1,13 +1,12 @@
-import { RequestError } from "#protocol/requests";
-import type { RestoreRequest } from "#protocol/requests";
+import { RequestError, type RestoreRequest } from "#protocol/requests";
 import type { Restored } from "../../../coordinator/shards/shard-ports.ts";
-import { applyDelivery } from "../../../workers/apply/delivery.ts";
-import { KnownPositions } from "../../../workers/apply/known.ts";
+import type { Delivery } from "../../../workers/apply/delivery.ts";
+import { TRUSTED_MS } from "../../../workers/apply/known.ts";
+import { composeWorker, type ShardPorts, type WorkerObserver, type WorkerPolicy, type WorkerPorts } from "../../../workers/compose.ts";
+import type { OrdersPorts } from "../../../workers/orders/commands.ts";
 import type { RestoreTarget } from "../../../workers/restore/restore-ports.ts";
-import { RestoreQueue } from "../../../workers/restore/queue.ts";
-import { RestoreEnd, restoreShard } from "../../../workers/restore/restore.ts";
+import { RestoreEnd } from "../../../workers/restore/restore.ts";
 import type { SweepShards } from "../../../workers/sales/sweep-ports.ts";
-import { Sweep } from "../../../workers/sales/sweep.ts";
 import type { Life, Program } from "../kernel/process.ts";
 import { op, Wire } from "../kernel/wire.ts";
 import { applyStoreOf } from "../postgres/apply-store.ts";
@@ -26,32 +25,31 @@ const STAGE = op("redis stage");
 const LIST = op("redis list sales");
 const SWAP = op("redis swap");
 
-/** Applies one shard's messages, one after the other (workers/apply/applier.ts). */
-const lane = async (world: World, life: Life, shard: number, redis: RedisWire): Promise<void> => {
-  const next = deliveriesOf(world, life, shard);
-  const store = applyStoreOf(world.postgres, new Wire(life, world, () => world.postgres, STATEMENT_MS));
-  const observer = {
-    done: (_: unknown, applied: { readonly kind: string }) => {
-      if (applied.kind === "gap" || applied.kind === "ignored") world.count(`apply ${applied.kind}`);
-      world.say(() => `${life.process.name} shard ${shard} ${JSON.stringify(applied)}`);
-    },
-    fault: (_: unknown, error: unknown) => world.fault(`${life.process.name} apply`, error),
-  };
+/** What one shard's applier sees: the message that is being applied is known to its faulty twins. */
+const shardPortsOf = (world: World, life: Life, shard: number, redis: RedisWire): ShardPorts => {
   const { twins } = world;
-  const seen = new KnownPositions(life.clock);
-  for (;;) {
-    const handedOut = await next();
-    if (handedOut === undefined) continue;
-    const delivery = twins.delivery?.(handedOut) ?? handedOut;
-    // A rule that is broken beneath what the worker remembers is met as if it remembered nothing.
-    const known = twins.applyStore === undefined ? seen : new KnownPositions(life.clock);
-    const ports = { store: twins.applyStore?.(store, delivery) ?? store, clock: life.clock, observer, known };
-    const aftermath = await applyDelivery(ports, delivery, life.stop);
-    if (aftermath === undefined) continue;
-    const { status, settle: position } = aftermath;
-    if (position !== undefined) void redis.run(SETTLE, (server) => settle(server, position)).catch(() => undefined);
-    world.bus.publish(status);
-  }
+  const deliveries = deliveriesOf(world, life, shard);
+  const store = applyStoreOf(world.postgres, new Wire(life, world, () => world.postgres, STATEMENT_MS));
+  let current: Delivery | undefined;
+  return {
+    shard,
+    deliveries: {
+      ...deliveries,
+      next: async (stop) => {
+        const handedOut = await deliveries.next(stop);
+        current = handedOut === undefined ? undefined : (twins.delivery?.(handedOut) ?? handedOut);
+        return current;
+      },
+    },
+    store:
+      twins.applyStore === undefined
+        ? store
+        : {
+            transaction: (of, work) =>
+              (current === undefined ? store : (twins.applyStore?.(store, current) ?? store)).transaction(of, work),
+          },
+    settle: (position) => redis.run(SETTLE, (server) => settle(server, position)),
+  };
 };
 
 const sweepShardsOf = (world: World, redis: readonly RedisWire[]): SweepShards => {
@@ -84,36 +82,69 @@ const targetOf = (world: World, life: Life, redis: RedisWire, request: RestoreRe
   };
 };
 
-/** workers/worker.ts, over the simulated stores. */
+/** Sales of a schedule have no time to pay within, and its gateways know its sales: both loops only turn. */
+const IDLE_MS = 60_000;
+const nothing = (): void => undefined;
+const unasked = (): Promise<never> => Promise.reject(new Error("nobody asks for orders here"));
+const ORDERS: OrdersPorts = {
+  store: { dueSales: async () => [], expire: async () => 0, read: unasked, transaction: unasked },
+  observer: { changed: nothing, paid: nothing },
+};
+
+const observerOf = (world: World, { process: { name } }: Life): WorkerObserver => ({
+  apply: {
+    done: ({ shard }, applied) => {
+      if (applied.kind === "gap" || applied.kind === "ignored") world.count(`apply ${applied.kind}`);
+      world.say(() => `${name} shard ${shard} ${JSON.stringify(applied)}`);
+    },
+    fault: (_, error) => world.fault(`${name} apply`, error),
+  },
+  restored: (_, end) => world.count(`restore ${end}`),
+  fault: (where) => (error) => world.fault(`${name} ${where}`, error),
+});
+
+const portsOf = (world: World, life: Life): WorkerPorts => {
+  const { postgres, twins } = world;
+  const redis = world.nodes.map((_, shard) => new RedisWire(world, life, shard));
+  const statements = new Wire(life, world, () => postgres, STATEMENT_MS);
+  const source = restoreSourceOf(postgres, statements);
+  const store = sweepStoreOf(postgres, statements);
+  const shards = sweepShardsOf(world, redis);
+  const ports: WorkerPorts = {
+    shards: redis.map((wire, shard) => shardPortsOf(world, life, shard, wire)),
+    publish: (status) => world.bus.publish(status),
+    sweep: { store: twins.sweepStore?.(store) ?? store, shards: twins.sweepShards?.(shards) ?? shards },
+    restore: {
+      source: twins.restoreSource?.(source) ?? source,
+      targetOf: (request) => targetOf(world, life, redis[request.shard] as RedisWire, request),
+    },
+    orders: ORDERS,
+    bucket: { converge: async () => undefined },
+    clock: life.clock,
+    observer: observerOf(world, life),
+  };
+  return twins.workerPorts?.(ports) ?? ports;
+};
+
+const policyOf = ({ options, twins }: World, life: Life): WorkerPolicy => ({
+  sweepMs: options.sweepMs * (0.5 + life.random.fraction()),
+  expiryMs: IDLE_MS,
+  bucketMs: IDLE_MS,
+  // A rule that is broken beneath what the worker remembers is met as if it remembered nothing.
+  trustedMs: twins.applyStore === undefined ? TRUSTED_MS : -1,
+});
+
+const answerOf = (end: RestoreEnd): Restored => {
+  if (end === RestoreEnd.done) return "done";
+  return end === RestoreEnd.overtaken ? RequestError.overtaken : RequestError.conflict;
+};
+
+/** The worker that ships, over the simulated stores. */
 export const workerProgram = (world: World, name: string): Program => ({
   name,
   start: (life) => {
-    const { options, twins, postgres } = world;
-    const redis = world.nodes.map((_, shard) => new RedisWire(world, life, shard));
-    const statements = new Wire(life, world, () => postgres, STATEMENT_MS);
-    for (const [shard, wire] of redis.entries()) void lane(world, life, shard, wire);
-    const shipped = restoreSourceOf(postgres, statements);
-    const source = twins.restoreSource?.(shipped) ?? shipped;
-    const queue = new RestoreQueue(life.clock);
-    world.bus.serve(life, async (request, progress): Promise<Restored> => {
-      const target = targetOf(world, life, redis[request.shard] as RedisWire, request);
-      const end = await queue.run(() => restoreShard(source, target, life.clock, request, progress), progress);
-      world.count(`restore ${end}`);
-      if (end === RestoreEnd.done) return "done";
-      return end === RestoreEnd.overtaken ? RequestError.overtaken : RequestError.conflict;
-    });
-    const store = sweepStoreOf(postgres, statements);
-    const sweep = new Sweep({
-      store: twins.sweepStore?.(store) ?? store,
-      shards: twins.sweepShards?.(sweepShardsOf(world, redis)) ?? sweepShardsOf(world, redis),
-      clock: life.clock,
-      fault: (error) => world.fault(`${name} sweep`, error),
-    });
-    void (async () => {
-      for (;;) {
-        await sweep.round().catch((error: unknown) => world.fault(`${name} sweep`, error));
-        await life.clock.sleep(options.sweepMs * (0.5 + life.random.fraction()));
-      }
-    })();
+    const worker = composeWorker(portsOf(world, life), policyOf(world, life));
+    world.bus.serve(life, async (request, progress) => answerOf(await worker.restore(request, progress)));
+    void worker.run(life.stop);
   },
 });
