@@ -87,8 +87,8 @@ const serveRequests = (stores: WorkerStores, orders: OrdersPorts, worker: Worker
     shards,
     shardAdmin: shardAdmin({ database, shards, redisOf: (shard) => redises[shard] as Redis, attempts }),
     orders,
-    restore: worker.restore,
-    changed: worker.changed,
+    restore: (request, progress) => worker.restore(request, progress),
+    changed: () => worker.changed(),
   });
   return serve({
     connection,

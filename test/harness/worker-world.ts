@@ -60,7 +60,10 @@ export const shardWorker = (options: ShardWorkerOptions): Worker => {
   const orders = ordersOf(database);
   return composeWorker(
     {
-      shards: deliveries === undefined ? [] : [{ shard, deliveries, store: postgresApplyStore(database), settle: shards.settle }],
+      shards:
+        deliveries === undefined
+          ? []
+          : [{ shard, deliveries, store: postgresApplyStore(database), settle: (position) => shards.settle(position) }],
       publish: (status) => publish(connection, publications.status, status.shard, status),
       sweep: { store: NO_SWEEP, shards },
       restore: { source: postgresRestoreSource(database), targetOf: (request) => redisRestoreTarget(redis, request) },
@@ -98,9 +101,9 @@ export const startWorkerWorld = async (
           database,
           shards: shard + 1,
           shardAdmin: shardAdmin({ database, shards: shard + 1, redisOf: () => redis, attempts: hearAttempts(connection, systemClock) }),
-          restore: answering.restore,
+          restore: (request, progress) => answering.restore(request, progress),
           orders: ordersOf(database),
-          changed: answering.changed,
+          changed: () => answering.changed(),
         }),
       });
     },
