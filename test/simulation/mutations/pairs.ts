@@ -99,7 +99,7 @@ const TOGETHER: readonly Mutation[] = [
   together(
     ["composition: worker's settler left out", "composition: worker's sweep settles nothing"],
     RESTARTS,
-    "what is applied is told to Redis by the settler, or by the sweep",
+    "what is applied is settled in Redis by the settler, or by the sweep",
   ),
   together(["gap in the row", "forgotten by the broker"], LATE_ENTRY, "a gap is in the row, or nobody is to apply what is missing"),
 ];

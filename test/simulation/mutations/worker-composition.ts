@@ -28,13 +28,13 @@ export const WORKER_COMPOSITION: readonly Mutation[] = [
   },
   {
     name: "composition: worker's settler left out",
-    rule: "what is applied is told to Redis",
+    rule: "what is applied is settled in Redis",
     twins: without(({ shards }) => ({ shards: shards.map((shard) => ({ ...shard, settle: unheard })) })),
     profile: SETTLED_TWICE,
   },
   {
     name: "composition: worker's sweep settles nothing",
-    rule: "what is applied is told to Redis again until it has heard it",
+    rule: "what is applied is settled in Redis again until Redis has it",
     twins: without(({ sweep }) => ({ sweep: { ...sweep, shards: { ...sweep.shards, settle: unheard } } })),
     profile: SETTLED_TWICE,
   },
