@@ -6,6 +6,7 @@ import { noCrashPoints, type CrashPoints } from "#program/crash-points";
 import { connectNatsUntil, connectShards } from "#program/connect";
 import type { ProcessViolations } from "#program/violations";
 import type { Log } from "#program/log";
+import { createStatusServer } from "#program/status-server";
 import { systemClock, systemRandom } from "#program/system";
 import type { Clock, Random } from "#protocol/ports";
 import { composeCoordinator } from "./compose.ts";
@@ -13,7 +14,6 @@ import { COMMAND_TIMEOUT_MS, openConnections } from "./connections.ts";
 import { MESSAGE_SETTINGS, messageService, type MessageService } from "./messages/api/service.ts";
 import { createMetrics, type CoordinatorMetrics } from "./metrics.ts";
 import { StreamConfigError } from "./shards/log/stream.ts";
-import { createStatusPage } from "./status-page.ts";
 
 export const COORDINATOR_SETTINGS = [
   "REDIS_SHARDS",
@@ -122,8 +122,13 @@ const openPage = async (
   messages: MessageService,
   status: ShardsStatus,
 ): Promise<FastifyInstance> => {
-  const missing = (): string[] => [...status.missing(), ...messages.unheard().map((shard) => `messages of shard ${shard}`)];
-  const page = createStatusPage({ registry, missing });
+  const page = createStatusServer({
+    ready: () => {
+      const waitingFor = [...status.missing(), ...messages.unheard().map((shard) => `messages of shard ${shard}`)];
+      return { ok: waitingFor.length === 0, waitingFor };
+    },
+    metrics: () => registry.metrics(),
+  });
   messages.mount(page);
   listening?.(
     await page.listen({

@@ -1,6 +1,6 @@
-import fastify, { type FastifyInstance } from "fastify";
+import type { FastifyInstance } from "fastify";
 import { AggregatorRegistry, Gauge, Registry } from "prom-client";
-import { violationCounter } from "#program";
+import { createStatusServer, violationCounter } from "#program";
 import type { Invariant } from "#lua/core/invariant";
 
 export interface MetricsServerOptions {
@@ -23,12 +23,9 @@ export const startMetricsServer = async ({ host, port }: MetricsServerOptions): 
   const restarts = new Gauge({ name: "doorbuster_workers_restarts", help: "worker processes that died", registers: [own] });
   const violationsTotal = violationCounter("doorbuster_worker_invariant_violations_total", own);
   let isReady = false;
-  const app = fastify({ logger: false });
-  app.get("/healthz", () => ({ ok: true }));
-  app.get("/readyz", (_request, reply) => reply.code(isReady ? 200 : 503).send({ ok: isReady }));
-  app.get("/metrics", async (_request, reply) => {
-    const text = `${await own.metrics()}${await cluster.clusterMetrics()}`;
-    return reply.type(Registry.PROMETHEUS_CONTENT_TYPE).send(text);
+  const app = createStatusServer({
+    ready: () => ({ ok: isReady }),
+    metrics: async () => `${await own.metrics()}${await cluster.clusterMetrics()}`,
   });
   await app.listen({ host, port });
   return {

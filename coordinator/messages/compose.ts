@@ -1,5 +1,5 @@
 import type { Clock, Random } from "#protocol/ports";
-import type { Callable } from "./callable.ts";
+import type { Callable } from "#program/callable-hosts";
 import type { Caller, Leases, MessageStore, MessageWatch } from "./message-ports.ts";
 import { Messages, type ListedMessages } from "./messages.ts";
 import { Placement, type PlacementStore } from "./placement.ts";

@@ -1,83 +1,63 @@
-import { Agent, request, type Dispatcher } from "undici";
+import { callableHosts, type Callable } from "#program/callable-hosts";
+import type { BodyWish } from "#program/http-answer";
+import { HttpCaller as OutgoingCaller, RedirectPolicy } from "#program/http-caller";
 import { Verdict } from "./machine.ts";
 import type { Answered, Call, Caller } from "./message-ports.ts";
 
-/** Read of an answer's body; the verdict needs none of it. */
-const BODY_BYTES_MOST = 64 * 1024;
 const REASON_CHARS_MOST = 300;
-const REDIRECTS_MOST = 3;
+/** A character has at most four bytes. */
+const REASON: BodyWish = { take: "beginning", bytesMost: 4 * REASON_CHARS_MOST };
+/** The verdict needs none of the body. */
+const UNREAD: BodyWish = { take: "nothing", bytesMost: 64 * 1024 };
+/** The runner's gate lets no more calls through than run here, so only alerts ever wait; as many as messages are worked on at a time. */
+const HOST_WAITING = 20_000;
 
 export interface HttpCallerOptions {
-  /** sockets a host; as many as the gate lets run at it */
+  /** sockets a host; as many as the runner's gate lets run at it */
   readonly connections: number;
+  /** hosts besides loopback */
+  readonly hosts: readonly string[];
+  /** told about dead letters; may be called though messages may not; empty: nobody is told */
+  readonly alertUrl: string;
 }
 
+const isSuccess = (status: number): boolean => status >= 200 && status < 300;
+
 const verdictOf = (status: number): Verdict => {
-  if (status >= 200 && status < 300) return Verdict.success;
+  if (isSuccess(status)) return Verdict.success;
   if (status === 425) return Verdict.ongoing;
   return status === 409 ? Verdict.failure : Verdict.error;
 };
 
-/** Where a redirect leads, if it may be followed: the same origin, and the same method with the same body. */
-const redirected = (url: string, call: Call, status: number, location: string | string[] | undefined): string | undefined => {
-  if (typeof location !== "string" || !URL.canParse(location, url)) return undefined;
-  const keepsMethod = status === 307 || status === 308 || (call.method === "GET" && [301, 302, 303].includes(status));
-  const target = new URL(location, url);
-  return keepsMethod && target.origin === new URL(url).origin ? target.href : undefined;
+/** What may be called: what a message may name (checked when it was taken too), and the operator's alert URL. */
+const callableOr = (hosts: readonly string[], alertUrl: string): ((url: string) => Callable) => {
+  const callable = callableHosts(hosts);
+  return (url) => (url === alertUrl && URL.canParse(url) ? { ok: true, url: new URL(url) } : callable(url));
 };
 
-const firstOf = async (body: Dispatcher.ResponseData["body"]): Promise<string> => {
-  let text = "";
-  for await (const chunk of body) {
-    text += String(chunk);
-    // leaving the loop destroys the rest with its socket
-    if (text.length >= REASON_CHARS_MOST) break;
-  }
-  return text.slice(0, REASON_CHARS_MOST);
-};
-
-/** Calls over undici: node's fetch can neither bound the sockets a host nor leave a body unread cheaply. */
+/** The calls of two-phase messages: dtm's verdicts over the outgoing caller. */
 export class HttpCaller implements Caller {
-  readonly #agent: Agent;
+  readonly #caller: OutgoingCaller;
 
-  constructor(options: HttpCallerOptions) {
-    this.#agent = new Agent({ connections: options.connections, pipelining: 1, keepAliveTimeout: 10_000, maxHeaderSize: 16 * 1024 });
+  constructor({ connections, hosts, alertUrl }: HttpCallerOptions) {
+    this.#caller = new OutgoingCaller({
+      callable: callableOr(hosts, alertUrl),
+      hostCalls: connections,
+      hostWaiting: HOST_WAITING,
+      redirects: RedirectPolicy.sameOrigin,
+      body: (status) => (isSuccess(status) ? UNREAD : REASON),
+    });
   }
 
   async call(call: Call): Promise<Answered> {
-    // oxlint-disable-next-line no-restricted-properties -- the real time behind the Caller port
-    const signal = AbortSignal.timeout(call.timeoutMs);
-    try {
-      let url = call.url;
-      for (let redirects = 0; ; redirects += 1) {
-        const answer = await request(url, {
-          dispatcher: this.#agent,
-          method: call.method,
-          headers: call.headers,
-          body: call.method === "POST" ? call.body : null,
-          signal,
-        });
-        const status = answer.statusCode;
-        const next = status >= 300 && status < 400 ? redirected(url, call, status, answer.headers["location"]) : undefined;
-        if (next !== undefined && redirects < REDIRECTS_MOST) {
-          await answer.body.dump({ limit: BODY_BYTES_MOST, signal });
-          url = next;
-          continue;
-        }
-        const verdict = verdictOf(status);
-        if (verdict !== Verdict.success) return { verdict, reason: `${status} ${await firstOf(answer.body).catch(() => "")}`.trim() };
-        // the status has decided: a body that breaks off or does not end changes nothing
-        await answer.body.dump({ limit: BODY_BYTES_MOST, signal }).catch(() => undefined);
-        return { verdict, reason: "" };
-      }
-    } catch (error) {
-      const timedOut = signal.aborted;
-      return { verdict: Verdict.error, reason: timedOut ? `no answer within ${call.timeoutMs} ms` : (error as Error).message };
-    }
+    const result = await this.#caller.call(call);
+    if (result.kind !== "answered") return { verdict: Verdict.error, reason: result.why };
+    const verdict = verdictOf(result.status);
+    if (verdict === Verdict.success) return { verdict, reason: "" };
+    return { verdict, reason: `${result.status} ${result.body.toString().slice(0, REASON_CHARS_MOST)}`.trim() };
   }
 
-  /** Ends idle sockets; calls that run end with an error. */
-  async close(): Promise<void> {
-    await this.#agent.destroy();
+  close(): Promise<void> {
+    return this.#caller.close();
   }
 }

@@ -1,8 +1,8 @@
 import type { PutOff } from "#lua/message/message-claim";
 import type { Clock, Random } from "#protocol/ports";
 import { applyEvent, type AppliedEvent } from "./apply.ts";
-import type { Callable } from "./callable.ts";
-import { HostGate } from "./host-gate.ts";
+import type { Callable } from "#program/callable-hosts";
+import { HostGate } from "#program/host-gate";
 import { decide, Effect, Verdict, type MessageEvent, type MessagePolicy } from "./machine.ts";
 import type { Answered, Caller, Leases, MessageStore, MessageWatch } from "./message-ports.ts";
 import { MessageState, type MessageRecord } from "./record.ts";

@@ -1,3 +1,4 @@
+import { issuesText } from "./zod-issues.ts";
 import { saleRecordSchema, type SaleRecord } from "./sale.ts";
 
 /**
@@ -13,6 +14,6 @@ export const readSaleRecord = (key: string, bytes: Uint8Array): SaleRecord | str
     return "not JSON";
   }
   const result = saleRecordSchema.safeParse(value);
-  if (!result.success) return result.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`).join("; ");
+  if (!result.success) return issuesText(result.error, "record");
   return result.data.id === key ? result.data : `its id is ${result.data.id}`;
 };

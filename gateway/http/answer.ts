@@ -1,3 +1,5 @@
+import { STATUS_CODES } from "node:http";
+
 /**
  * A whole answer, made once and sent often: bytes go to uWebSockets.js faster than strings, and an ArrayBuffer faster
  * than a view of one.
@@ -9,24 +11,8 @@ export interface Answer {
   readonly body: ArrayBuffer | undefined;
 }
 
-const REASONS: Readonly<Record<number, string>> = {
-  200: "OK",
-  201: "Created",
-  202: "Accepted",
-  304: "Not Modified",
-  400: "Bad Request",
-  401: "Unauthorized",
-  403: "Forbidden",
-  404: "Not Found",
-  405: "Method Not Allowed",
-  409: "Conflict",
-  413: "Content Too Large",
-  426: "Upgrade Required",
-  429: "Too Many Requests",
-  431: "Request Header Fields Too Large",
-  500: "Internal Server Error",
-  503: "Service Unavailable",
-};
+/** node's, but for the name that RFC 9110 gave 413. */
+const REASON_PHRASES: Readonly<Record<number, string | undefined>> = { ...STATUS_CODES, 413: "Content Too Large" };
 
 const NAME = /^[A-Za-z0-9-]+$/;
 const VALUE = /^[\x20-\x7e]*$/;
@@ -48,7 +34,7 @@ const SECURITY = { "X-Content-Type-Options": "nosniff" } as const;
  * @throws TypeError for a header that is not plain printable ASCII
  */
 export const headText = (status: number, headers: Readonly<Record<string, string>>): string => {
-  let text = `${status} ${REASONS[status] ?? "Unknown"}`;
+  let text = `${status} ${REASON_PHRASES[status] ?? "Unknown"}`;
   for (const [name, value] of Object.entries({ ...headers, ...SECURITY })) {
     checkedHeader(name, value);
     text += `\r\n${name}: ${value}`;

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { isId } from "#protocol/ids";
 import type { BuyRequest } from "../buy/service.ts";
+import { issuesText } from "#protocol/zod-issues";
 import type { Exchange } from "./exchange.ts";
 import type { RequestHead } from "./request-head.ts";
 
@@ -18,7 +19,7 @@ export const readUnits = (body: string): number | string => {
   }
   const result = purchaseSchema.safeParse(value);
   if (result.success) return result.data.units;
-  return result.error.issues.map((issue) => `${issue.path.join(".") || "body"}: ${issue.message}`).join("; ");
+  return issuesText(result.error);
 };
 
 /** @returns the purchase key, empty without one; undefined if there are several or it is not `^[A-Za-z0-9_-]{1,64}$` */

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ID_PATTERN } from "#protocol/ids";
+import { issuesText } from "#protocol/zod-issues";
 import type { Outcome } from "../buy/outcome.ts";
 import { outcomeDetail, outcomeFields } from "../http/problem.ts";
 
@@ -25,7 +26,7 @@ export const readFrame = (text: string): UpFrame | string => {
   }
   const result = upSchema.safeParse(value);
   if (result.success) return result.data;
-  return result.error.issues.map((issue) => `${issue.path.join(".") || "frame"}: ${issue.message}`).join("; ");
+  return issuesText(result.error, "frame");
 };
 
 const refusalFields = (outcome: Outcome): Record<string, unknown> =>

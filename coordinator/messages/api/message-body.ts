@@ -1,4 +1,4 @@
-import type { Callable } from "../callable.ts";
+import type { Callable } from "#program/callable-hosts";
 import type { Branch, Definition } from "../record.ts";
 
 const GID_CHARS_MOST = 128;

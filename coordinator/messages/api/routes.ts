@@ -2,7 +2,7 @@ import { createHash, timingSafeEqual } from "node:crypto";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { Registry } from "prom-client";
 import { MessageList } from "#lua/message/message-read";
-import type { Callable } from "../callable.ts";
+import type { Callable } from "#program/callable-hosts";
 import type { MessageEvent } from "../machine.ts";
 import { Waited, type Messages } from "../messages.ts";
 import { MessageState, type MessageRecord } from "../record.ts";

@@ -1,7 +1,7 @@
 import type { FastifyInstance } from "fastify";
 import type { Redis } from "ioredis";
 import type { Registry } from "prom-client";
-import { callableHosts } from "../callable.ts";
+import { callableHosts } from "#program/callable-hosts";
 import { HttpCaller } from "../http-caller.ts";
 import { composeMessages, type MessagesPart, type MessagesPolicy } from "../compose.ts";
 import type { Leases, MessageWatch } from "../message-ports.ts";
@@ -62,7 +62,14 @@ export interface MessageServiceParts {
 export const messageService = (parts: MessageServiceParts): MessageService => {
   const { config, redis, leases, registry, log, points } = parts;
   const store = points("messages", new RedisMessageStore(redis, systemClock));
-  const caller = points("caller", new HttpCaller({ connections: config.DOORBUSTER_MESSAGE_HOST_CALLS }));
+  const caller = points(
+    "caller",
+    new HttpCaller({
+      connections: config.DOORBUSTER_MESSAGE_HOST_CALLS,
+      hosts: config.DOORBUSTER_CALLABLE_HOSTS,
+      alertUrl: config.DOORBUSTER_MESSAGE_ALERT_URL ?? "",
+    }),
+  );
   const callable = callableHosts(config.DOORBUSTER_CALLABLE_HOSTS);
   const metrics: MessageMetrics = messageMetrics(registry, {
     counts: () => composed.messages.counts(),

@@ -3,6 +3,7 @@ import type { z } from "zod";
 import { requests, type Request, type RequestName, type Requests } from "#protocol/requests/contract";
 import { RequestError, type Reply } from "#protocol/requests/reply";
 import { WORKERS } from "#protocol/subjects";
+import { issuesText } from "#protocol/zod-issues";
 
 /** What a handler may give: a list need not be one that may be written to. */
 type Given<Value> = Value extends readonly (infer Item)[] ? readonly Item[] : Value;
@@ -52,8 +53,7 @@ const replyTo = async (
   const body = readBody(data);
   if (body === undefined) return badRequest("the body is not JSON");
   const parsed = request.body.safeParse(body.json);
-  if (!parsed.success)
-    return badRequest(parsed.error.issues.map((issue) => `${issue.path.join(".") || "body"}: ${issue.message}`).join("; "));
+  if (!parsed.success) return badRequest(issuesText(parsed.error));
   return handle(parsed.data, progress);
 };
 
