@@ -1,12 +1,13 @@
-import { readFile } from "node:fs/promises";
 import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
-import { fastify } from "fastify";
+import { fastify, type FastifyInstance } from "fastify";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { messageDocument } from "../../../coordinator/messages/api/openapi.ts";
 import { messageRoutes, type MessageApi } from "../../../coordinator/messages/api/routes.ts";
 import { startCoordinator, startStores, type RunningCoordinator, type Stores } from "../../harness/messages/coordinator.ts";
 import { message, newGid } from "../../harness/messages/api.ts";
 import { answer, Services } from "../../harness/messages/services.ts";
 import { until } from "../../harness/index.ts";
+import { openApiDocument } from "../../harness/openapi.ts";
 
 interface Operation {
   readonly requestBody?: { readonly content: Record<string, { readonly schema: object }> };
@@ -17,6 +18,7 @@ interface Document {
   readonly paths: Record<string, Record<string, Operation>>;
 }
 
+let text: string;
 let document: Document;
 let ajv: Ajv2020;
 let stores: Stores;
@@ -24,7 +26,9 @@ let services: Services;
 let coordinator: RunningCoordinator;
 
 beforeAll(async () => {
-  document = JSON.parse(await readFile(new URL("../../../coordinator/messages/api/openapi.json", import.meta.url), "utf8")) as Document;
+  const mount = (app: FastifyInstance): void => messageRoutes(app, { token: undefined } as MessageApi);
+  text = await openApiDocument({ ...messageDocument, mount });
+  document = JSON.parse(text) as Document;
   ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true });
   ajv.addSchema(document, "doc");
   [stores, services] = await Promise.all([startStores(1), Services.start()]);
@@ -66,6 +70,10 @@ const call = async (method: "get" | "post" | "delete", template: string, path: s
 };
 
 describe("openapi.json", () => {
+  it("is what `npm run openapi` writes", async () => {
+    await expect(text).toMatchFileSnapshot("../../../coordinator/messages/api/openapi.json");
+  });
+
   it("lists exactly the routes of the service", () => {
     const app = fastify();
     const routes = new Set<string>();

@@ -1,5 +1,6 @@
 import { answerTo } from "../../../coordinator/messages/api/answer.ts";
-import { readMessage } from "../../../coordinator/messages/api/message-body.ts";
+import { read, readDefinition } from "../../../coordinator/messages/api/message-body.ts";
+import { prepareSchema, submitSchema } from "../../../coordinator/messages/api/message-schemas.ts";
 import type { CoordinatorAnswer } from "../../../coordinator/messages/client/coordinator.ts";
 import type { Verdict } from "../../../coordinator/messages/machine.ts";
 import { composeMessages, type MessagesPorts } from "../../../coordinator/messages/compose.ts";
@@ -174,13 +175,13 @@ export class CoordinatorProgram implements Program, Target {
         const { reply, record } = await messages.handle(String(body["gid"]), event);
         return answerTo(reply, record);
       }
-      const { gid, definition } = await readMessage(
-        body,
-        call,
+      const fields = read(call === "prepare" ? prepareSchema : submitSchema, body);
+      const definition = await readDefinition(
+        fields,
         (url) => ({ ok: true, url: new URL(url) }),
         async () => [],
       );
-      const { reply, record } = await messages.handle(gid, { type: call, definition });
+      const { reply, record } = await messages.handle(fields.gid, { type: call, definition });
       return answerTo(reply, record);
     } catch (error) {
       this.#world.fault(`${this.name} ${call}`, error);
