@@ -1,6 +1,7 @@
 import bearerAuth from "@fastify/bearer-auth";
 import fastify, { type FastifyInstance } from "fastify";
 import { z } from "zod";
+import { statusRoutes } from "#program/status-server";
 import { operation, zodRoutes } from "#program/zod-routes";
 import { RequestError } from "#protocol/requests";
 import { answers } from "./answers.ts";
@@ -22,8 +23,6 @@ export interface AdminOptions {
 }
 
 const BODY_BYTES = 16_384;
-/** Prometheus's text format. */
-const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
 const health = operation({
   operationId: "health",
@@ -64,8 +63,7 @@ const handleErrors = (app: FastifyInstance, onFault: (error: unknown) => void): 
 /** The routes alone, each with the schemas that read it and describe it. */
 export const mountAdmin = (app: FastifyInstance, { workers, metrics }: Pick<AdminOptions, "workers" | "metrics">): void => {
   const server = zodRoutes(app);
-  server.get("/healthz", { schema: health }, () => ({ status: "alive" }));
-  server.get("/metrics", { schema: prometheus }, async (_request, reply) => reply.type(METRICS_TYPE).send(await metrics()));
+  statusRoutes(app, { alive: { status: "alive" }, metrics, documented: { health, metrics: prometheus } });
   saleRoutes(server, workers);
   shardRoutes(server, workers);
   orderRoutes(server, workers);
