@@ -75,7 +75,7 @@ export interface CoordinatorPolicy {
   readonly openMs: number;
 }
 
-export interface Coordinator {
+export interface ComposedCoordinator {
   /** by shard number */
   readonly keepers: readonly Keeper[];
   /** what nobody looks after, for people; empty if every shard is looked after */
@@ -138,7 +138,7 @@ export const composeCoordinator = (
   ports: CoordinatorPorts,
   policy: CoordinatorPolicy,
   parts: CoordinatorParts = COORDINATOR_PARTS,
-): Coordinator => {
+): ComposedCoordinator => {
   const keepers = ports.shards.map((each, shard) => composeKeeper(ports, policy, each, shard));
   const isOurs = (shard: number): boolean => keepers[shard]?.isOpen === true;
   const core: Core = { ports, keepers, mover: composeMover(ports, isOurs), isOurs };
@@ -154,8 +154,8 @@ export const composeCoordinator = (
 const composeKeeper = (ports: CoordinatorPorts, policy: CoordinatorPolicy, { store, rows, log }: KeeperPorts, shard: number): Keeper => {
   const { clock, random, holder, observer, publishAttempt } = ports;
   const { leaseMs, openMs } = policy;
-  const told = tellAttempts(observer.shard(shard), { shard, holder }, (news) => publishAttempt(shard, news));
-  return new Keeper({ shard, leaseMs, openMs, holder, store, rows, log, clock, random, observer: told });
+  const announcing = tellAttempts(observer.shard(shard), { shard, holder }, (news) => publishAttempt(shard, news));
+  return new Keeper({ shard, leaseMs, openMs, holder, store, rows, log, clock, random, observer: announcing });
 };
 
 const composeMover = ({ transfers, clock, sales, observer }: CoordinatorPorts, isOurs: (shard: number) => boolean): Mover =>

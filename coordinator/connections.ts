@@ -33,7 +33,7 @@ export interface ConnectionOptions {
 }
 
 /** What of a coordinator's outside is real: its stores, the broker and the workers behind it. */
-export interface Connections {
+export interface CoordinatorConnections {
   readonly ports: CoordinatorPorts;
   isBrokerUp(): boolean;
   /** ends the connections to Redis; the one to the broker is its owner's */
@@ -41,7 +41,7 @@ export interface Connections {
 }
 
 /** Connects to every shard's Redis; whatever is away is tried again for as long as it takes. */
-export const openConnections = async (options: ConnectionOptions): Promise<Connections> => {
+export const openConnections = async (options: ConnectionOptions): Promise<CoordinatorConnections> => {
   const { config, connection, log, clock, random, points, observer } = options;
   const brokerListeners: (() => void)[] = [];
   const broker = await createBroker(connection, () => {

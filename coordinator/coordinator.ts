@@ -29,7 +29,7 @@ export const COORDINATOR_SETTINGS = [
 ] as const;
 type CoordinatorConfig = Config<(typeof COORDINATOR_SETTINGS)[number]>;
 
-export interface CoordinatorOptions {
+export interface CoordinatorRunOptions {
   readonly config: CoordinatorConfig;
   readonly log: Log;
   readonly stop: AbortSignal;
@@ -83,7 +83,7 @@ class Ending {
  * Whatever is away is tried again for as long as it takes; the process never opens a shard that it could not verify.
  * @throws StreamConfigError if the log is configured so that the protocol cannot work
  */
-export const runCoordinator = async (options: CoordinatorOptions): Promise<void> => {
+export const runCoordinator = async (options: CoordinatorRunOptions): Promise<void> => {
   const { config, log, clock = systemClock } = options;
   const ending = new Ending(options.stop);
   const metrics = createMetrics(log, clock, ending.fault, options.violations);
@@ -110,14 +110,14 @@ export const runCoordinator = async (options: CoordinatorOptions): Promise<void>
 };
 
 const messagesOf = (
-  { config, log, points = noCrashPoints }: CoordinatorOptions,
+  { config, log, points = noCrashPoints }: CoordinatorRunOptions,
   { registry }: CoordinatorMetrics,
   redis: readonly Redis[],
   status: ShardsStatus,
 ): MessageService => messageService({ config, redis, leases: { holds: (shard) => status.holdsLease(shard) }, registry, log, points });
 
 const openPage = async (
-  { config, listening }: CoordinatorOptions,
+  { config, listening }: CoordinatorRunOptions,
   { registry }: CoordinatorMetrics,
   messages: MessageService,
   status: ShardsStatus,
@@ -142,7 +142,7 @@ const openPage = async (
 };
 
 const keepShards = async (
-  options: CoordinatorOptions,
+  options: CoordinatorRunOptions,
   observer: CoordinatorMetrics,
   stop: AbortSignal,
   status: ShardsStatus,

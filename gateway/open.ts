@@ -10,7 +10,7 @@ import type { BuyPorts, Tickets } from "./buy/service-ports.ts";
 import type { BuyService } from "./buy/service.ts";
 import { ticketKeys, ticketReader, type TicketKeys } from "./identity/ticket.ts";
 import { callMetrics, registerReadings } from "./metrics.ts";
-import { Connections } from "./stores/connections.ts";
+import { RedisConnections } from "./stores/connections.ts";
 import { hintDry } from "./stores/dry-hint.ts";
 import { watchBucket } from "./stores/sale-bucket.ts";
 import { listSales } from "./stores/sale-list.ts";
@@ -72,7 +72,7 @@ export interface StoreOptions {
 const realPorts = ({ config, nats, tickets, log, registry, points = noCrashPoints, onViolation }: StoreOptions): BuyPorts => {
   const clock = systemClock;
   const { REDIS_SHARDS: urls, DOORBUSTER_OUTBOX_LIMIT: outboxLimit } = config;
-  const connections = new Connections(urls, { name: "gateway", log, commandTimeoutMs: 0 }, clock.monotonicMs());
+  const connections = new RedisConnections(urls, { name: "gateway", log, commandTimeoutMs: 0 }, clock.monotonicMs());
   const reportViolation = onViolation ?? countViolations(registry, log, clock);
   return {
     shards: urls.map((_, shard) => points("buy", redisPurchaseStore(connections.of(shard), shard, outboxLimit))),

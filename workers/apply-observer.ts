@@ -45,7 +45,7 @@ const say = (log: Log, { shard, streamSeq }: LogDelivery, applied: Applied): voi
             .slice(0, NAMED)
             .map(({ seq, index, reason }) => [formatOrderId({ shard, epoch: applied.epoch, seq, index }), reason]),
         },
-        "constraint violated: Postgres refused orders that the shard had sold; the shard is closed and rebuilt from Postgres",
+        "constraint violated: Postgres refused what the shard's log says; the shard is rebuilt from Postgres",
       );
       return;
     case "gap":

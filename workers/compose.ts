@@ -32,7 +32,7 @@ export interface WorkerObserver {
 
 /** The outside world of a worker. */
 export interface WorkerPorts {
-  /** shards whose messages it applies */
+  /** shards whose log records it applies */
   readonly shards: readonly ShardPorts[];
   readonly publish: (status: StatusEvent) => void;
   readonly sweep: { readonly store: SweepStore; readonly shards: SweepShards };

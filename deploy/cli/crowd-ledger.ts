@@ -1,7 +1,7 @@
 import { createHistogram, type RecordableHistogram } from "node:perf_hooks";
 
-/** What a buyer was told, over HTTP or a WebSocket. */
-export interface Told {
+/** What a buyer was answered, over HTTP or a WebSocket. */
+export interface HeardAnswer {
   /** 0 for a WebSocket frame */
   readonly status: number;
   /** undefined if the answer was none of ours */
@@ -16,7 +16,7 @@ export type Next = (typeof Next)[keyof typeof Next];
 export interface Counts {
   /** sent, answered or not */
   requests: number;
-  /** buyers told that a unit is theirs */
+  /** buyers answered that a unit is theirs */
   reserved: number;
   /** further answers of the same order id to the same buyer */
   repeats: number;
@@ -38,7 +38,7 @@ const COME_AGAIN: ReadonlySet<string> = new Set(["paused", "recovering", "busy",
 /** Contradictions that are kept to be shown. */
 const SHOWN = 20;
 
-/** Everything that the crowd was told: each answer of each buyer, compared with what the buyer was told before. */
+/** Everything that the crowd was answered: each answer to each buyer, compared with those before. */
 export class Ledger {
   readonly counts: Counts = {
     requests: 0,
@@ -86,9 +86,9 @@ export class Ledger {
     return Next.again;
   }
 
-  record(buyer: number, told: Told): Next {
+  record(buyer: number, answer: HeardAnswer): Next {
     const { counts } = this;
-    const { code } = told;
+    const { code } = answer;
     counts.requests += 1;
     if (code === undefined) {
       counts.errors += 1;
@@ -106,14 +106,14 @@ export class Ledger {
       this.#hasAnswer[buyer] = 1;
       this.#answered += 1;
     }
-    if (WON.has(code)) this.#won(buyer, told.orderId);
+    if (WON.has(code)) this.#won(buyer, answer.orderId);
     if (code === "confirmed") this.confirmed(buyer);
     else if (code === "sold_out") this.#lost(buyer);
     else if (!WON.has(code)) counts.refused += 1;
     return Next.done;
   }
 
-  /** The buyer was told that the order is stored: from here on nothing excuses its loss. */
+  /** The buyer was answered that the order is stored: from here on nothing excuses its loss. */
   confirmed(buyer: number): void {
     this.#confirmed[buyer] = 1;
   }
@@ -147,21 +147,21 @@ export class Ledger {
       this.orderIds[buyer] = orderId;
       this.#heardAtMs[buyer] = performance.now();
       this.counts.reserved += 1;
-      if (this.#soldOut[buyer] === 1) this.contradict(`buyer ${buyer}: told sold_out, then ${orderId}`);
+      if (this.#soldOut[buyer] === 1) this.contradict(`buyer ${buyer}: answered sold_out, then ${orderId}`);
     } else if (first === orderId) this.counts.repeats += 1;
-    else this.contradict(`buyer ${buyer}: told ${first}, then ${orderId}`);
+    else this.contradict(`buyer ${buyer}: answered ${first}, then ${orderId}`);
   }
 
   #lost(buyer: number): void {
     this.counts.soldOut += 1;
     this.#soldOut[buyer] = 1;
     this.wentDown(buyer);
-    if (this.orderIds[buyer] !== undefined) this.contradict(`buyer ${buyer}: told ${this.orderIds[buyer]}, then sold_out`);
+    if (this.orderIds[buyer] !== undefined) this.contradict(`buyer ${buyer}: answered ${this.orderIds[buyer]}, then sold_out`);
   }
 }
 
 /** Reads an answer's body; undefined fields where it is none of ours. */
-export const readAnswer = (status: number, body: string): Told => {
+export const readAnswer = (status: number, body: string): HeardAnswer => {
   try {
     const { code, orderId } = JSON.parse(body) as { code?: unknown; orderId?: unknown };
     return {

@@ -144,9 +144,9 @@ class SocketBuyer {
 
   #changed(code: string | undefined, orderId: string | undefined): void {
     const { ledger } = this.#options;
-    const told = ledger.orderIds[this.#buyer];
-    if (told !== undefined && told !== orderId && !ledger.wentDown(this.#buyer))
-      ledger.contradict(`buyer ${this.#buyer}: told ${told}, pushed ${orderId}`);
+    const answered = ledger.orderIds[this.#buyer];
+    if (answered !== undefined && answered !== orderId && !ledger.wentDown(this.#buyer))
+      ledger.contradict(`buyer ${this.#buyer}: answered ${answered}, pushed ${orderId}`);
     if (code === "confirmed") {
       ledger.confirmed(this.#buyer);
       this.#confirmed();

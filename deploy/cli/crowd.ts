@@ -41,7 +41,7 @@ const uidOf = (buyer: number): string => `buyer-${buyer + 1}`;
 /** The other way round. @returns -1 for a uid of somebody else */
 export const buyerOf = (uid: string): number => (uid.startsWith("buyer-") ? Number(uid.slice("buyer-".length)) - 1 : -1);
 
-/** A crowd of buyers, each with a ticket, who remember what they were told. */
+/** A crowd of buyers, each with a ticket, who remember what they were answered. */
 export class Crowd {
   readonly ledger: Ledger;
   /** buy sent to order confirmed, in microseconds, of the buyers with a WebSocket */
@@ -122,9 +122,9 @@ export class Crowd {
           return;
         }
         this.#isFinal[request.buyer] = 1;
-        const told = this.ledger.orderIds[request.buyer];
-        if (code === "none" || orderId !== told)
-          this.ledger.contradict(`${uidOf(request.buyer)}: told ${told}, GET says ${code} ${orderId ?? ""}`);
+        const answered = this.ledger.orderIds[request.buyer];
+        if (code === "none" || orderId !== answered)
+          this.ledger.contradict(`${uidOf(request.buyer)}: answered ${answered}, GET says ${code} ${orderId ?? ""}`);
         onFinal(request.buyer, code);
       },
     });

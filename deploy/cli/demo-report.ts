@@ -6,7 +6,7 @@ export interface DemoReport {
   readonly stock: number;
   readonly buyers: number;
   readonly requests: number;
-  /** buyers told that a unit is theirs */
+  /** buyers answered that a unit is theirs */
   readonly reserved: number;
   /** further answers with the same order id */
   readonly repeats: number;
@@ -14,7 +14,7 @@ export interface DemoReport {
   /** reservations that went down with the data of their Redis before they were confirmed; those buyers bought again */
   readonly lostWithRedis: number;
   readonly rateLimited: number;
-  /** told to come again later (503 with a code of ours) */
+  /** answered to come again later (503 with a code of ours) */
   readonly comeAgain: number;
   /** transport failures, 5xx without a code of ours, contradictions */
   readonly errors: number;
@@ -26,7 +26,7 @@ export interface DemoReport {
   readonly inFlight: number;
   /** units in live orders above the stock */
   readonly oversold: number;
-  /** buyers told `reserved` who have no such order at the end */
+  /** buyers answered `reserved` who have no such order at the end */
   readonly lost: number;
   readonly duplicateOrders: number;
   readonly restarts: number;
@@ -56,7 +56,7 @@ export const reportText = (report: DemoReport, palette: Palette): string => {
   table.push(
     ["stock", count(report.stock), "units on sale"],
     ["buyers", count(report.buyers), `sent ${count(report.requests)} requests, ${count(report.requestsPerSecond)} a second`],
-    ["reserved", count(report.reserved), "buyers told that a unit is theirs"],
+    ["reserved", count(report.reserved), "buyers answered that a unit is theirs"],
     ["confirmed", same(report.confirmed, report.reserved), "of them, asked with GET at the end"],
     ["orders", same(report.orders, report.reserved), `rows in Postgres, ${count(report.ordersPerSecond)} a second`],
     ["left", count(report.free), `units; ${count(report.inFlight)} on their way`],
@@ -79,7 +79,7 @@ export const reportText = (report: DemoReport, palette: Palette): string => {
       "broken connections and answers that are not ours",
     ],
     ["oversold", zero(report.oversold), "units"],
-    ["lost", zero(report.lost), "buyers told reserved, without an order"],
+    ["lost", zero(report.lost), "buyers answered reserved, without an order"],
     ["duplicates", zero(report.duplicateOrders), "orders"],
     ["restarts", count(report.restarts), "of servers and programs"],
     ["decided after", `${report.p50Ms} ms`, `median; p99 ${report.p99Ms} ms`],

@@ -78,7 +78,7 @@ export const shardsCommand = (environment: Environment): Command => {
     if (asked === ShardChange.discard)
       sub.requiredOption(
         "--lose-unconfirmed",
-        "agree that reservations that are not in Postgres are lost, though buyers were told of them",
+        "agree that reservations that are not in Postgres are lost, though buyers were answered that they have them",
       );
     sub.action((shard: number, _own: unknown, self: Command) =>
       change(

@@ -27,7 +27,7 @@ const refusal = (status: RefusalStatus): unknown => ({
 });
 
 /** What a route answers where all goes well, for the document. */
-export interface GoodAnswer {
+export interface AdminAnswer {
   readonly description: string;
   readonly schema: z.ZodType;
   /** 200 by default */
@@ -38,7 +38,7 @@ export interface GoodAnswer {
 
 /** A route's `response`: the good answer, and each refusal that it may give. */
 export const answers = (
-  { description, schema, status, type = "application/json" }: GoodAnswer,
+  { description, schema, status, type = "application/json" }: AdminAnswer,
   refusals: readonly RefusalStatus[],
 ): Readonly<Record<number, unknown>> => ({
   [status ?? 200]: { description, content: { [type]: { schema } } },

@@ -15,7 +15,7 @@ const params = z.strictObject({ shard: shardNumber });
 const consent = z.strictObject({
   loseUnconfirmed: z
     .literal(true)
-    .meta({ description: "agrees that reservations that are not in Postgres are lost, though buyers were told of them" }),
+    .meta({ description: "agrees that reservations that are not in Postgres are lost, though buyers were answered that they have them" }),
 });
 
 const CHANGES: Readonly<Record<ShardChange, string>> = {

@@ -6,7 +6,7 @@ import { connectShard } from "#program/connect";
 import { systemClock } from "#program/system";
 import { until } from "../../test/harness/index.ts";
 import { startGatewayWorld, type GatewayWorld } from "../../test/harness/gateway-world.ts";
-import { Connections } from "../stores/connections.ts";
+import { RedisConnections } from "../stores/connections.ts";
 import { Batcher, SECOND_CALL_LEAST, type BatchOperation } from "./batcher.ts";
 import type { Outcome } from "./outcome.ts";
 import { reserveOperation } from "./purchases.ts";
@@ -90,9 +90,13 @@ describe("a connection", () => {
   it("whose greeting does not come is tried anew", async () => {
     const [server] = world.redis as [(typeof world.redis)[0]];
     process.kill(server.pid, "SIGSTOP");
-    let connections: Connections;
+    let connections: RedisConnections;
     try {
-      connections = new Connections([server.url, server.url], { name: "test", log: pino({ level: "silent" }), commandTimeoutMs: 0 }, 0);
+      connections = new RedisConnections(
+        [server.url, server.url],
+        { name: "test", log: pino({ level: "silent" }), commandTimeoutMs: 0 },
+        0,
+      );
       const redis = connections.of(0);
       expect(connections.of(1)).toBe(redis);
       await until(() => redis.status === "connect", "TCP is connected");

@@ -5,7 +5,7 @@ import { refusals, type OnOutcome, type Outcome } from "./outcome.ts";
 
 /** A transfer takes 50 to 300 ms: who came for a unit that is on its way meets it, and nobody waits longer than a page needs to load. */
 export const DRY_WAIT_MS = 300;
-/** Requests that one process lets wait at one shard; more are told to come again at once. */
+/** Requests that one process lets wait at one shard; more are answered at once that they may come again. */
 export const MOST_DRY_WAITERS = 1_000;
 /** While many wait, one of them asks Redis again so often, for all. */
 const KNOCK_MS = 40;

@@ -79,7 +79,7 @@ const standing: DocumentedRoute = {
   refusals: [
     ...badTicket,
     refusal("sale_unknown"),
-    ...(["recovering", "busy", "try_again"] as const).map((code) => refusal(code, "cannot be told at the moment")),
+    ...(["recovering", "busy", "try_again"] as const).map((code) => refusal(code, "cannot be known at the moment")),
     ...everyRefusal,
     fault,
   ],

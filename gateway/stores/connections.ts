@@ -11,7 +11,7 @@ interface Connection {
 }
 
 /** The connections to the shards' servers; shards on the same instance share one. */
-export class Connections {
+export class RedisConnections {
   readonly #all: readonly Connection[];
   readonly #shards: readonly Redis[];
 

@@ -15,7 +15,7 @@ export interface Delivery extends LogDelivery {
   again(delayMs: number): void;
 }
 
-/** The messages of one shard, one at a time. */
+/** The records of one shard, one at a time. */
 export interface Deliveries {
   /** @returns undefined if nothing came for a moment, or on `stop`: ask again */
   next(stop: AbortSignal): Promise<Delivery | undefined>;

@@ -137,7 +137,7 @@ const watchMessages = (metrics: MessageMetrics, log: Log): MessageWatch => {
       metrics.troubles.inc();
       const text = (error as Error).message;
       if (isNews(String(shard), text))
-        log.warn({ shard, doing, err: text }, "a shard's Redis does not answer: its messages are delayed, and tried again");
+        log.warn({ shard, doing, err: text }, "a step on a shard's messages failed: they are delayed, and tried again");
     },
   };
 };

@@ -1,12 +1,8 @@
-import type { Entry } from "#lua/shard/entry";
+import type { OutboxEntry } from "#lua/shard/outbox";
 import type { Position } from "#lua/core/position";
 import type { LogRecord } from "#protocol/log-record";
 
-/** An entry as it was read from the outbox. */
-export interface OutboxEntry {
-  readonly epoch: number;
-  readonly entry: Entry;
-}
+export type { OutboxEntry };
 
 /** A shard's outbox, read on a connection of its own: a blocking read holds up whatever is sent after it. */
 export interface Outbox {
