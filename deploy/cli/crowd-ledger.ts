@@ -22,11 +22,11 @@ export interface Counts {
   repeats: number;
   soldOut: number;
   rateLimited: number;
-  /** told to come again: 503 with a code of ours, or not open yet */
+  /** asked to come again: 503 with a code of ours, or not open yet */
   comeAgain: number;
   /** any other refusal */
   refused: number;
-  /** reservations that went down with the data of their Redis before anybody was told that they are confirmed */
+  /** reservations that went down with the data of their Redis before anybody was answered that they are confirmed */
   lostWithRedis: number;
   /** transport failures, 5xx without a code of ours, and answers that contradict an earlier one */
   errors: number;

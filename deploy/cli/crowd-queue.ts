@@ -1,4 +1,4 @@
-/** Things to be done again at a time: told to come back, or lost with a broken connection. */
+/** Things to be done again at a time: asked to come back, or lost with a broken connection. */
 export class ComeBack<T> {
   /** ascending by time; appended mostly in order, because Retry-After is mostly the same */
   readonly #waiting: { readonly atMs: number; readonly item: T }[] = [];

@@ -61,7 +61,7 @@ export class Crowd {
     this.#isFinal = new Uint8Array(options.buyers);
   }
 
-  /** Everybody buys, and comes back as told, until everybody has a definite answer (or nobody gets one any more). */
+  /** Everybody buys, and comes back when asked to, until everybody has a definite answer (or nobody gets one any more). */
   async rush(onStart: () => void): Promise<void> {
     const options = this.#options;
     const byHttp = options.buyers - options.sockets;
@@ -143,7 +143,7 @@ export class Crowd {
     const again = (request: BuyerRequest, ms: number): void => later.add(request, performance.now() + ms * (1 + Math.random() / 4));
     return {
       next: () => {
-        // In turns: those who are told to come again may be so many that they would take all connections for themselves.
+        // In turns: those who are asked to come again may be so many that they would take all connections for themselves.
         isNewcomersTurn = !isNewcomersTurn;
         const due = isNewcomersTurn && sent < lineup.length ? undefined : later.take(performance.now());
         if (due !== undefined || sent === lineup.length) return due;

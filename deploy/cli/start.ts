@@ -87,7 +87,7 @@ export const keepReadyFile = async (stack: Stack, ready: ReadyFile, file: string
 const aborted = (stop: AbortSignal): Promise<void> =>
   new Promise((done) => (stop.aborted ? done() : stop.addEventListener("abort", () => done(), { once: true })));
 
-/** Runs the stack with an open example sale until it is told to stop. */
+/** Runs the stack with an open example sale until it is stopped. */
 const start = async (options: StartOptions, environment: Environment): Promise<void> => {
   const stop = stopSignal();
   const file = options.readyFile === undefined ? undefined : resolve(options.readyFile);
