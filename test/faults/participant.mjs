@@ -2,7 +2,7 @@
 //   dieAt: "branch:before" | "branch:after" | "query:before" | "query:after" its step, at the first call | ""
 import { createServer } from "node:http";
 import { Redis } from "ioredis";
-import { Barrier, statusOf } from "doorbuster/client";
+import { Barrier, statusOf } from "../../dist/coordinator/messages/client/index.js";
 
 const { port, redis, soldKey, askedKey, dieAt } = JSON.parse(process.argv[2]);
 const store = new Redis(redis);

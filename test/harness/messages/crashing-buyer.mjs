@@ -1,7 +1,7 @@
 // A purchase handler that is killed with -9 at a chosen point of its purchase; started by tests.
 //   dieAt: "prepared" | "stepped" (before submit or abort) | "ended" (after the answer)
 import { Redis } from "ioredis";
-import { Coordinator, Message } from "doorbuster/client";
+import { Coordinator, Message } from "../../../dist/coordinator/messages/client/index.js";
 
 const { coordinator, redis, gid, dieAt, query, branch, stockKey } = JSON.parse(process.argv[2]);
 const die = () => process.kill(process.pid, "SIGKILL");
