@@ -10,7 +10,7 @@ import { environment, startRedis, until } from "../../harness/index.ts";
 import { startCoordinator, startStores } from "../../harness/messages/coordinator.ts";
 
 const run = promisify(execFile);
-const SOURCE = fileURLToPath(new URL("../../dtm-client", import.meta.url));
+const SOURCE = fileURLToPath(new URL("../dtm-client", import.meta.url));
 const DOORBUSTER = fileURLToPath(new URL("../../../dist/deploy/cli/main.js", import.meta.url));
 const BUILD_MOST_MS = 300_000;
 
