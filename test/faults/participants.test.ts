@@ -14,7 +14,7 @@ import { LiveSale } from "../harness/live-sale.ts";
  * and without the coordinator at the same moment: what was deducted is delivered once, what was not never is.
  */
 const isWhole = environment["CRASH_MATRIX"] === "whole";
-const PROGRAM = fileURLToPath(new URL("./participant.mjs", import.meta.url));
+const PROGRAM = fileURLToPath(new URL("../harness/participant.mjs", import.meta.url));
 const STOCK = 10;
 
 interface Row {
