@@ -6,6 +6,7 @@ const WHOLE = [
   "test/scenarios/**/*.test.ts",
   "deploy/**/*.test.ts",
   "bench/main.test.ts",
+  "test/simulation/mutations/composition.test.ts",
   "gateway/{main,violations}.test.ts",
   "workers/main.test.ts",
   "workers/{sales/bucket,shards/shards}.test.ts",
