@@ -118,14 +118,14 @@ const messagesOf = (
 
 const openPage = async (
   { config, listening }: CoordinatorRunOptions,
-  { registry }: CoordinatorMetrics,
+  { registry, settings }: CoordinatorMetrics,
   messages: MessageService,
   status: ShardsStatus,
 ): Promise<FastifyInstance> => {
   const page = createStatusServer({
     ready: () => {
       const waitingFor = [...status.missing(), ...messages.unheard().map((shard) => `messages of shard ${shard}`)];
-      return { ok: waitingFor.length === 0, waitingFor };
+      return { ok: waitingFor.length === 0, waitingFor, settings: settings.all() };
     },
     metrics: () => registry.metrics(),
   });

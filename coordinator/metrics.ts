@@ -1,6 +1,7 @@
 import { Counter, Registry } from "prom-client";
 import type { InvariantViolation } from "#lua/core/invariant";
 import { faultLog, logViolation } from "#program/fault-log";
+import { settingProblems, type SettingProblems } from "#program/setting-problems";
 import { violationCounter, type ProcessViolations } from "#program/violations";
 import type { Log } from "#program/log";
 import type { Clock } from "#protocol/ports";
@@ -10,6 +11,8 @@ import { observeShard } from "./shard-observer.ts";
 
 export interface CoordinatorMetrics extends CoordinatorObserver {
   readonly registry: Registry;
+  /** what stores and broker are set to and should not be */
+  readonly settings: SettingProblems;
 }
 
 /**
@@ -46,6 +49,7 @@ export const createMetrics = (
 
   return {
     registry,
+    settings: settingProblems(log, registry),
     shard: (shard) => observeShard({ shard, instruments, log, clock, fault: (error) => fault(`shard ${shard}`, error) }),
     soldOut: (saleId) => {
       soldOut.inc();

@@ -14,6 +14,7 @@ export * from "./requests/ask.ts";
 export * from "./requests/ask-streamed.ts";
 export * from "./requests/publish.ts";
 export * from "./requests/serve.ts";
+export * from "./setting-problems.ts";
 export * from "./settings.ts";
 export * from "./status-server.ts";
 export * from "./system.ts";

@@ -4,7 +4,7 @@ import { Registry } from "prom-client";
 export interface ProgramStatus {
   /** what `/healthz` says while the process answers at all; default `{ ok: true }` */
   readonly alive?: Readonly<Record<string, unknown>>;
-  /** what `/readyz` says: 200 if `ok`, else 503; undefined = there is no such route */
+  /** what `/readyz` says: 200 if `ok`, else 503, and in `settings` what is set up wrongly (setting-problems.ts); undefined = there is no such route */
   readonly ready?: () => { readonly ok: boolean } & Readonly<Record<string, unknown>>;
   /** Prometheus's text format, of all that is counted; several registries are put together by joining their texts */
   readonly metrics: () => Promise<string>;
