@@ -8,3 +8,9 @@ export const enumOr = <T extends Readonly<Record<string, string>>>(values: T, un
   const known: ReadonlySet<unknown> = new Set(Object.values(values));
   return z.preprocess((value) => (typeof value === "string" && !known.has(value) ? unknown : value), z.enum(values));
 };
+
+/** A closed set of which a later version may know more, where none is safe to believe in place of one that is not known: undefined. */
+export const ifKnown = <T extends Readonly<Record<string, string>>>(values: T): z.ZodPreprocess<z.ZodOptional<z.ZodEnum<T>>> => {
+  const known: ReadonlySet<unknown> = new Set(Object.values(values));
+  return z.preprocess((value) => (typeof value === "string" && !known.has(value) ? undefined : value), z.enum(values).optional());
+};

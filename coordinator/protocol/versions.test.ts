@@ -78,6 +78,10 @@ const examples: Readonly<Record<RequestName, readonly [body: object, value: obje
   changeSale: [{ id: "phone", state: "paused" }, sale],
   addUnits: [{ saleId: "phone", grantId: "more", units: 1 }, sale],
   sales: [{}, [sale]],
+  purchaseOrders: [
+    { saleId: "phone", purchases: [{ uid: "ann", key: "" }] },
+    [{ orderId: "0-1-1-0", units: 1, state: "pending_payment", payByMs: 9, reason: null }, null],
+  ],
   order: [address, order],
   payOrder: [
     { ...address, paymentId: "p", amountMinor: 100 },
@@ -134,6 +138,27 @@ describe("what a later version adds", () => {
     expect(saleRecordSchema.parse({ ...sale, state: "members_only" })).toEqual({ ...sale, state: "paused" });
     expect(["open", "paused", "closed", "members_only"].map((text) => saleStateOf(text))).toEqual(["open", "paused", "closed", "paused"]);
     for (const state of [undefined, null, 1, {}]) expect(saleRecordSchema.safeParse({ ...sale, state }).success).toBe(false);
+  });
+
+  it("as an order's state is left out: the order is there, and binds its buyer", () => {
+    const { subject, value } = requests.purchaseOrders;
+    const told = { orderId: "0-1-1-0", units: 1, payByMs: null, reason: null };
+    const read = readReply(
+      subject,
+      value,
+      bytes({
+        ok: true,
+        value: [
+          { ...told, state: "shipped" },
+          { ...told, state: "paid" },
+        ],
+      }),
+    );
+    expect(read).toEqual({ ok: true, value: [told, { ...told, state: "paid" }] });
+    for (const state of [null, 1, {}])
+      expect(() => readReply(subject, value, bytes({ ok: true, value: [{ ...told, state }] })), JSON.stringify(state)).toThrow(
+        UnreadableReply,
+      );
   });
 
   it("where safety rests on a closed set is not taken for something else", () => {

@@ -163,6 +163,8 @@ export const LEFT_OUT: Readonly<Record<string, string>> = {
   "shards.handle": "shows what is",
   "order.read.handle": "shows what is",
   "orders.read": "shows what is",
+  "purchases.orders.handle": "shows what is",
+  "orders.ofPurchases": "shows what is",
   "shard.change.handle": "an operator's command; tested in workers/shards and test/faults/stores",
   "apply.insertRejected": "needs a wrong history; tested in workers/apply",
   "apply.rejectInserted": "needs a wrong history; tested in workers/apply",

@@ -1,5 +1,6 @@
 import type { OrderRecord, OrderState, PaymentDecision } from "#protocol/order";
 import type { OrderId } from "#protocol/order-id";
+import type { PurchaseOrder, PurchaseOrdersRequest } from "#protocol/requests/purchase-orders";
 import type { OrderEvent } from "./machine.ts";
 
 /** An order by its id, and by what its table is partitioned by. */
@@ -46,6 +47,8 @@ export interface OrdersTransaction {
 export interface OrdersStore {
   /** The order as it is committed; undefined if it is not there. */
   read(order: OrderKey): Promise<OrderRecord | undefined>;
+  /** Orders of a sale's purchases as they are committed, one for each in their order; null where there is none. */
+  ofPurchases(request: PurchaseOrdersRequest): Promise<readonly (PurchaseOrder | null)[]>;
   /** Commits when `work` resolves, rolls back when it rejects. @throws also when the outcome is unknown: all of it can be repeated */
   transaction<T>(work: (transaction: OrdersTransaction) => Promise<T>): Promise<T>;
   /** Sales that have orders to expire. */

@@ -4,6 +4,7 @@ import { GrantKind, GrantState } from "../db/states.ts";
 import { changedBy, OrderEvent, revivedBy, targetOf } from "./machine.ts";
 import { orderRecord, readOrderRecord } from "./order-record.ts";
 import type { OrderKey, OrdersStore, OrdersTransaction } from "./orders-store.ts";
+import { readPurchaseOrders } from "./purchase-orders.ts";
 import { returnGrantId } from "./return-grant.ts";
 
 const listOf = (states: readonly string[]): string => states.map((state) => `'${state}'`).join(", ");
@@ -134,6 +135,7 @@ const transactionOn = (sql: Sql): OrdersTransaction => ({
 export const postgresOrdersStore = (database: Database): OrdersStore => ({
   transaction: (work) => database.transaction((sql) => work(transactionOn(sql))),
   read: (order) => readOrderRecord(database.em(), order),
+  ofPurchases: (request) => readPurchaseOrders(database.sql, request),
   dueSales: async () => (await database.sql(DUE_SALES)).rows.map((row) => String(row["id"])),
   expire: async (saleId, limit) => (await database.sql(EXPIRE, [saleId, limit, saleId])).rowCount,
 });

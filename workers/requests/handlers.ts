@@ -63,6 +63,7 @@ export const requestHandlers = (options: HandlerOptions): Handlers => {
     changeSale: (change) => changing(changeSale(database, change)),
     addUnits: (add) => changing(addUnits(database, add)),
     sales: async () => ok(await readSales(database.em())),
+    purchaseOrders: async (asked) => ok(await orders.store.ofPurchases(asked)),
     order: (address) => readOrder(orders, address),
     payOrder: (pay) => payOrder(orders, pay),
     changeOrder: (change) => changing(changeOrder(orders, change)),

@@ -1,7 +1,7 @@
 import { RequestStrategy, type NatsConnection } from "nats";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { connectNats } from "#program";
-import { requests, type OpenSale, type Reply } from "#protocol";
+import { formatOrderId, requests, type OpenSale, type Reply } from "#protocol";
 import { freshDatabase, startNats, until, waitingForLocks, type NatsServer, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
 import { changeDraining } from "../db/drain-lock.ts";
@@ -236,6 +236,70 @@ describe("the sold-out flag", () => {
       expect(JSON.stringify(await ask(requests.soldOutFlags.subject, {}))).not.toContain(`"${saleId}"`);
       await Promise.all(others);
     }
+  });
+});
+
+describe("the orders of purchases", () => {
+  const PAY_WITHIN_MS = 60_000;
+  /** @param at seq in epoch 3 of shard 1 */
+  const insert = (at: number, uid: string, key: string, state: string, reason: string | null = null) =>
+    database.sql(
+      `INSERT INTO orders (sale_id, uid, purchase_key, shard, epoch, seq, idx, units, state, reason, reserved_at_ms)
+       VALUES (?, ?, ?, 1, 3, ?, 0, 2, ?, ?, 1000)`,
+      [saleId, uid, key, at, state, reason],
+    );
+  const orderAt = (seq: number, state: string, payByMs: number | null, reason: string | null = null) => ({
+    orderId: formatOrderId({ shard: 1, epoch: 3, seq, index: 0 }),
+    units: 2,
+    state,
+    payByMs,
+    reason,
+  });
+  const orders = async (...purchases: readonly (readonly [uid: string, key: string])[]) => {
+    const answer = await ask(requests.purchaseOrders.subject, { saleId, purchases: purchases.map(([uid, key]) => ({ uid, key })) });
+    return answer.ok ? answer.value : answer;
+  };
+
+  it("are told by purchase, in the order in which they were asked for; null where there is none", async () => {
+    await ask(requests.openSale.subject, definition({ limitPerBuyer: 4, payWithinMs: PAY_WITHIN_MS }));
+    await insert(1, "ann", "", "pending_payment");
+    await insert(2, "ann", "second", "paid");
+    await insert(3, "ben", "", "expired");
+    expect(await orders(["ben", ""], ["cora", ""], ["ann", "second"], ["ann", ""], ["ann", "third"], ["ben", ""])).toEqual([
+      orderAt(3, "expired", null),
+      null,
+      orderAt(2, "paid", null),
+      orderAt(1, "pending_payment", 1_000 + PAY_WITHIN_MS),
+      null,
+      orderAt(3, "expired", null),
+    ]);
+  });
+
+  it("that do not expire have no deadline; those of another sale, or of none, are none", async () => {
+    await ask(requests.openSale.subject, definition({ payWithinMs: 0 }));
+    await insert(4, "ann", "", "pending_payment");
+    expect(await orders(["ann", ""])).toEqual([orderAt(4, "pending_payment", null)]);
+    saleId = "nowhere";
+    expect(await orders(["ann", ""])).toEqual([null]);
+  });
+
+  it("are the binding one before any that was refused, or the first that was refused", async () => {
+    await ask(requests.openSale.subject, definition());
+    await insert(9, "ann", "", "rejected", "twice");
+    await insert(5, "ann", "", "rejected", "no unit left");
+    await insert(6, "ben", "", "rejected", "no unit left");
+    await insert(7, "ben", "", "cancelled");
+    expect(await orders(["ann", ""], ["ben", ""])).toEqual([orderAt(5, "rejected", null, "no unit left"), orderAt(7, "cancelled", null)]);
+  });
+
+  it("are looked up by as many as a batch has, and by no more", async () => {
+    await ask(requests.openSale.subject, definition());
+    await insert(8, "b511", "", "pending_payment");
+    const many = Array.from({ length: 512 }, (_, n) => [`b${n}`, ""] as const);
+    expect(await orders(...many)).toEqual(expect.arrayContaining([null, expect.objectContaining({ units: 2 })]));
+    expect(await orders(...many, ["b512", ""])).toEqual(refused("bad_request"));
+    expect(await orders()).toEqual(refused("bad_request"));
+    expect(await orders(["no spaces", ""])).toEqual(refused("bad_request"));
   });
 });
 

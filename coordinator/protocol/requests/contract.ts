@@ -2,6 +2,7 @@ import { z } from "zod";
 import { changeOrderSchema, orderAddressSchema, orderRecordSchema, paidOrderSchema, payOrderSchema } from "../order.ts";
 import { openSaleSchema, saleRecordSchema } from "../sale.ts";
 import { allShardFactsSchema, changeShardSchema, shardFactsSchema } from "../shard-facts.ts";
+import { purchaseOrdersRequestSchema, purchaseOrdersSchema } from "./purchase-orders.ts";
 import { addUnitsSchema, changeSaleSchema } from "./sale-commands.ts";
 import {
   drainingShardsSchema,
@@ -70,6 +71,8 @@ export const requests = {
   changeSale: command("doorbuster.sale.change", changeSaleSchema.strip(), saleRecordSchema),
   addUnits: command("doorbuster.sale.add-units", addUnitsSchema.strip(), saleRecordSchema),
   sales: list("doorbuster.sale.list", nothing, z.array(saleRecordSchema)),
+  /** the orders of a sale's purchases, read from the primary after the request came in */
+  purchaseOrders: facts("doorbuster.purchases.orders", purchaseOrdersRequestSchema, purchaseOrdersSchema),
   order: list("doorbuster.order.read", orderAddressSchema.strip(), orderRecordSchema),
   /** money came in; said again as often as you like. `not_found` also while a win is not in Postgres yet */
   payOrder: command("doorbuster.order.pay", payOrderSchema.strip(), paidOrderSchema),
