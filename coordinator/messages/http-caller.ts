@@ -1,14 +1,15 @@
 import { callableHosts, type Callable } from "#program/callable-hosts";
 import type { BodyWish } from "#program/http-answer";
 import { HttpCaller as OutgoingCaller, RedirectPolicy } from "#program/http-caller";
+import { ANSWER_BYTES_MOST, jsonOf, statusSaid } from "./dtm-result.ts";
 import { Verdict } from "./machine.ts";
 import type { Answered, Call, Caller } from "./message-ports.ts";
 
 const REASON_CHARS_MOST = 300;
 /** A character has at most four bytes. */
 const REASON: BodyWish = { take: "beginning", bytesMost: 4 * REASON_CHARS_MOST };
-/** The verdict needs none of the body. */
-const UNREAD: BodyWish = { take: "nothing", bytesMost: 64 * 1024 };
+/** A yes is one only when all of it has come: its body may say no. */
+const YES: BodyWish = { take: "whole", bytesMost: ANSWER_BYTES_MOST };
 /** The runner's gate lets no more calls through than run here, so only alerts ever wait; as many as messages are worked on at a time. */
 const HOST_WAITING = 20_000;
 
@@ -45,14 +46,14 @@ export class HttpCaller implements Caller {
       hostCalls: connections,
       hostWaiting: HOST_WAITING,
       redirects: RedirectPolicy.sameOrigin,
-      body: (status) => (isSuccess(status) ? UNREAD : REASON),
+      body: (status) => (isSuccess(status) ? YES : REASON),
     });
   }
 
   async call(call: Call): Promise<Answered> {
     const result = await this.#caller.call(call);
     if (result.kind !== "answered") return { verdict: Verdict.error, reason: result.why };
-    const verdict = verdictOf(result.status);
+    const verdict = verdictOf(statusSaid(result.status, jsonOf(result.body)));
     if (verdict === Verdict.success) return { verdict, reason: "" };
     return { verdict, reason: `${result.status} ${result.body.toString().slice(0, REASON_CHARS_MOST)}`.trim() };
   }

@@ -1,6 +1,6 @@
 import { isFinished, MessageState, type Definition, type MessageRecord } from "./record.ts";
 
-/** What a call's status code said (DESIGN 6: by status only). */
+/** What a call's answer said (dtm-result.ts, DESIGN 6). */
 export const Verdict = { success: "success", ongoing: "ongoing", failure: "failure", error: "error" } as const;
 export type Verdict = (typeof Verdict)[keyof typeof Verdict];
 

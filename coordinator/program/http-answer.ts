@@ -5,9 +5,7 @@ export type BodyWish =
   /** all of it: one that is larger, or breaks off, makes the call fail */
   | { readonly take: "whole"; readonly bytesMost: number }
   /** what comes up to the bound, also of a body that breaks off */
-  | { readonly take: "beginning"; readonly bytesMost: number }
-  /** none: up to the bound it is read away, so that the connection can be used again */
-  | { readonly take: "nothing"; readonly bytesMost: number };
+  | { readonly take: "beginning"; readonly bytesMost: number };
 
 export class AnswerTooLargeError extends Error {
   override readonly name = "AnswerTooLargeError";
@@ -20,7 +18,8 @@ export const headersOf = (headers: Dispatcher.ResponseData["headers"]): Record<s
   return flatHeaders;
 };
 
-const piecesOf = async (body: Dispatcher.ResponseData["body"], wish: BodyWish): Promise<Buffer> => {
+/** @throws AnswerTooLargeError, and what undici throws, if all of it is wanted */
+export const readBody = async (body: Dispatcher.ResponseData["body"], wish: BodyWish): Promise<Buffer> => {
   const pieces: Buffer[] = [];
   let bytes = 0;
   try {
@@ -36,12 +35,4 @@ const piecesOf = async (body: Dispatcher.ResponseData["body"], wish: BodyWish): 
   if (bytes > wish.bytesMost && wish.take === "whole")
     throw new AnswerTooLargeError(`the answer's body has more than ${wish.bytesMost} bytes`);
   return Buffer.concat(pieces).subarray(0, wish.bytesMost);
-};
-
-/** @throws AnswerTooLargeError, and what undici throws, if all of it is wanted */
-export const readBody = async (body: Dispatcher.ResponseData["body"], wish: BodyWish, signal: AbortSignal): Promise<Buffer> => {
-  if (wish.take !== "nothing") return piecesOf(body, wish);
-  // the status has decided: a body that breaks off or does not end changes nothing
-  await body.dump({ limit: wish.bytesMost, signal }).catch(() => undefined);
-  return Buffer.alloc(0);
 };

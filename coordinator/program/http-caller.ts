@@ -148,7 +148,7 @@ export class HttpCaller {
         const next =
           follows && status >= 300 && status < 400 ? redirected(url, wanted.method, status, answer.headers["location"]) : undefined;
         const wish = wishOf(status);
-        if (next === undefined) return { kind: "answered", status, headers, body: await readBody(answer.body, wish, signal) };
+        if (next === undefined) return { kind: "answered", status, headers, body: await readBody(answer.body, wish) };
         await answer.body.dump({ limit: wish.bytesMost, signal });
         url = next;
       }

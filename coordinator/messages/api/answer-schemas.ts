@@ -1,6 +1,6 @@
 import { z } from "zod";
+import { DtmResult } from "../dtm-result.ts";
 import { MessageState } from "../record.ts";
-import { DtmResult } from "./answer.ts";
 import { gidSchema } from "./message-schemas.ts";
 
 export const stateSchema = z.enum(MessageState);

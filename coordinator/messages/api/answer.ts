@@ -1,9 +1,6 @@
+import { DtmResult } from "../dtm-result.ts";
 import type { EventReply } from "../machine.ts";
 import type { MessageRecord } from "../record.ts";
-
-/** dtm's result words. */
-export const DtmResult = { success: "SUCCESS", failure: "FAILURE", ongoing: "ONGOING" } as const;
-export type DtmResult = (typeof DtmResult)[keyof typeof DtmResult];
 
 export interface ApiAnswer {
   readonly status: 200 | 400 | 401 | 404 | 409 | 413 | 425 | 500;

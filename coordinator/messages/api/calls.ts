@@ -1,10 +1,11 @@
 import type { Callable } from "#program/callable-hosts";
 import type { z } from "zod";
+import { DtmResult } from "../dtm-result.ts";
 import type { MessageEvent } from "../machine.ts";
 import { Waited, type Messages } from "../messages.ts";
 import { MessageState } from "../record.ts";
 import type { Topics } from "../topics.ts";
-import { answerTo, DtmResult, failed, success, type ApiAnswer } from "./answer.ts";
+import { answerTo, failed, success, type ApiAnswer } from "./answer.ts";
 import { bulkAnswerSchema, successSchema } from "./answer-schemas.ts";
 import { read, readDefinition } from "./message-body.ts";
 import {

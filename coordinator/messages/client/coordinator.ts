@@ -1,5 +1,7 @@
 import { setTimeout as wait } from "node:timers/promises";
 import { Agent, request } from "undici";
+import { readBody } from "#program/http-answer";
+import { ANSWER_BYTES_MOST, jsonOf, statusSaid } from "../dtm-result.ts";
 
 /** The call may have been carried out, or not: repeat it, or leave the message to the query-back. */
 export class OutcomeUnknown extends Error {
@@ -141,11 +143,10 @@ export class Coordinator {
     return transaction?.status;
   }
 
-  /** Asks a query URL what became of a local step: its status. @throws if it does not answer within 3 s */
+  /** Asks a query URL what became of a local step: its status, or what the body of a yes says instead. @throws if it does not answer within 3 s */
   async ask(url: string): Promise<number> {
     const answer = await request(url, { method: "GET", signal: AbortSignal.timeout(QUERY_TIMEOUT_MS) });
-    await answer.body.dump();
-    return answer.statusCode;
+    return statusSaid(answer.statusCode, jsonOf(await readBody(answer.body, { take: "whole", bytesMost: ANSWER_BYTES_MOST })));
   }
 
   async subscribe(topic: string, url: string, remark = ""): Promise<CoordinatorAnswer> {
@@ -235,8 +236,8 @@ export class Coordinator {
     });
     const length = Number(answer.headers["content-length"] ?? 0);
     if (length > BODY_BYTES_MOST) throw new Error(`an answer of ${length} bytes`);
-    const text = await answer.body.text();
-    return { status: answer.statusCode, body: parse(text) };
+    const said = parse(await answer.body.text());
+    return { status: statusSaid(answer.statusCode, said), body: said };
   }
 }
 

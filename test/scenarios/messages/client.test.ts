@@ -72,6 +72,17 @@ describe("the calls of our client", () => {
     expect(services.at(ABORT).map(({ body }) => JSON.parse(body))).toEqual([{ gid: "fault" }]);
   });
 
+  it("hear a no that a server of before status codes says in the body of a 200", async () => {
+    for (const [word, status] of [
+      ["FAILURE", 409],
+      ["ONGOING", 425],
+      ["failure", 200],
+    ] as const) {
+      services.on(ABORT, answer(200, JSON.stringify({ dtm_result: word, message: "no" })));
+      expect([word, (await abort("gid")).status]).toEqual([word, status]);
+    }
+  });
+
   it("are repeated a bounded number of times, then the outcome is unknown", async () => {
     services.on(ABORT, inTurn(500, 503, 200));
     expect((await abort("third time")).status).toBe(200);

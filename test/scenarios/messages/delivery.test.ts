@@ -96,9 +96,12 @@ describe("a branch", () => {
     expect(services.at(path, gid)).toHaveLength(3);
   });
 
-  it("succeeds by its status alone: FAILURE in the body of a 200 decides nothing", async () => {
-    const url = services.on("/words", answer(200, '{"dtm_result":"FAILURE"}'));
-    await api.until(await submit([[url, "{}"]]), "succeed");
+  it("that says no in the body of a 200 is called again; a word elsewhere in a body says nothing", async () => {
+    const bodies = ['{"dtm_result":"FAILURE"}', '{"dtm_result":"ONGOING"}', '{"message":"FAILURE"}'];
+    const url = services.on("/words", (received, response) => answer(200, bodies.shift())(received, response));
+    const gid = await submit([[url, "{}"]]);
+    await api.until(gid, "succeed");
+    expect(services.at("/words", gid)).toHaveLength(3);
   });
 
   it("that is down is called again, and succeeds when it is up", async () => {
@@ -123,16 +126,20 @@ describe("a branch", () => {
     expect(services.at("/slow", gid).length).toBeGreaterThanOrEqual(2);
   });
 
-  it("with an answer that never ends has succeeded: the status came", async () => {
+  it("with an answer that never ends is called again: what it says is not known", async () => {
     const url = services.on("/huge", (_received, response) => {
+      if (services.at("/huge").length > 1) return void response.end();
       response.writeHead(200);
       const more = (): void => {
         while (!response.destroyed && response.write("x".repeat(65_536)));
       };
       response.on("drain", more);
       more();
+      return undefined;
     });
-    await api.until(await submit([[url, "{}"]]), "succeed");
+    const gid = await submit([[url, "{}"]]);
+    await api.until(gid, "succeed");
+    expect(services.at("/huge", gid)).toHaveLength(2);
   });
 
   it("that redirects elsewhere is not followed", async () => {

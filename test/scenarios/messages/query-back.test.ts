@@ -5,6 +5,7 @@ import { until } from "../../harness/index.ts";
 import { Api, message, newGid } from "../../harness/messages/api.ts";
 import { crashBuying } from "../../harness/messages/crash.ts";
 import { startCoordinator, startStores, type RunningCoordinator, type Stores } from "../../harness/messages/coordinator.ts";
+import { startOldService } from "../../harness/messages/old-service.ts";
 import { answer, inTurn, Services } from "../../harness/messages/services.ts";
 
 let stores: Stores;
@@ -51,8 +52,84 @@ describe("the query-back", () => {
     expect(services.at(path, gid)).toMatchObject([{ method: "GET", query: { gid, trans_type: "msg", branch_id: "00", op: "msg" } }]);
   });
 
-  it("decides by the status alone: FAILURE in the body of a 200 is a yes", async () => {
-    await api.until(await prepare(services.on("/query-words", answer(200, '{"dtm_result":"FAILURE"}'))), "succeed");
+  it("says no in the body of a 2xx by dtm_result alone, and by exactly its words", async () => {
+    const no = ['{"dtm_result":"FAILURE"}', ' {"message":"none","dtm_result":"FAILURE","more":[1]}\n', '\uFEFF{"dtm_result":"FAILURE"}'];
+    no.push(
+      '{"dtm_result":"SUCCESS","dtm_result":"FAILURE"}',
+      '{"dtm\\u005fresult":"FAILURE"}',
+      `{"pad":"${"x".repeat(200_000)}","dtm_result":"FAILURE"}`,
+    );
+    const yes = [
+      '{"dtm_result":"SUCCESS"}',
+      '{"dtm_result":"failure"}',
+      '{"dtm_result":" FAILURE"}',
+      '{"dtm_result":["FAILURE"]}',
+      "FAILURE",
+    ];
+    yes.push(
+      '"FAILURE"',
+      '{"result":{"dtm_result":"FAILURE"}}',
+      '[{"dtm_result":"FAILURE"}]',
+      '{"message":"FAILURE"}',
+      '{"dtm_result":"FAILURE"',
+    );
+    yes.push('{"Dtm_Result":"FAILURE"}', '{"dtm_result":"toString"}', '{"dtm_result":null}', "null", "<html>ONGOING</html>");
+    const endings = async (bodies: readonly string[], more: Readonly<Record<string, string>>, status = 200): Promise<readonly string[]> =>
+      Promise.all(
+        bodies.map(async (body, n) => {
+          const gid = await prepare(services.on(`/words-${n}-${bodies.length}-${status}`, answer(status, body, more)));
+          let ending = "";
+          await until(async () => ["succeed", "failed"].includes((ending = await api.status(gid))), `an end after ${body.slice(0, 60)}`);
+          return ending;
+        }),
+      );
+    expect(await endings(no, { "content-type": "text/plain" })).toEqual(no.map(() => "failed"));
+    expect(await endings(no.slice(0, 1), {}, 206)).toEqual(["failed"]);
+    expect(await endings(yes, {})).toEqual(yes.map(() => "succeed"));
+  });
+
+  it("that says ONGOING in a 200 is asked again, and that never makes a dead letter; a word beside another status decides nothing", async () => {
+    const ongoing = '{"dtm_result":"ONGOING"}';
+    let asked = 0;
+    const later = services.on("/words-ongoing", (received, response) => {
+      asked += 1;
+      return answer(200, asked < 7 ? ongoing : '{"dtm_result":"SUCCESS"}')(received, response);
+    });
+    const no = services.on("/words-409", answer(409, ongoing));
+    const gids = await Promise.all([prepare(later), prepare(no)]);
+    await Promise.all([api.until(gids[0], "succeed"), api.until(gids[1], "failed")]);
+    expect(services.at("/words-ongoing", gids[0])).toHaveLength(7);
+  });
+
+  it("whose yes does not come whole has not answered: it breaks off, or is longer than anybody reads", async () => {
+    let asked = 0;
+    const url = services.on("/not-whole", (received, response) => {
+      asked += 1;
+      if (asked === 1) response.writeHead(200, { "content-length": "24" }).write('{"dtm_result":', () => response.destroy());
+      else if (asked === 2) response.writeHead(200).end(`{"pad":"${"x".repeat(300_000)}","dtm_result":"FAILURE"}`);
+      else return answer(200, '{"dtm_result":"FAILURE"}')(received, response);
+    });
+    const gid = await prepare(url);
+    await until(
+      async () => String((await api.transaction(gid))?.["last_error"]).includes("more than 262144 bytes"),
+      "the long answer to be noted",
+    );
+    await api.until(gid, "failed");
+    expect(services.at("/not-whole", gid)).toHaveLength(3);
+  });
+
+  it("of a Python service that knows no status codes is understood", async (context) => {
+    const old = await startOldService();
+    if (old === undefined) return context.skip("no python3");
+    try {
+      const [yes, no] = await Promise.all(["SUCCESS", "FAILURE"].map((word) => prepare(`${old.url}/${word}/query`)));
+      await Promise.all([api.until(yes as string, "succeed"), api.until(no as string, "failed")]);
+      expect(services.at("/branch", yes)).toHaveLength(1);
+      expect(services.at("/branch", no)).toEqual([]);
+    } finally {
+      await old.stop();
+    }
+    return undefined;
   });
 
   it("is repeated while it answers 425, and that never makes a dead letter", async () => {
@@ -141,6 +218,19 @@ describe("a step that is late", () => {
       });
     expect(sent).toEqual({ status: "submitted", duplicate: false });
     await api.until(gid, "succeed");
+  });
+
+  it("that throws is asked about at a query URL that says no in the body of a 200: it is aborted", async () => {
+    const gid = newGid("says-no");
+    const query = services.on("/query-says-no", answer(200, '{"dtm_result":"FAILURE"}'));
+    const sending = new Message(gid, client)
+      .add(`${services.url}/order`, {})
+      .set({ timeoutToFailS: 60 })
+      .doAndSubmit(query, async (): Promise<Step> => {
+        throw new Error("the answer was lost");
+      });
+    expect(await sending).toMatchObject({ status: "failed" });
+    expect(await api.status(gid)).toBe("failed");
   });
 
   it("that throws while its query URL is away leaves it to the query-back", async () => {
