@@ -47,9 +47,17 @@ export interface BuyRequest {
   /** key of the address bucket (admission/address.ts); empty = exempt */
   readonly address: string;
   readonly units: number;
-  /** the buyer's Idempotency-Key; empty by default and where the sale's limit is 1 */
+  /** the buyer's Idempotency-Key, empty by default; without meaning where the sale's limit is 1 */
   readonly key: string;
 }
+
+const badUnits: Outcome = Object.freeze({ code: OutcomeCode.badRequest, detail: `units: an integer from 1 to ${MOST_UNITS}` });
+const badKey: Outcome = Object.freeze({ code: OutcomeCode.badRequest, detail: "key: empty, or 1 to 64 of A-Z a-z 0-9 _ -" });
+/** All that Redis has against a purchase that got as far as there. */
+const moreThanLimit = (limit: number): Outcome => ({
+  code: OutcomeCode.badRequest,
+  detail: `units: at most ${limit}, the limit of a buyer in this sale`,
+});
 
 /**
  * The checks before Redis in their order, cheapest first (DESIGN 4.1), and the way into the shard's queues.
@@ -150,15 +158,16 @@ export class Checkout {
   }
 
   #reserve(sale: KnownSale, read: ReadTicket, order: BuyRequest, answer: OnOutcome, nowMs: number): void {
-    const { units, key } = order;
+    const { units } = order;
     const { uid, saleId } = read;
-    if (!Number.isInteger(units) || units < 1 || units > MOST_UNITS || (key !== "" && !isId(key)))
-      return this.#say(refusals.badRequest, answer);
+    if (!Number.isInteger(units) || units < 1 || units > MOST_UNITS) return this.#say(badUnits, answer);
+    if (order.key !== "" && !isId(order.key)) return this.#say(badKey, answer);
+    const key = sale.keyOf(order.key);
     const queue = this.#options.shards[sale.shardOf(uid)]?.purchases;
     const packed = key === "" && units === 1 ? uid : packPurchase({ uid, key, units });
     const counted: OnOutcome = (outcome) => {
       if (outcome.code === OutcomeCode.reserved) this.#options.onReserved(saleId, { uid, key }, outcome);
-      this.#say(outcome, answer);
+      this.#say(outcome.code === OutcomeCode.badRequest ? moreThanLimit(sale.record.limitPerBuyer) : outcome, answer);
     };
     const refusal = queue === undefined ? refusals.recovering : queue.join(saleId, packed, counted, nowMs);
     if (refusal !== undefined) this.#say(refusal, answer);

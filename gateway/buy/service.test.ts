@@ -60,6 +60,8 @@ const buy = (service: BuyService, ticket: string, { address = "", units = 1, key
   });
 const buyAll = (service: BuyService, saleId: string, uids: readonly string[]): Promise<Outcome[]> =>
   Promise.all(uids.map((uid) => buy(service, ticketOf(saleId, uid))));
+const waitFinal = (service: BuyService, sale: string, uid: string, orderId: string | undefined, key = ""): Promise<Outcome> =>
+  new Promise((resolve) => service.waitFinal(ticketOf(sale, uid), key, orderId ?? "", resolve));
 const standing = (service: BuyService, saleId: string, uid: string, key = ""): Promise<Outcome> =>
   new Promise((resolve) => service.standing(ticketOf(saleId, uid), key, resolve));
 const uidsOf = (count: number, from = 0): string[] => Array.from({ length: count }, (_, i) => `u${from + i}`);
@@ -159,6 +161,38 @@ describe("a purchase", () => {
     expect(await buy(service, ticketOf(sale, "a"), { units: 2, key: "k1" })).toMatchObject({ code: "reserved", units: 2, repeat: true });
   });
 
+  it("where the limit is 1, whatever a buyer calls it is the same purchase: repeated, looked up, waited for", async () => {
+    const sale = await openSale(2, { shards: [1] });
+    const service = await serviceOf();
+    await known(service, sale);
+    const first = await buy(service, ticketOf(sale, "a"), { key: "k1" });
+    expect(first).toMatchObject({ code: "reserved", units: 1 });
+    const { orderId } = first;
+    for (const key of ["k1", "k2", ""])
+      expect(await buy(service, ticketOf(sale, "a"), { key })).toMatchObject({ code: "reserved", orderId, repeat: true });
+    expect(await buy(service, ticketOf(sale, "b"))).toMatchObject({ code: "reserved" });
+    expect(await buy(service, ticketOf(sale, "b"), { key: "k1" })).toMatchObject({ code: "reserved", repeat: true });
+    expect(await buy(service, ticketOf(sale, "c"), { key: "k1" })).toMatchObject({ code: "sold_out" });
+    expect(await standing(service, sale, "a", "k3")).toMatchObject({ code: "reserved", orderId });
+    const pushes: Outcome[] = [];
+    service.watchBuyer(sale, "a", (outcome) => pushes.push(outcome));
+    const final = waitFinal(service, sale, "a", orderId, "k4");
+    await world.apply(1);
+    expect(await final).toMatchObject({ code: "confirmed", orderId });
+    expect(pushes).toMatchObject([{ code: "confirmed", orderId }]);
+    expect(await buy(service, ticketOf(sale, "a"), { key: "k5" })).toMatchObject({ code: "confirmed", orderId });
+  });
+
+  it("where the limit is 1, a key means nothing to a process either that has not heard of the sale", async () => {
+    const service = await serviceOf();
+    const record = await world.stockSale({ id: "late-with-key" }, 1);
+    const silence = world.answerSales([record]);
+    const won = await buy(service, ticketOf(record.id, "a"), { key: "k1" });
+    expect(won).toMatchObject({ code: "reserved" });
+    expect(await buy(service, ticketOf(record.id, "a"))).toMatchObject({ code: "reserved", orderId: won.orderId, repeat: true });
+    silence();
+  });
+
   it("on a dry shard of a sale on two is try_again, never sold_out", async () => {
     const sale = await openSale(5, { shards: [0, 1] });
     const service = await serviceOf();
@@ -185,7 +219,9 @@ describe("any crowd", () => {
           await known(service, sale);
           const send = (): Promise<Outcome[]> =>
             Promise.all(
-              crowd.map(({ uid, key, units }) => buy(service, ticketOf(sale, `u${uid}`), limit === 1 ? {} : { units, key: `k${key}` })),
+              crowd.map(({ uid, key, units }) =>
+                buy(service, ticketOf(sale, `u${uid}`), limit === 1 ? { key: `k${key}` } : { units, key: `k${key}` }),
+              ),
             );
           const first = await send();
           const again = await send();
@@ -241,7 +277,10 @@ describe("the order of checks", () => {
     expect(await buy(service, good, { units: 0 })).toMatchObject({ code: "bad_request" });
     expect(await buy(service, good, { units: 1.5 })).toMatchObject({ code: "bad_request" });
     expect(await buy(service, good, { key: "a b" })).toMatchObject({ code: "bad_request" });
-    expect(await buy(service, good, { units: 2 })).toMatchObject({ code: "bad_request" });
+    expect(await buy(service, good, { units: 2 })).toEqual({
+      code: "bad_request",
+      detail: "units: at most 1, the limit of a buyer in this sale",
+    });
   });
 
   it("a sale that has not reached this process is looked for: a winner at another process hears the first answer", async () => {
@@ -352,9 +391,6 @@ describe("the order of checks", () => {
 });
 
 describe("waiting and watching", () => {
-  const waitFinal = (service: BuyService, sale: string, uid: string, orderId: string | undefined, key = ""): Promise<Outcome> =>
-    new Promise((resolve) => service.waitFinal(ticketOf(sale, uid), key, orderId ?? "", resolve));
-
   it("ends with the status event that names the order, confirmed or rejected", async () => {
     const sale = await openSale(2, { shards: [1], limitPerBuyer: 3 });
     const service = await serviceOf();

@@ -11,7 +11,10 @@ import type { OutcomeCounts } from "../buy/outcome-counts.ts";
 
 const ORDER = "order";
 const badOrder = problem({ code: OutcomeCode.badRequest, detail: `${ORDER}: the order id that the purchase was answered with` });
-const badKey = problem({ code: OutcomeCode.badRequest, detail: "Idempotency-Key: one, 1 to 64 of A-Z a-z 0-9 _ -" });
+const badKey = problem({
+  code: OutcomeCode.badRequest,
+  detail: 'Idempotency-Key: one header with 1 to 64 of A-Z a-z 0-9 _ -, as it is or between ""; no escapes, no parameters.',
+});
 
 /** A standing that is known is a good answer to the question, whatever it says: 200. */
 const STANDINGS: ReadonlySet<OutcomeCode> = new Set([OutcomeCode.none, OutcomeCode.reserved, OutcomeCode.confirmed, OutcomeCode.rejected]);

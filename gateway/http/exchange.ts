@@ -13,6 +13,8 @@ export interface Edge {
   readonly onFault: (error: unknown) => void;
   /** exchanges that are not answered in the tick they came in */
   waiting: number;
+  /** `/readyz` says so; everything else is served as ever */
+  stopping: boolean;
   /** every answer closes its connection */
   draining: boolean;
   /** called when `waiting` came down to 0 */
@@ -37,7 +39,7 @@ export const forwardedAddress = (forwardedFor: string, trustedProxies: number): 
  */
 export class Exchange {
   readonly head: Readonly<RequestHead>;
-  /** the pattern's parameter as it stands in the URL, or empty */
+  /** the pattern's parameter, percent-decoded, or empty */
   readonly parameter: string;
   /** the query parameter that the route asks for, or empty */
   readonly query: string;
@@ -48,6 +50,8 @@ export class Exchange {
   #waits = false;
   #over = false;
   #closes = false;
+  #isLast = false;
+  #isDue = false;
   #onEnd: (() => void) | undefined;
 
   constructor(edge: Edge, res: HttpResponse, head: RequestHead, parameter: string, isHead: boolean, query = "") {
@@ -57,6 +61,7 @@ export class Exchange {
     this.parameter = parameter;
     this.query = query;
     this.#isHead = isHead;
+    if (head.transferEncodings > 0) this.endConnection();
   }
 
   /** True once it is answered or the client went away. */
@@ -76,9 +81,21 @@ export class Exchange {
     this.#onEnd = cleanUp;
   }
 
-  /** The answer is the connection's last: what follows on it cannot be trusted. */
+  /** The answer closes the connection. */
   closeAfter(): void {
     this.#closes = true;
+  }
+
+  /**
+   * Nothing that follows this request on its connection is run, because where the request ends is in doubt: by its headers, or
+   * because its body is in chunks, which uWebSockets.js decodes so loosely (a chunk of size `1;a` has 442 bytes for it) that
+   * a proxy may have meant another end. It would parse what follows even after `end(body, true)`, but drops the connection
+   * if more comes while an answer is due: so each answer waits a turn of the event loop. A second request in the same packet
+   * is never run; without one the client reads the answer.
+   */
+  endConnection(): void {
+    this.#closes = true;
+    this.#isLast = true;
   }
 
   answer(answer: Answer): void {
@@ -93,6 +110,19 @@ export class Exchange {
   send(head: RecognizedString, body: string | ArrayBuffer | undefined, name = "", value = ""): void {
     if (this.#over) return;
     if (name !== "") checkedHeader(name, value);
+    if (this.#isLast) this.#sendLater(() => this.#sendNow(head, body, name, value));
+    else this.#sendNow(head, body, name, value);
+  }
+
+  #sendLater(send: () => void): void {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    setImmediate(() => {
+      if (!this.#over) send();
+    });
+  }
+
+  #sendNow(head: RecognizedString, body: string | ArrayBuffer | undefined, name: string, value: string): void {
     this.#end();
     if (this.#inHandler) this.#write(head, body, name, value);
     else this.#res.cork(() => this.#write(head, body, name, value));

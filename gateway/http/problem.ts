@@ -104,7 +104,12 @@ export const jsonHead: ArrayBuffer = bytesOf(headText(200, json));
 export const edgeAnswers = Object.freeze({
   badFraming: problem({
     code: OutcomeCode.badRequest,
-    detail: "Exactly one valid Content-Length, or none, and no Transfer-Encoding.",
+    detail: "Content-Length, Transfer-Encoding: one Content-Length that is a number, or one Transfer-Encoding that is chunked, or neither.",
+  }),
+  badHost: problem({ code: OutcomeCode.badRequest, detail: "Host: exactly one, a name or an address and perhaps a port." }),
+  badEscape: problem({
+    code: OutcomeCode.badRequest,
+    detail: "The address: a % is followed by two hexadecimal digits, and what they spell is UTF-8. A ticket needs no escapes.",
   }),
   headTooLarge: problem({ code: OutcomeCode.tooLarge, detail: "The header block is too large." }, 431),
   bodyTooLarge: problem({ code: OutcomeCode.tooLarge, detail: "The body is too large." }),

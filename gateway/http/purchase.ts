@@ -8,6 +8,8 @@ import type { RequestHead } from "./request-head.ts";
 /** The body of a purchase, and what a buy frame has beside it. */
 export const purchaseSchema = z.strictObject({ units: z.int().min(1).max(1_000).default(1) });
 
+const A_BODY = 'A body is {"units":1} (at most 1000), or there is none.';
+
 /** @returns units, or what is wrong with the body as a sentence */
 export const readUnits = (body: string): number | string => {
   if (body === "") return 1;
@@ -15,17 +17,26 @@ export const readUnits = (body: string): number | string => {
   try {
     value = JSON.parse(body);
   } catch {
-    return "The body is not JSON.";
+    return `body: not JSON. ${A_BODY}`;
   }
   const result = purchaseSchema.safeParse(value);
   if (result.success) return result.data.units;
-  return issuesText(result.error);
+  return `${issuesText(result.error)}. ${A_BODY}`;
 };
 
-/** @returns the purchase key, empty without one; undefined if there are several or it is not `^[A-Za-z0-9_-]{1,64}$` */
+const QUOTED = /^"(.*)"$/;
+
+/**
+ * The purchase key: bare, or as the string that the IETF draft of Idempotency-Key makes of it (RFC 9651 3.3.3), which is the same
+ * key. No key has a character that would need an escape, and parameters are refused rather than dropped, because a client that
+ * sends some may mean two keys by them.
+ * @returns empty without one; undefined if there are several or it is not `^[A-Za-z0-9_-]{1,64}$`
+ */
 export const readKey = (head: RequestHead): string | undefined => {
   if (head.idempotencyKeys === 0) return "";
-  return head.idempotencyKeys === 1 && isId(head.idempotencyKey) ? head.idempotencyKey : undefined;
+  if (head.idempotencyKeys > 1) return undefined;
+  const key = QUOTED.exec(head.idempotencyKey)?.[1] ?? head.idempotencyKey;
+  return isId(key) ? key : undefined;
 };
 
 /** A purchase as the service takes it; the address is looked up only if the service comes to the address bucket. */

@@ -12,6 +12,9 @@ export interface RequestHead {
   lengths: number;
   contentLength: string;
   transferEncodings: number;
+  transferEncoding: string;
+  hosts: number;
+  host: string;
   idempotencyKeys: number;
   idempotencyKey: string;
   /** several headers of one name are joined by a comma, as RFC 9110 reads them */
@@ -29,6 +32,12 @@ const take = (name: string, value: string): void => {
   reading.count += 1;
   reading.bytes += name.length + value.length + 4;
   switch (name.length) {
+    case 4:
+      if (name === "host") {
+        reading.hosts += 1;
+        reading.host = value;
+      }
+      break;
     case 6:
       if (name === "prefer") reading.prefer = joined(reading.prefer, value);
       break;
@@ -48,7 +57,10 @@ const take = (name: string, value: string): void => {
       } else if (name === "x-forwarded-for") reading.forwardedFor = joined(reading.forwardedFor, value);
       break;
     case 17:
-      if (name === "transfer-encoding") reading.transferEncodings += 1;
+      if (name === "transfer-encoding") {
+        reading.transferEncodings += 1;
+        reading.transferEncoding = value;
+      }
       break;
     default:
   }
@@ -65,6 +77,9 @@ export const readHead = (req: HttpRequest): Readonly<RequestHead> => {
   reading.lengths = 0;
   reading.contentLength = "";
   reading.transferEncodings = 0;
+  reading.transferEncoding = "";
+  reading.hosts = 0;
+  reading.host = "";
   reading.idempotencyKeys = 0;
   reading.idempotencyKey = "";
   reading.prefer = "";
@@ -75,20 +90,41 @@ export const readHead = (req: HttpRequest): Readonly<RequestHead> => {
 };
 
 const LENGTH = /^\d{1,15}$/;
+const CHUNKED = /^chunked$/i;
 
 /**
  * False if two readers could disagree about where the request ends: two Content-Length headers let a second request be
- * smuggled past a proxy, and uWebSockets.js takes `Transfer-Encoding: xchunked` as chunked. Our bodies are tiny: no
- * transfer coding is taken at all.
+ * smuggled past a proxy, and uWebSockets.js takes `Transfer-Encoding: xchunked` as chunked. The one transfer coding that is
+ * taken is `chunked` itself, said once and without a Content-Length.
  */
 export const isFramed = (head: RequestHead): boolean =>
-  head.transferEncodings === 0 && (head.lengths === 0 || (head.lengths === 1 && LENGTH.test(head.contentLength)));
+  head.transferEncodings === 0
+    ? head.lengths === 0 || (head.lengths === 1 && LENGTH.test(head.contentLength))
+    : head.transferEncodings === 1 && head.lengths === 0 && CHUNKED.test(head.transferEncoding);
+
+/** A body follows, or may follow: of a framed request. */
+export const hasBody = (head: RequestHead): boolean => head.transferEncodings > 0 || (head.lengths > 0 && Number(head.contentLength) > 0);
+
+/** RFC 9110 7.2: a name, an IPv4 or a bracketed IP address, and perhaps a port; it may be empty. */
+const HOST = /^(?:\[[0-9A-Za-z:.%_~-]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::\d{0,5})?$/;
+/** A crowd names the same host: only another one is looked at. */
+let goodHost = "";
+
+/** RFC 9112 3.2: exactly one Host. Behind two of them a proxy and we could mean different services. */
+export const isHostOne = (head: RequestHead): boolean => {
+  if (head.hosts !== 1) return false;
+  if (head.host === goodHost) return true;
+  if (!HOST.test(head.host)) return false;
+  goodHost = head.host;
+  return true;
+};
 
 /** Nothing is due but an answer: no body, no header that could make a purchase another one, no doubt about any of it. */
 export const isPlain = (head: RequestHead): boolean =>
   (head.lengths === 0 || (head.lengths === 1 && head.contentLength === "0")) &&
   head.transferEncodings === 0 &&
   head.idempotencyKeys === 0 &&
+  isHostOne(head) &&
   !isHeadTooLarge(head);
 
 export const isHeadTooLarge = (head: RequestHead): boolean => head.bytes > MAX_HEADER_BYTES || head.count > MAX_HEADERS;

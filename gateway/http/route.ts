@@ -4,7 +4,7 @@ import type { Answer } from "./answer.ts";
 import { readBody } from "./body.ts";
 import { Exchange, type Edge } from "./exchange.ts";
 import { edgeAnswers, problem } from "./problem.ts";
-import { isFramed, isHeadTooLarge, isPlain, readHead, type RequestHead } from "./request-head.ts";
+import { hasBody, isFramed, isHeadTooLarge, isHostOne, isPlain, readHead, type RequestHead } from "./request-head.ts";
 
 /** Handles one request; may answer now or later. What it throws becomes a 500. */
 type Handler = (exchange: Exchange) => void;
@@ -32,13 +32,31 @@ const fail = (edge: Edge, exchange: Exchange, error: unknown): void => {
 };
 
 /**
- * The request cannot be told from what follows it on the connection. uWebSockets.js would parse what follows even after
- * `end(body, true)`, but it drops the connection if more comes while an answer is due: so the answer waits a turn of the
- * event loop. A second request in the same packet is never run; without one the client reads the refusal.
+ * What no route takes.
+ * @param takesBody false: a body is refused, too
  */
-const refuseFraming = (exchange: Exchange): void => {
-  exchange.closeAfter();
-  setImmediate(() => exchange.answer(edgeAnswers.badFraming));
+export const refusalOfHead = (exchange: Exchange, takesBody: boolean): Answer | undefined => {
+  const { head } = exchange;
+  if (!isFramed(head)) {
+    exchange.endConnection();
+    return edgeAnswers.badFraming;
+  }
+  if (!isHostOne(head)) return edgeAnswers.badHost;
+  if (isHeadTooLarge(head)) return edgeAnswers.headTooLarge;
+  return !takesBody && hasBody(head) ? edgeAnswers.bodyUnwanted : undefined;
+};
+
+/**
+ * uWebSockets.js gives a parameter as it stands in the URL, and some clients escape more than they must (RFC 3986 2.4).
+ * @returns undefined if an escape in it is none: `%zz`, `%4`, bytes that are not UTF-8
+ */
+const decoded = (raw: string): string | undefined => {
+  if (!raw.includes("%")) return raw;
+  try {
+    return decodeURIComponent(raw);
+  } catch {
+    return undefined;
+  }
 };
 
 /** The refusal of a plain POST, if there is one now. A draining mount closes each connection, which takes an exchange. */
@@ -60,23 +78,21 @@ const wrapped =
   (edge: Edge, hasParameter: boolean, isHead: boolean, handle: Handler, takesBody: boolean, more: Pick<Route, "query" | "refuse"> = {}) =>
   (res: HttpResponse, req: HttpRequest): void => {
     const head = readHead(req);
-    const parameter = hasParameter ? (req.getParameter(0) ?? "") : "";
-    const refusal = more.refuse === undefined ? undefined : refusalOf(edge, more.refuse, head, parameter);
+    const parameter = hasParameter ? decoded(req.getParameter(0) ?? "") : "";
+    const refusal = more.refuse === undefined || parameter === undefined ? undefined : refusalOf(edge, more.refuse, head, parameter);
     if (refusal !== undefined) {
       res.writeStatus(refusal.head);
       res.end(refusal.body);
       return;
     }
-    const exchange = new Exchange(edge, res, head, parameter, isHead, more.query && req.getQuery(more.query));
+    const exchange = new Exchange(edge, res, head, parameter ?? "", isHead, more.query && req.getQuery(more.query));
     try {
-      if (!isFramed(head)) refuseFraming(exchange);
-      else if (isHeadTooLarge(head)) {
+      const bad = refusalOfHead(exchange, takesBody);
+      if (bad !== undefined) {
         exchange.closeAfter();
-        exchange.answer(edgeAnswers.headTooLarge);
-      } else if (!takesBody && head.lengths === 1 && Number(head.contentLength) > 0) {
-        exchange.closeAfter();
-        exchange.answer(edgeAnswers.bodyUnwanted);
-      } else handle(exchange);
+        exchange.answer(bad);
+      } else if (parameter === undefined) exchange.answer(edgeAnswers.badEscape);
+      else handle(exchange);
     } catch (error) {
       fail(edge, exchange, error);
     }
@@ -86,7 +102,7 @@ const wrapped =
 const withBody =
   (edge: Edge, handle: BodyHandler): Handler =>
   (exchange) => {
-    if (exchange.head.lengths === 0 || Number(exchange.head.contentLength) === 0) {
+    if (!hasBody(exchange.head)) {
       handle(exchange, "");
       return;
     }

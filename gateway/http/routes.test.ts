@@ -72,6 +72,33 @@ describe("POST /buy/:ticket", () => {
     expect(edge.service.bought).toEqual([{ uid: "win", units: 3, key: "key-1", address: "" }]);
   });
 
+  it("takes a key bare and as a quoted string, which is the same key", async () => {
+    edge.service.bought.length = 0;
+    for (const spelt of ["key-1", '"key-1"', ' "key-1" ', '\t"key-1"']) await buy("win", [`Idempotency-Key:${spelt}`]);
+    await buy("win", [`idempotency-key: "${"k".repeat(64)}"`]);
+    expect(edge.service.bought.map(({ key }) => key)).toEqual([...Array(4).fill("key-1"), "k".repeat(64)]);
+    const standing = await ask(edge.port, request("GET", `/buy/${ticketFor("win")}`, ['Idempotency-Key: "key-1"']));
+    expect(fields(standing)).toMatchObject({ reason: "key-1" });
+  });
+
+  it("says which field of a malformed purchase is wrong, and what would be right", async () => {
+    const cases: [readonly string[], string, string, string][] = [
+      [["Idempotency-Key: a b"], "", "Idempotency-Key: ", "1 to 64 of A-Z a-z 0-9 _ -"],
+      [['Idempotency-Key: "a";v=1'], "", "Idempotency-Key: ", "no parameters"],
+      [[], "{", "body: not JSON", '{"units":1}'],
+      [[], "[]", "body: ", '{"units":1}'],
+      [[], '{"units":0}', "units: ", "at most 1000"],
+      [[], '{"units":1,"uid":"x"}', "uid", '{"units":1}'],
+    ];
+    for (const [headers, body, field, right] of cases) {
+      const { detail } = fields(await buy("win", headers, body)) as { detail: string };
+      expect(detail).toContain(field);
+      expect(detail).toContain(right);
+    }
+    const order = await ask(edge.port, request("GET", `/buy/${ticketFor("win")}?order=1`));
+    expect(fields(order)).toMatchObject({ detail: "order: the order id that the purchase was answered with" });
+  });
+
   it("holds the answer with Prefer: wait until the order is final", async () => {
     const wire = await Wire.open(edge.port);
     wire.write(request("POST", `/buy/${ticketFor("win")}`, ["Prefer: respond-async, wait=20"]));

@@ -1,8 +1,11 @@
 import type { HttpRequest, HttpResponse, us_socket_context_t, WebSocket } from "uWebSockets.js";
+import type { Answer } from "./answer.ts";
 import type { TemplatedApp } from "./app.ts";
 import { Exchange, type Edge } from "./exchange.ts";
-import { edgeAnswers, problem } from "./problem.ts";
-import { isFramed, isHeadTooLarge, readHead } from "./request-head.ts";
+import { refusalOfHandshake } from "./handshake.ts";
+import { edgeAnswers } from "./problem.ts";
+import { readHead } from "./request-head.ts";
+import { refusalOfHead } from "./route.ts";
 
 /** uWebSockets.js cuts the connection above this without a word; a route's own, smaller bound can still be explained. */
 const MAX_PAYLOAD_BYTES = 16 * 1_024;
@@ -14,6 +17,18 @@ const IDLE_SECONDS = 60;
 /** RFC 6455 section 7.4 and the registry. */
 export const CloseCode = { unsupported: 1003, policy: 1008, fault: 1011, restart: 1012 } as const;
 export type CloseCode = (typeof CloseCode)[keyof typeof CloseCode];
+
+/** RFC 6455 5.5: a control frame has at most 125 bytes, two of them the code. */
+const MAX_REASON_BYTES = 123;
+const ELLIPSIS_BYTES = Buffer.byteLength("…");
+
+/** The reason as far as it fits, cut between two characters; half a character would break the frame. */
+export const closeReason = (reason: string): string => {
+  if (Buffer.byteLength(reason) <= MAX_REASON_BYTES) return reason;
+  const bytes = Buffer.from(reason).subarray(0, MAX_REASON_BYTES - ELLIPSIS_BYTES);
+  // A character cut in two decodes to U+FFFD at the end.
+  return `${bytes.toString("utf8").replace(/\uFFFD+$/, "")}…`;
+};
 
 /** An upgraded connection. Everything is a no-op after its close, where uWebSockets.js itself would throw. */
 export interface Socket<Data> {
@@ -54,7 +69,7 @@ class OpenSocket<Data> implements Socket<Data> {
   }
 
   close(code: CloseCode, reason: string): void {
-    this.#ws?.end(code, reason);
+    this.#ws?.end(code, closeReason(reason));
   }
 
   /** the connection is gone */
@@ -63,11 +78,12 @@ class OpenSocket<Data> implements Socket<Data> {
   }
 }
 
-/** Answers a request to a WebSocket route that does not ask for the upgrade. */
-const upgradeNeeded = problem({ code: "bad_request", detail: "This address speaks WebSocket only." }, 426, {
-  Upgrade: "websocket",
-  Connection: "Upgrade",
-});
+/** Bytes behind an upgrade are frames: a body that was announced would be read as such. */
+const refusalOf = (exchange: Exchange, req: HttpRequest): Answer | undefined => {
+  const isLengthy = exchange.head.lengths > 0;
+  if (isLengthy) exchange.endConnection();
+  return refusalOfHead(exchange, false) ?? (isLengthy ? edgeAnswers.bodyUnwanted : refusalOfHandshake(req));
+};
 
 /** Registers a WebSocket route behind the same checks as every other (route.ts); a throw in a handler closes that socket only. */
 export const mountSocketRoute = <Data>(app: TemplatedApp, edge: Edge, route: SocketRoute<Data>): void => {
@@ -91,9 +107,9 @@ export const mountSocketRoute = <Data>(app: TemplatedApp, edge: Edge, route: Soc
       exchange.closeAfter();
       let data: Data | undefined;
       try {
-        if (!isFramed(exchange.head) || exchange.head.lengths > 0) setImmediate(() => exchange.answer(edgeAnswers.badFraming));
-        else if (isHeadTooLarge(exchange.head)) exchange.answer(edgeAnswers.headTooLarge);
-        else data = route.admit(exchange, req.getQuery(route.query) ?? "");
+        const bad = refusalOf(exchange, req);
+        if (bad === undefined) data = route.admit(exchange, req.getQuery(route.query) ?? "");
+        else exchange.answer(bad);
       } catch (error) {
         edge.onFault(error);
         exchange.answer(edgeAnswers.fault);
@@ -122,11 +138,11 @@ export const mountSocketRoute = <Data>(app: TemplatedApp, edge: Edge, route: Soc
       guarded(socket, () => route.closed(socket));
     },
   });
+  // What uWebSockets.js does not take for a handshake comes here.
   const refuse = (isHead: boolean) => (res: HttpResponse, req: HttpRequest) => {
     const exchange = new Exchange(edge, res, readHead(req), "", isHead);
     exchange.closeAfter();
-    if (isFramed(exchange.head)) exchange.answer(upgradeNeeded);
-    else setImmediate(() => exchange.answer(edgeAnswers.badFraming));
+    exchange.answer(refusalOf(exchange, req) ?? edgeAnswers.fault);
     exchange.leaveHandler();
   };
   app.head(route.pattern, refuse(true));

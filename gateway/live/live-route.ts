@@ -129,7 +129,8 @@ class LiveSockets {
   #misunderstood(socket: Socket<Visitor>, code: "bad_request" | "too_large", detail: string): void {
     socket.send(errorFrame(code, detail));
     socket.data.badFrames += 1;
-    if (socket.data.badFrames >= MAX_BAD_FRAMES) socket.close(CloseCode.policy, "too many bad frames");
+    if (socket.data.badFrames >= MAX_BAD_FRAMES)
+      socket.close(CloseCode.policy, `${MAX_BAD_FRAMES} frames were not understood; the last: ${detail}`);
   }
 
   #refusalOf(ticket: string): Outcome | { readonly saleId: string; readonly uid: string } {

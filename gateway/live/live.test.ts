@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { startEdgeWorld, ticketFor, type EdgeWorld } from "../../test/harness/edge-world.ts";
+import { closeReason } from "../http/socket-route.ts";
 import { ask, request, Wire } from "../../test/harness/wire.ts";
 
 let edge: EdgeWorld;
@@ -11,12 +12,14 @@ class Client {
   readonly socket: WebSocket;
   readonly frames: Record<string, unknown>[] = [];
   closeCode: number | undefined;
+  closeReason = "";
   refusedStatus: number | undefined;
 
   constructor(ticket: string) {
     this.socket = new WebSocket(`ws://127.0.0.1:${edge.port}/live?ticket=${encodeURIComponent(ticket)}`);
     this.socket.on("message", (data: Buffer) => this.frames.push(JSON.parse(data.toString()) as Record<string, unknown>));
-    this.socket.on("close", (code) => {
+    this.socket.on("close", (code, reason) => {
+      this.closeReason = reason.toString("utf8");
       this.closeCode = code;
     });
     this.socket.on("error", () => undefined);
@@ -134,8 +137,34 @@ describe("live", () => {
       client.send(bad).send(bad).send(bad);
       expect(await client.closed()).toBe(1008);
       expect(client.frames.length).toBe(3);
+      const { detail } = client.frames[2] as { detail: string };
+      expect(client.closeReason).toBe(closeReason(`3 frames were not understood; the last: ${detail}`));
     }
     expect(edge.service.bought.length).toBe(before);
+  });
+
+  it("says in the close what was wrong with the last of them, as far as 123 bytes go", async () => {
+    const last: [string | Buffer, string][] = [
+      ["x".repeat(1_025), "A frame has at most 1024 bytes."],
+      [Buffer.from([1]), "Frames are text."],
+      ["{", "The frame is not JSON."],
+      ['{"op":"sell","ref":1}', "op: "],
+      ['{"op":"buy","ref":true}', "ref: "],
+      [`{"op":"buy","ref":1,"${"限".repeat(60)}":1}`, "限…"],
+    ];
+    for (const [bad, words] of last) {
+      const client = await Client.open("win");
+      client.send("{").send("[]").send(bad);
+      expect(await client.closed()).toBe(1008);
+      expect(client.closeReason).toContain(words);
+      expect(Buffer.byteLength(client.closeReason)).toBeLessThanOrEqual(123);
+    }
+    // too many buys at once are no bad frames: each is answered under its ref
+    const eager = await Client.open("hang");
+    for (let ref = 0; ref < 20; ref++) eager.send({ op: "buy", ref });
+    expect((await eager.received(4)).map((frame) => frame["code"])).toEqual(Array(4).fill("rate_limited"));
+    expect(eager.socket.readyState).toBe(WebSocket.OPEN);
+    edge.service.hanging.length = 0;
   });
 
   it("explains a frame above the bound, and is cut off far above it", async () => {

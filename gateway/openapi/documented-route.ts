@@ -71,7 +71,10 @@ export const refusal = (code: OutcomeCode, meaning = MEANINGS[code] ?? ""): Refu
 
 /** What every address may answer: HTTP tells more apart than the outcome table does. */
 export const everyRefusal: readonly Refusal[] = [
-  refusal(OutcomeCode.badRequest, "malformed: framing, body, Idempotency-Key; the connection is closed where framing is in doubt"),
+  refusal(
+    OutcomeCode.badRequest,
+    "malformed: framing, Host, address, body, Idempotency-Key; `detail` names the field; the connection is closed where framing is in doubt",
+  ),
   { code: OutcomeCode.tooLarge, status: 431, meaning: "the header block is above 8 kB or 64 headers" },
 ];
 

@@ -4,14 +4,15 @@ import { purchaseSchema as purchaseBodySchema } from "../http/purchase.ts";
 import { errorFrameSchema, outcomeFrameSchema, statusFrameSchema } from "../live/frame-schemas.ts";
 import { upSchema } from "../live/frames.ts";
 import { everyRefusal, fault, refusal, type DocumentedRoute, type Parameter } from "./documented-route.ts";
-import { idSchema, orderIdSchema, purchaseSchema, saleSchema, ticketSchema } from "./schemas.ts";
+import { idSchema, orderIdSchema, purchaseKeySchema, purchaseSchema, saleSchema, ticketSchema } from "./schemas.ts";
 
 const ticket: Parameter = { name: "ticket", in: "path", required: true, schema: ticketSchema };
 const purchaseKey: Parameter = {
   name: "Idempotency-Key",
   in: "header",
-  description: "names a purchase where the sale's limit is above one",
-  schema: idSchema,
+  description:
+    "names a purchase where the sale's limit is above one, bare or as a quoted string, which is the same key; where it is one, it is not looked at",
+  schema: purchaseKeySchema,
 };
 const purchase = {
   schema: purchaseSchema,
@@ -114,12 +115,16 @@ const live: DocumentedRoute = {
   operationId: "live",
   summary: "WebSocket: buys, and hears of every order of its buyer that becomes final",
   description:
-    'Up: BuyFrame, `{"op":"buy","ref":1,"units":1,"key":""}`, text frames of at most 1 kB; `units` and `key` may be left out. Down: OutcomeFrame, `{"op":"outcome","ref":1,"code":...,"orderId":...,"units":...}` with the codes of `POST /buy/{ticket}` (`repeat`, `retryAfterMs`, `opensAt`, `reason`, `detail` where they apply), StatusFrame, `{"op":"status","code":"confirmed"|"rejected","orderId":...}`, and ErrorFrame, `{"op":"error","code":"bad_request"|"too_large","detail":...}`, for a frame that is not understood; the third closes with 1008. 1012 means: connect again.',
+    'Up: BuyFrame, `{"op":"buy","ref":1,"units":1,"key":""}`, text frames of at most 1 kB; `units` and `key` may be left out. Down: OutcomeFrame, `{"op":"outcome","ref":1,"code":...,"orderId":...,"units":...}` with the codes of `POST /buy/{ticket}` (`repeat`, `retryAfterMs`, `opensAt`, `reason`, `detail` where they apply), StatusFrame, `{"op":"status","code":"confirmed"|"rejected","orderId":...}`, and ErrorFrame, `{"op":"error","code":"bad_request"|"too_large","detail":...}`, for a frame that is not understood; the third closes with 1008, and the reason says what was wrong. 1012 means: connect again.',
   parameters: [{ name: "ticket", in: "query", required: true, schema: ticketSchema }],
   good: [{ status: 101, description: "upgraded" }],
   refusals: [
     ...badTicket,
-    { code: OutcomeCode.badRequest, status: 426, meaning: "the request does not ask for the upgrade" },
+    {
+      code: OutcomeCode.badRequest,
+      status: 426,
+      meaning: "the request is no opening handshake of RFC 6455, or of another version than 13",
+    },
     refusal("rate_limited", "this buyer has too many sockets in this sale"),
     refusal("busy", "this process has too many sockets or is stopping"),
     ...everyRefusal,

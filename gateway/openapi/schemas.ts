@@ -5,6 +5,8 @@ import { saleRecordSchema } from "#protocol/sale";
 /** What the gateway's routes write and read, for the OpenAPI document: nothing reads by these while the gateway runs. */
 export const idSchema = z.string().regex(ID_PATTERN);
 
+export const purchaseKeySchema = z.string().regex(/^(?:[A-Za-z0-9_-]{1,64}|"[A-Za-z0-9_-]{1,64}")$/);
+
 export const ticketSchema = z
   .string()
   .regex(/^[A-Za-z0-9_-]{59,200}$/)

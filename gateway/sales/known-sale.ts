@@ -75,6 +75,11 @@ export class KnownSale {
     return this.#record;
   }
 
+  /** The key as a purchase has it: where the limit is 1, a buyer has one purchase, whatever they call it. */
+  keyOf(key: string): string {
+    return this.#record.limitPerBuyer === 1 ? "" : key;
+  }
+
   /** Where this buyer's purchases of the sale are decided. */
   shardOf(uid: string): number {
     return homeShard(this.#record.id, uid, this.#record.shards);
