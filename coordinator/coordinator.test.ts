@@ -18,6 +18,8 @@ afterEach(async () => {
 
 interface Running {
   get(path: string): Promise<Response>;
+  /** asks it to, and does not wait */
+  tellToStop(): void;
   stop(): Promise<void>;
   readonly ended: Promise<void>;
 }
@@ -45,6 +47,7 @@ const run = async (leaseMs = 900): Promise<Running> => {
   return {
     ended,
     get: (path) => fetch(`${url}${path}`, { headers: { connection: "close" } }),
+    tellToStop: () => stop.abort(),
     stop: async () => {
       stop.abort();
       await ended;
@@ -66,6 +69,20 @@ describe("the coordinator", () => {
     expect(metrics).toContain('doorbuster_shard_open{shard="0"} 1');
     expect(metrics).toContain('doorbuster_shard_lease{shard="0"} 1');
     expect(metrics).toContain('doorbuster_epoch_attempts_total{shard="0",result="opened"} 1');
+    await coordinator.stop();
+  });
+
+  it("is not ready from the moment at which it is told to stop", async () => {
+    const coordinator = await run();
+    await until(async () => (await coordinator.get("/readyz")).status === 200, "readiness");
+    coordinator.tellToStop();
+    // it may have closed its port already, which says as much
+    expect(
+      await coordinator.get("/readyz").then(
+        ({ status }) => status,
+        () => 503,
+      ),
+    ).toBe(503);
     await coordinator.stop();
   });
 

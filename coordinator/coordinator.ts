@@ -96,7 +96,7 @@ export const runCoordinator = async (options: CoordinatorRunOptions): Promise<vo
     batching: true,
   });
   const messages = messagesOf(options, metrics, messageRedis, status);
-  const page = await openPage(options, metrics, messages, status);
+  const page = await openPage(options, metrics, messages, status, ending.signal);
   const delivering = messages.run(ending.signal);
   try {
     await keepShards(options, metrics, ending.signal, status);
@@ -121,11 +121,12 @@ const openPage = async (
   { registry, settings }: CoordinatorMetrics,
   messages: MessageService,
   status: ShardsStatus,
+  stop: AbortSignal,
 ): Promise<FastifyInstance> => {
   const page = createStatusServer({
     ready: () => {
       const waitingFor = [...status.missing(), ...messages.unheard().map((shard) => `messages of shard ${shard}`)];
-      return { ok: waitingFor.length === 0, waitingFor, settings: settings.all() };
+      return { ok: waitingFor.length === 0 && !stop.aborted, waitingFor, isStopping: stop.aborted, settings: settings.all() };
     },
     metrics: () => registry.metrics(),
   });

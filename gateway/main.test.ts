@@ -1,3 +1,5 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { requests, type OpenSale, type SaleRecord } from "#protocol";
@@ -7,6 +9,7 @@ import { ticketFor } from "../test/harness/edge-world.ts";
 import { ADMIN_TOKEN, endGateways, GatewayProgram } from "../test/harness/gateway-program.ts";
 import { ask, request, Wire, type WireAnswer } from "../test/harness/wire.ts";
 
+const execute = promisify(execFile);
 const SALE = "main-sale";
 let world: GatewayWorld;
 let gateway: GatewayProgram;
@@ -23,6 +26,7 @@ const untilServes = (program: GatewayProgram): Promise<void> =>
   );
 const buy = (uid: string, headers: readonly string[] = []): Promise<WireAnswer | undefined> =>
   ask(gateway.port, request("POST", `/buy/${ticketFor(uid, SALE)}`, headers));
+const metrics = (program = gateway): Promise<string> => program.admin("/metrics").then((answer) => answer.text());
 const code = (answer: WireAnswer | undefined): unknown => (JSON.parse(answer?.body ?? "{}") as { code?: unknown }).code;
 
 beforeAll(async () => {
@@ -98,6 +102,12 @@ describe("the gateway program", () => {
     expect(await world.client(0).hexists(`{s0}:buyers:${SALE}`, "smuggled")).toBe(0);
   });
 
+  it("says once, and in a number, how this build of uWebSockets.js takes a request line in two parts", async () => {
+    const isOld = Number(process.versions.node.split(".")[0]) < 22;
+    await until(async () => (await metrics()).includes(`doorbuster_gateway_parser_takes_parts ${isOld ? 0 : 1}\n`), "the number");
+    expect(gateway.output.split("a request line that arrives in two parts").length).toBe(isOld ? 2 : 1);
+  });
+
   it("refuses to share its port with another gateway, readably", async () => {
     const second = await GatewayProgram.start(world, { DOORBUSTER_GATEWAY_PORT: String(gateway.port) });
     await until(() => second.exitCode !== undefined, "the second gateway to end", 20_000);
@@ -108,13 +118,8 @@ describe("the gateway program", () => {
   it("replaces a process that is killed, and counts it", async () => {
     const [victim] = await gateway.processes();
     process.kill(victim as number, "SIGKILL");
-    await until(
-      async () => (await gateway.admin("/metrics").then((answer) => answer.text())).includes("doorbuster_gateway_processes_ready 2"),
-      "two processes to be ready again",
-      20_000,
-    );
-    const metrics = await gateway.admin("/metrics").then((answer) => answer.text());
-    expect(metrics).toContain("doorbuster_gateway_restarts 1");
+    await until(async () => (await metrics()).includes("doorbuster_gateway_processes_ready 2"), "two processes to be ready again", 20_000);
+    expect(await metrics()).toContain("doorbuster_gateway_restarts 1");
     expect(await gateway.processes()).not.toContain(victim);
   });
 
@@ -140,6 +145,43 @@ describe("the gateway program", () => {
     ])
       expect(wrong.output).toContain(`- ${name}: `);
     expect(wrong.output).not.toContain("    at ");
+  });
+});
+
+describe("a process without a file descriptor left", () => {
+  const metric = async (program: GatewayProgram, name: string): Promise<number> =>
+    Number(new RegExp(`^${name} (\\d+)$`, "m").exec(await metrics(program))?.[1]);
+
+  it("serves those who are connected, can reach its stores anew, and accepts again when clients have left", async () => {
+    const small = await GatewayProgram.start(world, { DOORBUSTER_GATEWAY_PROCESSES: "1" });
+    await untilServes(small);
+    const [pid] = await small.processes();
+    const kept = await Wire.open(small.port);
+    expect((await kept.write(request("GET", "/healthz")).answer())?.status).toBe(200);
+    await execute("prlimit", ["--pid", String(pid), "--nofile=256:256"]);
+    const crowd: Wire[] = [];
+    for (let n = 0; n < 400; n++)
+      await Wire.open(small.port).then(
+        (wire) => crowd.push(wire),
+        () => undefined,
+      );
+    await until(async () => (await metric(small, "doorbuster_gateway_accepting")) === 0, "it to be full");
+    await expect(Wire.open(small.port)).rejects.toThrow("ECONNREFUSED");
+    // its connection to Redis is lost: descriptors were kept for another
+    const clients = String(await world.client(0).client("LIST")).split("\n");
+    for (const client of clients.filter((line) => line.includes(" name=gateway ")))
+      await world.client(0).client("KILL", "ID", /id=(\d+)/.exec(client)?.[1] ?? "");
+    const buyOnKept = (uid: string): Promise<WireAnswer | undefined> =>
+      kept.write(request("POST", `/buy/${ticketFor(uid, SALE)}`)).answer();
+    await until(async () => (await buyOnKept("hugo"))?.status === 202, "a purchase on a new connection to Redis");
+    expect(await metric(small, "doorbuster_gateway_full_total")).toBe(1);
+    expect(small.output.split("no file descriptor is left").length).toBe(2);
+    for (const wire of crowd) wire.destroy();
+    await until(async () => (await metric(small, "doorbuster_gateway_accepting")) === 1, "it to accept again");
+    expect((await ask(small.port, request("GET", `/sales/${SALE}`)))?.status).toBe(200);
+    expect((await kept.write(request("GET", "/healthz")).answer())?.status).toBe(200);
+    kept.destroy();
+    await small.end();
   });
 });
 
@@ -241,7 +283,7 @@ describe("the admin API", () => {
 
   it("sums the metrics of all processes", async () => {
     for (let count = 0; count < 20; count++) await ask(gateway.port, request("POST", "/buy/nonsense"));
-    const text = await gateway.admin("/metrics").then((answer) => answer.text());
+    const text = await metrics();
     const told = /^doorbuster_gateway_answers_total\{channel="http",code="ticket_invalid"\} (\d+)$/m.exec(text);
     expect(Number(told?.[1])).toBeGreaterThanOrEqual(20);
     expect(text).toContain("doorbuster_gateway_outcomes_total");
@@ -266,6 +308,31 @@ describe("stopping", () => {
     expect([closes, gateway.exitCode]).toEqual([[1012], 0]);
     for (const pid of processes) expect(() => process.kill(pid, 0)).toThrow("ESRCH");
     for (const bad of ['"level":60', "unanswered", "answered 500"]) expect(gateway.output).not.toContain(bad);
+  });
+
+  it("serves on and says so for a time, before it closes its port; a second signal ends that time", async () => {
+    const noticed = await GatewayProgram.start(world, { DOORBUSTER_STOP_NOTICE_MS: "600000", DOORBUSTER_GATEWAY_PROCESSES: "1" });
+    await untilServes(noticed);
+    const ready = async (): Promise<number | undefined> => (await ask(noticed.port, request("GET", "/readyz")))?.status;
+    expect(await ready()).toBe(200);
+    const socket = new WebSocket(`ws://127.0.0.1:${noticed.port}/live?ticket=${ticketFor("gail", SALE)}`);
+    await new Promise((resolve) => void socket.on("open", resolve));
+    const closed = new Promise<number>((resolve) => void socket.on("close", resolve));
+    // as where the whole group is told: the process hears it from there and from its primary, which is no second signal
+    const [child] = await noticed.processes();
+    process.kill(child as number, "SIGTERM");
+    noticed.child.kill("SIGTERM");
+    await until(async () => (await ready()) === 503, "the notice");
+    process.kill(child as number, "SIGTERM");
+    const bought = await ask(noticed.port, request("POST", `/buy/${ticketFor("gail", SALE)}`));
+    expect([bought?.status, bought?.headers["connection"]]).toEqual([202, undefined]);
+    expect((await ask(noticed.port, request("GET", "/healthz")))?.status).toBe(200);
+    expect(socket.readyState).toBe(WebSocket.OPEN);
+    expect(noticed.exitCode).toBeUndefined();
+    noticed.child.kill("SIGTERM");
+    expect(await closed).toBe(1012);
+    await until(() => noticed.exitCode !== undefined, "the gateway to end", 20_000);
+    expect(noticed.exitCode).toBe(0);
   });
 
   it("leaves no process on the port when its primary is killed", async () => {

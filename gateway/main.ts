@@ -2,9 +2,10 @@ import cluster from "node:cluster";
 import { createServer } from "node:net";
 import { AggregatorRegistry, Gauge, Registry } from "prom-client";
 import type { NatsConnection } from "nats";
-import { violationCounter, connectNats, runProgram, superviseCluster, tellReady } from "#program";
+import { violationCounter, connectNats, runProgram, superviseCluster, tellReady, type ClusterOptions, type Log } from "#program";
 import { createAdmin } from "./admin/admin.ts";
 import { workerRequests } from "./admin/worker-requests.ts";
+import { PartsVerdict, tryParser } from "./http/parser-trial.ts";
 import { PROCESS_SETTINGS, serve } from "./process.ts";
 
 /** What a process needs after its drain to give its connections up. */
@@ -33,6 +34,61 @@ const claimPort = (host: string, port: number): Promise<number> =>
     });
   });
 
+interface Metrics extends Required<Pick<ClusterOptions, "onChange" | "onViolation">> {
+  /** the primary's own */
+  readonly own: Registry;
+  /** of the primary and all its processes */
+  readonly text: () => Promise<string>;
+}
+
+const createMetrics = (): Metrics => {
+  const own = new Registry();
+  const registers = [own];
+  const processes = new AggregatorRegistry();
+  const ready = new Gauge({ name: "doorbuster_gateway_processes_ready", help: "gateway processes that serve", registers });
+  const restarts = new Gauge({ name: "doorbuster_gateway_restarts", help: "gateway processes that died", registers });
+  const complete = new Gauge({
+    name: "doorbuster_gateway_scrape_complete",
+    help: "1 if all gateway processes reported their metrics in time",
+    registers,
+  });
+  const violationsTotal = violationCounter("doorbuster_gateway_invariant_violations_total", own);
+  return {
+    own,
+    text: async () => {
+      // A process that died this moment never answers: then the others are lost for this scrape, but not the scrape.
+      const all = await processes.clusterMetrics().catch(() => undefined);
+      complete.set(all === undefined ? 0 : 1);
+      return `${await own.metrics()}${all ?? ""}`;
+    },
+    onChange: (state) => {
+      ready.set(state.ready);
+      restarts.set(state.restarts);
+    },
+    onViolation: (invariant, times) => violationsTotal.inc({ invariant }, times),
+  };
+};
+
+/** One warning and one number for all processes, which run the same build. Nothing waits for it. */
+const reportParser = async (log: Log, registry: Registry): Promise<void> => {
+  const verdict = await tryParser().catch((error: unknown) => {
+    log.info({ err: error }, "uWebSockets.js's parser could not be tried");
+    return PartsVerdict.unknown;
+  });
+  if (verdict === PartsVerdict.unknown) return;
+  const gauge = new Gauge({
+    name: "doorbuster_gateway_parser_takes_parts",
+    help: "1 if this build of uWebSockets.js answers a request line that arrives in two parts, 0 if it answers 505; missing if that is not known",
+    registers: [registry],
+  });
+  gauge.set(verdict === PartsVerdict.answered ? 1 : 0);
+  if (verdict === PartsVerdict.refused)
+    log.warn(
+      { node: process.version },
+      "this build of uWebSockets.js answers 505 to a request line that arrives in two parts; its builds for Node 22 and 24, which need glibc 2.38, do not",
+    );
+};
+
 await runProgram(
   "gateway",
   [
@@ -43,36 +99,23 @@ await runProgram(
     "DOORBUSTER_ADMIN_PORT",
     "DOORBUSTER_ADMIN_TOKEN",
   ],
-  async ({ config, log, stop, points, violations }) => {
+  async ({ config, log, stop, hurry, points, violations }) => {
     if (cluster.isWorker) {
       const { onViolation } = violations();
-      await serve({ config, port: Number(process.argv[2]), log, stop, points, onViolation, listening: tellReady });
+      await serve({ config, port: Number(process.argv[2]), log, stop, hurry, points, onViolation, listening: tellReady });
       // The channel to the primary would keep the process alive.
       process.disconnect();
       endAnyway();
       return;
     }
 
-    const own = new Registry();
-    const processes = new AggregatorRegistry();
-    const ready = new Gauge({ name: "doorbuster_gateway_processes_ready", help: "gateway processes that serve", registers: [own] });
-    const restarts = new Gauge({ name: "doorbuster_gateway_restarts", help: "gateway processes that died", registers: [own] });
-    const complete = new Gauge({
-      name: "doorbuster_gateway_scrape_complete",
-      help: "1 if all gateway processes reported their metrics in time",
-      registers: [own],
-    });
-    const violationsTotal = violationCounter("doorbuster_gateway_invariant_violations_total", own);
+    const metrics = createMetrics();
+    void reportParser(log, metrics.own);
     let nats: NatsConnection | undefined;
     const admin = createAdmin({
       token: config.DOORBUSTER_ADMIN_TOKEN,
       workers: workerRequests(() => nats),
-      metrics: async () => {
-        // A process that died this moment never answers: then the others are lost for this scrape, but not the scrape.
-        const all = await processes.clusterMetrics().catch(() => undefined);
-        complete.set(all === undefined ? 0 : 1);
-        return `${await own.metrics()}${all ?? ""}`;
-      },
+      metrics: metrics.text,
       onFault: (error) => log.error({ err: error }, "an admin request was answered 500"),
     });
     let port: number;
@@ -93,12 +136,10 @@ await runProgram(
       processes: config.DOORBUSTER_GATEWAY_PROCESSES,
       log,
       stop,
-      stopWithinMs: config.DOORBUSTER_DRAIN_MS + STOP_SLACK_MS,
-      onChange: (state) => {
-        ready.set(state.ready);
-        restarts.set(state.restarts);
-      },
-      onViolation: (invariant, times) => violationsTotal.inc({ invariant }, times),
+      hurry,
+      stopWithinMs: config.DOORBUSTER_STOP_NOTICE_MS + config.DOORBUSTER_DRAIN_MS + STOP_SLACK_MS,
+      onChange: metrics.onChange,
+      onViolation: metrics.onViolation,
     });
     await admin.close();
     await nats?.close();

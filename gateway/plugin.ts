@@ -32,6 +32,11 @@ export interface PluginOptions {
 /** Doorbuster's routes inside an app. */
 export interface Mounted {
   /**
+   * `/readyz` says 503 from now on, everything else goes on as before: for the seconds that balancers take to notice, before
+   * the listen socket is closed. `drain` says the same.
+   */
+  announceStop(): void;
+  /**
    * Answers what is held, sends every WebSocket away with 1012 and closes each connection with its next answer. Resolves
    * when nothing waits any more. Close the listen socket first, and the app afterwards.
    */
@@ -60,6 +65,7 @@ export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Moun
     bodyDeadlineMs: options.bodyDeadlineMs ?? BODY_DEADLINE_MS,
     onFault: options.onFault ?? (() => undefined),
     waiting: 0,
+    stopping: false,
     draining: false,
     onIdle: () => {
       for (const resolve of idle) resolve();
@@ -80,7 +86,11 @@ export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Moun
     answered,
     waiting: () => edge.waiting,
     sockets: () => live.sockets(),
+    announceStop: () => {
+      edge.stopping = true;
+    },
     drain: async () => {
+      edge.stopping = true;
       edge.draining = true;
       held.releaseAll();
       await service.drain();

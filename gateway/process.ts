@@ -1,11 +1,20 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { AggregatorRegistry, collectDefaultMetrics, Counter, Gauge, register } from "prom-client";
 import type { Config, CrashPoints, Log, OnViolation } from "#program";
-import { createApp, listen } from "./http/app.ts";
+import { rarely } from "#program/rarely";
+import { systemClock } from "#program/system";
+import { createApp, type TemplatedApp } from "./http/app.ts";
+import { Door } from "./http/door.ts";
 import { BUY_SETTINGS, openBuyService, type OpenBuyService } from "./open.ts";
 import { mountDoorbuster, type Mounted } from "./plugin.ts";
 
-export const PROCESS_SETTINGS = [...BUY_SETTINGS, "DOORBUSTER_GATEWAY_HOST", "DOORBUSTER_TRUSTED_PROXIES", "DOORBUSTER_DRAIN_MS"] as const;
+export const PROCESS_SETTINGS = [
+  ...BUY_SETTINGS,
+  "DOORBUSTER_GATEWAY_HOST",
+  "DOORBUSTER_TRUSTED_PROXIES",
+  "DOORBUSTER_STOP_NOTICE_MS",
+  "DOORBUSTER_DRAIN_MS",
+] as const;
 type ProcessConfig = Config<(typeof PROCESS_SETTINGS)[number]>;
 
 export interface ProcessOptions {
@@ -13,6 +22,8 @@ export interface ProcessOptions {
   readonly port: number;
   readonly log: Log;
   readonly stop: AbortSignal;
+  /** aborted: stop without the notice */
+  readonly hurry: AbortSignal;
   readonly points: CrashPoints;
   readonly onViolation: OnViolation;
   /** called once it listens */
@@ -29,6 +40,27 @@ const aborted = (signal: AbortSignal): Promise<void> =>
 const untilReady = async (opened: OpenBuyService, stop: AbortSignal): Promise<void> => {
   const startedAt = performance.now();
   while (!opened.service.isReady() && !stop.aborted && performance.now() - startedAt < READY_WITHIN_MS) await delay(LOOK_MS);
+};
+
+const measureDoor = (door: Door): void => {
+  const registers = [register];
+  const accepting = new Gauge({
+    name: "doorbuster_gateway_accepting",
+    help: "Processes that accept connections; the others have no file descriptor left, or are stopping",
+    registers,
+    collect() {
+      accepting.set(door.isAccepting ? 1 : 0);
+    },
+  });
+  const full = new Counter({
+    name: "doorbuster_gateway_full_total",
+    help: "Times that a process stopped accepting connections because it had no file descriptor left",
+    registers,
+    collect() {
+      full.reset();
+      full.inc(door.timesFull);
+    },
+  });
 };
 
 const measure = (mounted: Mounted): void => {
@@ -59,8 +91,36 @@ const measure = (mounted: Mounted): void => {
   });
 };
 
-/** One process of the gateway: serves until `stop`, then answers what it holds, for at most DOORBUSTER_DRAIN_MS. */
-export const serve = async ({ config, port, log, stop, points, onViolation, listening }: ProcessOptions): Promise<void> => {
+const openDoor = async ({ config, port, log }: ProcessOptions, app: TemplatedApp): Promise<Door> => {
+  const isNews = rarely(systemClock);
+  const door = await Door.open({
+    app,
+    host: config.DOORBUSTER_GATEWAY_HOST,
+    port,
+    onFull: (limit) => {
+      const news = isNews("door", "full");
+      if (news === undefined) return;
+      const what = "no file descriptor is left: connections are accepted again when clients have left; raise the limit (ulimit -n)";
+      log.warn({ limit, alert: true, ...news }, what);
+    },
+    onRoom: () => log.info("connections are accepted again"),
+  });
+  measureDoor(door);
+  return door;
+};
+
+/** Balancers that ask `/readyz` send buyers elsewhere in this time, while everybody who comes is still served. */
+const giveNotice = async ({ config, hurry }: ProcessOptions, mounted: Mounted): Promise<void> => {
+  mounted.announceStop();
+  await delay(config.DOORBUSTER_STOP_NOTICE_MS, undefined, { signal: hurry }).catch(() => undefined);
+};
+
+/**
+ * One process of the gateway: serves until `stop` and for DOORBUSTER_STOP_NOTICE_MS after it, then answers what it holds, for at
+ * most DOORBUSTER_DRAIN_MS.
+ */
+export const serve = async (options: ProcessOptions): Promise<void> => {
+  const { config, log, stop, points, onViolation, listening } = options;
   const opening = openBuyService({ config, log, points, onViolation });
   const opened = await Promise.race([opening, aborted(stop)]);
   // NATS never answered: there is nothing to drain, and the attempt to connect ends with the process.
@@ -76,10 +136,13 @@ export const serve = async ({ config, port, log, stop, points, onViolation, list
   });
   measure(mounted);
   await untilReady(opened, stop);
-  const listener = await listen(app, config.DOORBUSTER_GATEWAY_HOST, port);
-  listening();
-  await aborted(stop);
-  listener.close();
+  if (!stop.aborted) {
+    const door = await openDoor(options, app);
+    listening();
+    await aborted(stop);
+    await giveNotice(options, mounted);
+    door.close();
+  }
   const late = new AbortController();
   await Promise.race([mounted.drain(), delay(config.DOORBUSTER_DRAIN_MS, undefined, { signal: late.signal }).catch(() => undefined)]);
   late.abort();

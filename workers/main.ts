@@ -10,7 +10,7 @@ const STOP_WITHIN_MS = 5_000;
 await runProgram(
   "workers",
   [...WORKER_SETTINGS, "DOORBUSTER_WORKER_PROCESSES", "DOORBUSTER_WORKERS_HOST", "DOORBUSTER_WORKERS_PORT"],
-  async ({ config, log, stop, points, violations }) => {
+  async ({ config, log, stop, hurry, points, violations }) => {
     if (cluster.isWorker) {
       // Makes this process answer the primary's question for its metrics.
       void new AggregatorRegistry();
@@ -19,12 +19,13 @@ await runProgram(
       process.disconnect();
       return;
     }
-    const server = await startMetricsServer({ host: config.DOORBUSTER_WORKERS_HOST, port: config.DOORBUSTER_WORKERS_PORT });
+    const server = await startMetricsServer({ host: config.DOORBUSTER_WORKERS_HOST, port: config.DOORBUSTER_WORKERS_PORT, stop });
     log.info({ addresses: server.app.addresses() }, "health and metrics are served");
     await superviseCluster({
       processes: config.DOORBUSTER_WORKER_PROCESSES,
       log,
       stop,
+      hurry,
       stopWithinMs: STOP_WITHIN_MS,
       onChange: server.onChange,
       onViolation: server.onViolation,

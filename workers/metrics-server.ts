@@ -6,6 +6,8 @@ import type { Invariant } from "#lua/core/invariant";
 export interface MetricsServerOptions {
   readonly host: string;
   readonly port: number;
+  /** aborted: the workers are not ready any more */
+  readonly stop: AbortSignal;
 }
 
 /** Health and metrics of all worker processes, served by their primary. */
@@ -16,7 +18,7 @@ export interface MetricsServer {
   readonly onViolation: (invariant: Invariant, times: number) => void;
 }
 
-export const startMetricsServer = async ({ host, port }: MetricsServerOptions): Promise<MetricsServer> => {
+export const startMetricsServer = async ({ host, port, stop }: MetricsServerOptions): Promise<MetricsServer> => {
   const own = new Registry();
   const cluster = new AggregatorRegistry();
   const ready = new Gauge({ name: "doorbuster_workers_ready", help: "worker processes that serve", registers: [own] });
@@ -24,7 +26,7 @@ export const startMetricsServer = async ({ host, port }: MetricsServerOptions): 
   const violationsTotal = violationCounter("doorbuster_worker_invariant_violations_total", own);
   let isReady = false;
   const app = createStatusServer({
-    ready: () => ({ ok: isReady }),
+    ready: () => ({ ok: isReady && !stop.aborted }),
     metrics: async () => `${await own.metrics()}${await cluster.clusterMetrics()}`,
   });
   await app.listen({ host, port });

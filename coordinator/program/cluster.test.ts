@@ -14,10 +14,10 @@ import cluster from "node:cluster";
 import { superviseCluster, tellReady } from ${JSON.stringify(DOOR)};
 if (cluster.isWorker) { tellReady(); setInterval(() => undefined, 1_000); }
 else {
-  const stop = new AbortController();
+  const stop = new AbortController(), hurry = new AbortController();
   const log = { error() {}, warn(facts) { console.log("heard of " + facts.err); } };
   let killed = false;
-  await superviseCluster({ processes: 1, log, stop: stop.signal, stopWithinMs: 5_000, onChange: ({ ready, restarts }) => {
+  await superviseCluster({ processes: 1, log, stop: stop.signal, hurry: hurry.signal, stopWithinMs: 5_000, onChange: ({ ready, restarts }) => {
     if (ready === 1 && restarts === 1) { console.log("replaced"); stop.abort(); }
     if (ready !== 1 || killed) return;
     killed = true;

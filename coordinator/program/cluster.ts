@@ -15,6 +15,8 @@ export interface ClusterOptions {
   readonly processes: number;
   readonly log: Log;
   readonly stop: AbortSignal;
+  /** told to all processes (program.ts) */
+  readonly hurry: AbortSignal;
   /** how long a process may take to stop before it is killed */
   readonly stopWithinMs: number;
   /** called whenever the count of ready processes or of restarts changed */
@@ -25,16 +27,29 @@ export interface ClusterOptions {
 
 /** What a process sends to its primary when it is ready to serve. */
 export const READY = "ready";
+/** What a primary sends to its processes when they are to stop without waiting for anybody. */
+export const HURRY = "hurry";
 
 const exited = (worker: Worker): Promise<void> =>
   new Promise((resolve) => (worker.isDead() ? resolve() : worker.once("exit", () => resolve())));
+
+const eachProcess = (act: (worker: Worker) => void): void => {
+  for (const worker of Object.values(cluster.workers ?? {})) if (worker !== undefined) act(worker);
+};
+
+/** Kills those that are still there after so long, unless `ended` is aborted first. */
+const killAfter = (ms: number, ended: AbortSignal): Promise<void> =>
+  delay(ms, undefined, { signal: ended }).then(
+    () => eachProcess((worker) => worker.process.kill("SIGKILL")),
+    () => undefined,
+  );
 
 /**
  * The primary of a cluster: keeps `processes` copies of the program running, replaces a dead one with growing delay,
  * remembers for all of them the invariant violations they found (violations.ts), and on `stop` lets all of them finish. Resolves when the last has ended.
  */
 export const superviseCluster = async (options: ClusterOptions): Promise<void> => {
-  const { log, stop } = options;
+  const { log, stop, hurry } = options;
   const size = options.processes === 0 ? availableParallelism() : options.processes;
   const ready = new Set<Worker>();
   const violations = new KnownViolations();
@@ -77,22 +92,12 @@ export const superviseCluster = async (options: ClusterOptions): Promise<void> =
     }
   };
 
+  hurry.addEventListener("abort", () => eachProcess((worker) => worker.send(HURRY)), { once: true });
   const slots = Promise.all(Array.from({ length: size }, (_, slot) => runSlot(slot)));
-  const forced = new AbortController();
-  stop.addEventListener(
-    "abort",
-    () => {
-      void delay(options.stopWithinMs, undefined, { signal: forced.signal }).then(
-        () => {
-          for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill("SIGKILL");
-        },
-        () => undefined,
-      );
-    },
-    { once: true },
-  );
+  const ended = new AbortController();
+  stop.addEventListener("abort", () => void killAfter(options.stopWithinMs, ended.signal), { once: true });
   await slots;
-  forced.abort();
+  ended.abort();
 };
 
 /** In a process of the cluster: tells the primary that this one serves. */

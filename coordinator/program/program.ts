@@ -1,3 +1,5 @@
+import cluster from "node:cluster";
+import { HURRY } from "./cluster.ts";
 import { ConfigError, readConfig, type Config } from "./config.ts";
 import { crashPoints, type CrashPoints } from "./crash-points.ts";
 import { KNOWN_VIOLATIONS, processViolations, type ProcessViolations } from "./violations.ts";
@@ -13,6 +15,8 @@ export interface Program<Name extends SettingName> {
   readonly log: Log;
   /** aborted on SIGTERM, SIGINT, or when the starter is gone */
   readonly stop: AbortSignal;
+  /** aborted on a further signal: who waits out of courtesy stops waiting. A process below a primary hears of it from there */
+  readonly hurry: AbortSignal;
   /** around the ports where the program is put together */
   readonly points: CrashPoints;
   /** for a process below a primary, once: what it does with invariant violations */
@@ -58,12 +62,18 @@ export const runProgram = async <const Name extends SettingName>(
   // oxlint-disable-next-line node/no-process-env -- no setting: a primary tells its processes what it knows
   const violations = (): ProcessViolations => processViolations({ log, clock: systemClock, inherited: process.env[KNOWN_VIOLATIONS], end });
   process.on("uncaughtException", crash).on("unhandledRejection", crash);
-  const controller = new AbortController();
-  const stop = (): void => controller.abort();
-  process.on("SIGTERM", stop).on("SIGINT", stop);
+  const stopping = new AbortController();
+  const hurrying = new AbortController();
+  const stop = (): void => stopping.abort();
+  const hurry = (): void => hurrying.abort();
+  // A process below a primary gets the same signal twice where a whole group is told to stop: from there, and from the primary.
+  const signalled = (): void => (stopping.signal.aborted && cluster.isPrimary ? hurry() : stop());
+  process.on("SIGTERM", signalled).on("SIGINT", signalled);
+  if (cluster.isWorker) process.on("message", (message) => void (message === HURRY && hurry()));
   if (config.DOORBUSTER_EXIT_WITH_PARENT && !process.connected) watchParent(stop);
   try {
-    await main({ config, log, stop: controller.signal, points: crashPoints(config.DOORBUSTER_CRASH_AT, log), violations });
+    const signals = { stop: stopping.signal, hurry: hurrying.signal };
+    await main({ config, log, ...signals, points: crashPoints(config.DOORBUSTER_CRASH_AT, log), violations });
     // The pipe from the starter would keep a finished program alive.
     process.stdin.destroy();
   } catch (error) {

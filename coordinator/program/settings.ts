@@ -106,7 +106,9 @@ export const settings = {
   DOORBUSTER_TRUSTED_PROXIES: z.coerce.number().int().min(0).max(8).default(0),
   /** entries an outbox may hold before buyers hear `busy` */
   DOORBUSTER_OUTBOX_LIMIT: count.default(100_000),
-  /** how long a stopping gateway goes on answering what it holds */
+  /** how long a gateway that is told to stop serves as before while its /readyz says 503; 0 = not at all */
+  DOORBUSTER_STOP_NOTICE_MS: z.coerce.number().int().min(0).default(5_000),
+  /** how long a stopping gateway goes on answering what it holds, after that */
   DOORBUSTER_DRAIN_MS: ms.default(10_000),
 
   DOORBUSTER_COORDINATOR_HOST: text.default("127.0.0.1"),

@@ -98,6 +98,8 @@ export const makePrograms = async (run: Run, dist: string, stores: Stores, route
       gateway: await program(ProgramName.gateway, `${at(gatewayPort)}/readyz`, {
         DOORBUSTER_GATEWAY_HOST: given["DOORBUSTER_GATEWAY_HOST"] ?? "127.0.0.1",
         DOORBUSTER_GATEWAY_PORT: String(gatewayPort),
+        // no balancer stands in front; given as undefined it is left out, for programs of a version that does not know it
+        DOORBUSTER_STOP_NOTICE_MS: "DOORBUSTER_STOP_NOTICE_MS" in given ? given["DOORBUSTER_STOP_NOTICE_MS"] : "0",
         DOORBUSTER_ADMIN_PORT: String(adminPort),
         DOORBUSTER_ADMIN_TOKEN: adminToken,
         DOORBUSTER_TICKET_KEYS: ticketKeys,

@@ -14,6 +14,6 @@ export const healthRoutes = (prefix: string, service: BuyService, edge: Edge): r
   const unready = problem({ ...refusals.recovering, detail: "This gateway process is starting or stopping." });
   return [
     { pattern: `${prefix}/healthz`, get: (exchange) => exchange.answer(alive) },
-    { pattern: `${prefix}/readyz`, get: (exchange) => exchange.answer(service.isReady() && !edge.draining ? ready : unready) },
+    { pattern: `${prefix}/readyz`, get: (exchange) => exchange.answer(service.isReady() && !edge.stopping ? ready : unready) },
   ];
 };

@@ -62,6 +62,7 @@ export class GatewayProgram {
       DOORBUSTER_GATEWAY_PROCESSES: "2",
       DOORBUSTER_ADMIN_PORT: String(adminPort),
       DOORBUSTER_ADMIN_TOKEN: ADMIN_TOKEN,
+      DOORBUSTER_STOP_NOTICE_MS: "0",
       DOORBUSTER_TICKET_KEYS: "k1:a secret for tests only",
       ...variables,
     };

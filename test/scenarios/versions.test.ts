@@ -48,7 +48,13 @@ describe.skipIf(!isHere)("programs of this version and of the one before, togeth
       redis: 2,
       dist: programs.dist,
       restartAfterMs: 50,
-      environment: { ...environment, DOORBUSTER_GATEWAY_PROCESSES: "1", DOORBUSTER_WORKER_PROCESSES: "1" },
+      environment: {
+        ...environment,
+        DOORBUSTER_GATEWAY_PROCESSES: "1",
+        DOORBUSTER_WORKER_PROCESSES: "1",
+        // the version before refuses a variable that it does not know
+        DOORBUSTER_STOP_NOTICE_MS: undefined,
+      },
     });
     sql = new Client({ connectionString: (await world.stack.info()).databaseUrl });
     await sql.connect();

@@ -1,0 +1,15 @@
+import { expect, it } from "vitest";
+import { startMetricsServer } from "./metrics-server.ts";
+
+it("is ready while a process serves, and no more as soon as it is told to stop", async () => {
+  const stop = new AbortController();
+  const { app, onChange } = await startMetricsServer({ host: "127.0.0.1", port: 0, stop: stop.signal });
+  const ready = async (): Promise<number> => (await app.inject("/readyz")).statusCode;
+  expect(await ready()).toBe(503);
+  onChange({ ready: 1, restarts: 0 });
+  expect(await ready()).toBe(200);
+  stop.abort();
+  expect(await ready()).toBe(503);
+  expect((await app.inject("/healthz")).statusCode).toBe(200);
+  await app.close();
+});
