@@ -72,7 +72,11 @@ export const payOrderSchema = orderAddressSchema.extend({
     .string()
     .regex(/^[\x21-\x7e]{1,128}$/)
     .describe("the payment service's own id of the payment: the same one is decided once"),
-  amountMinor: z.int().min(0).optional().describe("recorded, not judged"),
+  amountMinor: z
+    .int()
+    .min(0)
+    .optional()
+    .describe("recorded, not judged; the same payment with another amount is a conflict, without one it says nothing about it"),
 });
 export type PayOrder = Readonly<z.infer<typeof payOrderSchema>>;
 export const paidOrderSchema = z.object({

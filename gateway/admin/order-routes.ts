@@ -26,7 +26,7 @@ export const orderRoutes = (server: ZodServer, workers: WorkerRequests): void =>
   const pay = operation({
     operationId: "payOrder",
     summary:
-      "Money came in for an order; said again as often as you like. 404 also while a reservation is not in Postgres yet: say it again",
+      "Money came in for an order; said again as often as you like, but with another amount or for another order it is a conflict. 404 also while a reservation is not in Postgres yet: say it again",
     params: orderId,
     body: payOrderSchema.omit({ orderId: true }),
     response: answers({ description: "what was decided, and the order as it is now", schema: paidOrderSchema }, [400, 401, 404, 409, 503]),

@@ -2,7 +2,7 @@ import { formatOrderId, parseOrderId } from "#protocol/order-id";
 import { PaymentDecision, type ChangeOrder, type OrderAddress, type OrderRecord, type PaidOrder, type PayOrder } from "#protocol/order";
 import { RequestError, type Reply } from "#protocol/requests";
 import { OrderEvent, Standing, standingOf } from "./machine.ts";
-import type { OrderKey, OrdersStore, OrdersTransaction, Payment } from "./orders-store.ts";
+import type { KnownPayment, OrderKey, OrdersStore, OrdersTransaction, Payment } from "./orders-store.ts";
 
 /** What a command did, for metrics: counted only once it is committed. */
 export interface OrdersObserver {
@@ -48,9 +48,15 @@ const decide = async (transaction: OrdersTransaction, order: OrderKey): Promise<
   return isLate && (await transaction.reacquire(order)) ? PaymentDecision.reacquired : PaymentDecision.refund;
 };
 
+const contradiction = ({ id, amountMinor }: Payment, known: Exclude<KnownPayment, { readonly is: "same" }>): string =>
+  known.is === "of_another_order"
+    ? `payment ${id} was reported for another order`
+    : `payment ${id} was reported with the amount ${known.amountMinor}, now it is ${amountMinor}: what was decided first stands`;
+
 /**
  * Money came in (DESIGN 9). The order keeps it, or it has to be paid back, and either is recorded in the transaction that
- * decides it; the same payment again hears the same.
+ * decides it; the same payment again hears the same,
+ * and one that contradicts what was said of it before is a conflict that changes nothing.
  */
 export const payOrder = async ({ store, observer }: OrdersPorts, pay: PayOrder): Promise<Reply<PaidOrder>> => {
   const { paymentId, amountMinor, ...address } = pay;
@@ -58,7 +64,7 @@ export const payOrder = async ({ store, observer }: OrdersPorts, pay: PayOrder):
   const { order } = payment;
   const work = async (transaction: OrdersTransaction) => {
     const known = await transaction.record(payment);
-    if (known?.isSameOrder === false) return undefined;
+    if (known !== undefined && known.is !== "same") return { refused: known };
     const decision = known?.decision ?? (await decide(transaction, order));
     if (known === undefined && decision !== PaymentDecision.refund) await transaction.decide(payment.id, decision);
     const record = await transaction.read(order);
@@ -72,7 +78,7 @@ export const payOrder = async ({ store, observer }: OrdersPorts, pay: PayOrder):
     if (error instanceof UnknownOrder) return unknown(order);
     throw error;
   }
-  if (done === undefined) return conflict(`payment ${paymentId} was reported for another order`);
+  if ("refused" in done) return conflict(contradiction(payment, done.refused));
   const { decision, isRepeat } = done;
   observer.paid(isRepeat ? "repeat" : decision);
   if (!isRepeat && decision !== PaymentDecision.refund)

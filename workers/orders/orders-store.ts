@@ -15,12 +15,11 @@ export interface Payment {
   readonly amountMinor: number | undefined;
 }
 
-/** A payment that was reported before. */
-interface KnownPayment {
-  readonly decision: PaymentDecision;
-  /** it was reported for this very order */
-  readonly isSameOrder: boolean;
-}
+/** A payment that was reported before: the same again, or one that says something else, which changes nothing. */
+export type KnownPayment =
+  | { readonly is: "same"; readonly decision: PaymentDecision }
+  | { readonly is: "of_another_order" }
+  | { readonly is: "of_another_amount"; readonly amountMinor: number };
 
 export interface OrdersTransaction {
   /**
@@ -36,7 +35,10 @@ export interface OrdersTransaction {
    * Postgres's, and the return is taken back.
    */
   reacquire(order: OrderKey): Promise<boolean>;
-  /** Records a payment as one to be refunded. A second one of the same id waits for the first. @returns undefined if it is new */
+  /**
+   * Records a payment as one to be refunded. A second one of the same id waits for the first. One without an amount says nothing
+   * about it; an amount that is first said later is recorded then. @returns undefined if it is new
+   */
   record(payment: Payment): Promise<KnownPayment | undefined>;
   decide(paymentId: string, decision: PaymentDecision): Promise<void>;
   /** The payment that the order has kept has to be paid back. */

@@ -144,6 +144,47 @@ describe("an order", () => {
     expect(await stateOf(1)).toBe("pending_payment");
   });
 
+  it("whose payment is told again with another amount refuses that, and nothing of it changes; without an amount it says nothing about it", async () => {
+    await insertOrders(2);
+    const tell = (paymentId: string, amountMinor: number | undefined, n = 0) => payOrder(ports, { ...address(n), paymentId, amountMinor });
+    const [first, second] = [`${saleId}-first`, `${saleId}-second`];
+    expect(decisionOf(await tell(first, 200))).toBe("kept");
+    for (const amountMinor of [100, 201, 0])
+      expect(await tell(first, amountMinor)).toMatchObject({
+        ok: false,
+        code: "conflict",
+        detail: expect.stringMatching(/ 200, now it is \d+: /),
+      });
+    expect(decisionOf(await tell(first, undefined))).toBe("kept");
+    // of another order it is refused as that, whatever the amount, and nothing is learnt from it
+    expect(await tell(first, 200, 1)).toMatchObject({ code: "conflict", detail: expect.stringContaining("another order") });
+    // first said without an amount, then with one: from then on that is its amount
+    expect(decisionOf(await tell(second, undefined))).toBe("refund");
+    expect(await tell(second, 7, 1)).toMatchObject({ code: "conflict" });
+    expect(decisionOf(await tell(second, 300))).toBe("refund");
+    expect(await tell(second, 301)).toMatchObject({ code: "conflict" });
+    expect(await readOrder(ports, address())).toMatchObject({
+      value: {
+        state: "paid",
+        payments: [
+          { paymentId: first, amountMinor: 200, decision: "kept", told: 2 },
+          { paymentId: second, amountMinor: 300, decision: "refund", told: 2 },
+        ],
+      },
+    });
+    expect(await stateOf(1)).toBe("pending_payment");
+  });
+
+  it("whose payment is told twice at once with two amounts takes one of them", async () => {
+    await insertOrders(20);
+    for (let n = 0; n < 20; n += 1) {
+      const paying = [100, 200].map((amountMinor, at) =>
+        payOrder(portsOfAll[at] as OrdersPorts, { ...address(n), paymentId: `${saleId}-${n}`, amountMinor }),
+      );
+      expect((await Promise.all(paying)).map((answer) => decisionOf(answer)).toSorted()).toEqual(["conflict", "kept"]);
+    }
+  });
+
   it("that a wall refused takes no money and gives nothing back", async () => {
     await insertOrders(1, true, OrderState.rejected);
     expect(decisionOf(await pay())).toBe("refund");

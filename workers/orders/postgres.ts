@@ -71,6 +71,13 @@ const REACQUIRE = `
   WHERE o.sale_id = t.sale_id AND o.uid = t.uid AND o.shard = t.shard AND o.epoch = t.epoch AND o.seq = t.seq AND o.idx = t.idx
     AND o.state IN (${listOf(revivedBy(OrderEvent.pay))})`;
 
+const IS_PAYMENT_OF = "(sale_id, uid, shard, epoch, seq, idx) = (?::text, ?::text, ?::int, ?::bigint, ?::bigint, ?::int)";
+
+const TELL_AGAIN = `
+  UPDATE payments SET told = told + 1, amount_minor = coalesce(amount_minor, ?::bigint)
+  WHERE id = ? AND ${IS_PAYMENT_OF} AND coalesce(amount_minor = ?::bigint, true)
+  RETURNING decision`;
+
 const OF_ORDER = "shard = ? AND epoch = ? AND seq = ? AND idx = ?";
 
 const READ = `
@@ -108,12 +115,11 @@ const transactionOn = (sql: Sql): OrdersTransaction => ({
       [id, ...keyOf(order), amountMinor ?? null],
     );
     if (rowCount === 1) return undefined;
-    const { rows } = await sql(
-      `UPDATE payments p SET told = told + 1 WHERE id = ?
-       RETURNING decision, (sale_id, uid, shard, epoch, seq, idx) = (?::text, ?::text, ?::int, ?::bigint, ?::bigint, ?::int) AS same`,
-      [id, ...keyOf(order)],
-    );
-    return { decision: rows[0]?.["decision"] as PaymentDecision, isSameOrder: rows[0]?.["same"] === true };
+    const amount = amountMinor ?? null;
+    const { rows: told } = await sql(TELL_AGAIN, [amount, id, ...keyOf(order), amount]);
+    if (told[0] !== undefined) return { is: "same", decision: told[0]["decision"] as PaymentDecision };
+    const { rows } = await sql(`SELECT amount_minor FROM payments WHERE id = ? AND ${IS_PAYMENT_OF}`, [id, ...keyOf(order)]);
+    return rows[0] === undefined ? { is: "of_another_order" } : { is: "of_another_amount", amountMinor: Number(rows[0]["amount_minor"]) };
   },
   decide: async (paymentId, decision) => {
     await sql("UPDATE payments SET decision = ? WHERE id = ?", [decision, paymentId]);
