@@ -24,6 +24,9 @@ const POLICY_SETTINGS = [
   "DOORBUSTER_BUYER_BURST",
   "DOORBUSTER_ADDRESS_RATE",
   "DOORBUSTER_ADDRESS_BURST",
+  "DOORBUSTER_READ_RATE",
+  "DOORBUSTER_READ_BURST",
+  "DOORBUSTER_READ_CEILING",
   "DOORBUSTER_SALE_RATE",
   "DOORBUSTER_SALE_BURST",
   "DOORBUSTER_BUCKETS",
@@ -50,6 +53,13 @@ const policyOf = (config: Config<(typeof POLICY_SETTINGS)[number]>): BuyPolicy =
     buyer: { rate: config.DOORBUSTER_BUYER_RATE, burst: config.DOORBUSTER_BUYER_BURST },
     address: { rate: config.DOORBUSTER_ADDRESS_RATE, burst: config.DOORBUSTER_ADDRESS_BURST },
     sale: { rate: config.DOORBUSTER_SALE_RATE, burst: config.DOORBUSTER_SALE_BURST },
+    slots: config.DOORBUSTER_BUCKETS,
+  },
+  reads: {
+    buyer: { rate: config.DOORBUSTER_READ_RATE, burst: config.DOORBUSTER_READ_BURST },
+    address: { rate: config.DOORBUSTER_ADDRESS_RATE, burst: config.DOORBUSTER_ADDRESS_BURST },
+    // a second's worth at once
+    ceiling: { rate: config.DOORBUSTER_READ_CEILING, burst: Math.max(1, config.DOORBUSTER_READ_CEILING) },
     slots: config.DOORBUSTER_BUCKETS,
   },
   queueLimit: config.DOORBUSTER_QUEUE_LIMIT,

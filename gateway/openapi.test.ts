@@ -195,10 +195,10 @@ describe("openapi.json", () => {
       await get(edge, path, asked, ["Transfer-Encoding: chunked"]);
       await get(edge, path, asked, [...(path === "/live" ? upgrade : []), `X: ${"x".repeat(9_000)}`]);
     }
-    for (const uid of ["nobody", "again", "rejected", "recovering"]) await get(edge, "/buy/{ticket}", `/buy/${ticketFor(uid)}`);
+    for (const uid of ["nobody", "again", "rejected", "recovering", "often"]) await get(edge, "/buy/{ticket}", `/buy/${ticketFor(uid)}`);
     for (const ticket of ["nonsense", ticketFor("win", SALE, 1), ticketFor("win", "other"), `${ticketFor("nobody")}?order=0-1-1-0`])
       await get(edge, "/buy/{ticket}", `/buy/${ticket}`);
-    broken.service.standing = (_ticket, _key, answer) => answer(refusals.busy);
+    broken.service.standing = (_request, answer) => answer(refusals.busy);
     await get(broken, "/buy/{ticket}", `/buy/${ticketFor("win")}`);
     broken.service.standing = broken.service.isReady = () => {
       throw new Error("a broken service");
@@ -210,6 +210,9 @@ describe("openapi.json", () => {
     const shown = await get(edge, "/sales/{id}", `/sales/${SALE}`);
     await get(edge, "/sales/{id}", `/sales/${SALE}`, [`If-None-Match: ${shown?.headers["etag"]}`]);
     for (const saleId of ["none", "silent"]) await get(edge, "/sales/{id}", `/sales/${saleId}`);
+    edge.service.isReadLimited = true;
+    await get(edge, "/sales/{id}", `/sales/${SALE}`);
+    edge.service.isReadLimited = false;
     await get(broken, "/sales/{id}", `/sales/${SALE}`);
     expect(Object.keys(JSON.parse(shown?.body ?? "") as object).toSorted()).toEqual(Object.keys(saleSchema.shape).toSorted());
 

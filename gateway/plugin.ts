@@ -2,6 +2,7 @@ import type { BuyService } from "./buy/service.ts";
 import type { TemplatedApp } from "./http/app.ts";
 import { BODY_DEADLINE_MS } from "./http/body.ts";
 import { buyRoute } from "./http/buy-route.ts";
+import { ClientAddresses, type AddressDoubts, type OnAddressDoubt } from "./http/client-address.ts";
 import type { Edge } from "./http/exchange.ts";
 import { healthRoutes } from "./http/health-routes.ts";
 import { HeldAnswers } from "./http/held-answers.ts";
@@ -17,8 +18,15 @@ export interface PluginOptions {
   readonly tickets: TicketKeys;
   /** put before every route, for instance `/flash`; empty by default */
   readonly prefix?: string;
-  /** reverse proxies in front whose X-Forwarded-For is believed; 0 by default */
-  readonly trustedProxies?: number;
+  /**
+   * whose word about a client's address is taken (X-Forwarded-For, PROXY protocol v2): how many proxies are in front, or
+   * their addresses and networks, `10.0.0.0/8, fd00::/8`; 0 by default
+   */
+  readonly trustedProxies?: number | string;
+  /** the header in which the trusted proxies put the client's address instead, such as `CF-Connecting-IP` */
+  readonly addressHeader?: string;
+  /** called, at most once a second, when a request may be counted to another address than its client's: settings and proxies differ */
+  readonly onAddressDoubt?: OnAddressDoubt;
   /** answer 404 for every other path below the prefix; by default only if there is a prefix */
   readonly notFound?: boolean;
   /** called with what was thrown inside a handler (the buyer got a 500) */
@@ -43,6 +51,8 @@ export interface Mounted {
   drain(): Promise<void>;
   /** how often each outcome was answered, by channel */
   readonly answered: { readonly http: OutcomeCounts; readonly live: OutcomeCounts };
+  /** requests that may have been counted to another address than their client's */
+  readonly addressDoubts: AddressDoubts;
   /** requests that are not answered yet */
   waiting(): number;
   /** open WebSockets */
@@ -54,14 +64,19 @@ const PREFIX = /^(?:\/[A-Za-z0-9._~-]+)*$/;
 /**
  * Mounts the buy path into any uWebSockets.js app: `POST` and `GET <prefix>/buy/:ticket`, `GET <prefix>/sales/:id`,
  * `GET <prefix>/live`, `/healthz`, `/readyz`.
- * @throws TypeError for a prefix that is not a plain path without a slash at its end
+ * @throws TypeError for a prefix that is not a plain path without a slash at its end, and for proxies that cannot be meant
  */
 export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Mounted => {
-  const { service, tickets, prefix = "", trustedProxies = 0, notFound = prefix !== "", nowMs = Date.now } = options;
+  const { service, tickets, prefix = "", notFound = prefix !== "", nowMs = Date.now } = options;
   if (!PREFIX.test(prefix)) throw new TypeError(`prefix ${JSON.stringify(prefix)} is not a path such as /flash`);
+  const clients = new ClientAddresses({
+    trustedProxies: options.trustedProxies ?? 0,
+    addressHeader: options.addressHeader ?? "",
+    onDoubt: options.onAddressDoubt ?? (() => undefined),
+  });
   let idle: (() => void)[] = [];
   const edge: Edge = {
-    trustedProxies,
+    clients,
     bodyDeadlineMs: options.bodyDeadlineMs ?? BODY_DEADLINE_MS,
     onFault: options.onFault ?? (() => undefined),
     waiting: 0,
@@ -76,7 +91,7 @@ export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Moun
   const held = new HeldAnswers(service);
   const live = liveRoute(prefix, service, tickets, answered.live, nowMs);
   mountRoute(app, edge, buyRoute(prefix, service, held, answered.http));
-  mountRoute(app, edge, saleRoute(prefix, service, nowMs));
+  mountRoute(app, edge, saleRoute({ prefix, service, answered: answered.http, nowMs }));
   for (const route of healthRoutes(prefix, service, edge)) mountRoute(app, edge, route);
   mountSocketRoute(app, edge, live.route);
   if (notFound) mountNotFound(app, edge, `${prefix}/*`);
@@ -84,6 +99,7 @@ export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Moun
   const untilIdle = (): Promise<void> => (edge.waiting === 0 ? Promise.resolve() : new Promise((resolve) => idle.push(resolve)));
   return {
     answered,
+    addressDoubts: clients.doubts,
     waiting: () => edge.waiting,
     sockets: () => live.sockets(),
     announceStop: () => {

@@ -4,6 +4,7 @@ import type { Config, CrashPoints, Log, OnViolation } from "#program";
 import { rarely } from "#program/rarely";
 import { systemClock } from "#program/system";
 import { createApp, type TemplatedApp } from "./http/app.ts";
+import type { OnAddressDoubt } from "./http/client-address.ts";
 import { Door } from "./http/door.ts";
 import { BUY_SETTINGS, openBuyService, type OpenBuyService } from "./open.ts";
 import { mountDoorbuster, type Mounted } from "./plugin.ts";
@@ -12,6 +13,7 @@ export const PROCESS_SETTINGS = [
   ...BUY_SETTINGS,
   "DOORBUSTER_GATEWAY_HOST",
   "DOORBUSTER_TRUSTED_PROXIES",
+  "DOORBUSTER_ADDRESS_HEADER",
   "DOORBUSTER_STOP_NOTICE_MS",
   "DOORBUSTER_DRAIN_MS",
 ] as const;
@@ -40,6 +42,15 @@ const aborted = (signal: AbortSignal): Promise<void> =>
 const untilReady = async (opened: OpenBuyService, stop: AbortSignal): Promise<void> => {
   const startedAt = performance.now();
   while (!opened.service.isReady() && !stop.aborted && performance.now() - startedAt < READY_WITHIN_MS) await delay(LOOK_MS);
+};
+
+/** A stranger can write the header, too: rarely. */
+const warnOfDoubts = (log: Log): OnAddressDoubt => {
+  const isNews = rarely(systemClock);
+  return (doubt, sentence, peer) => {
+    const news = isNews(doubt, sentence);
+    if (news !== undefined) log.warn({ doubt, peer, ...news }, sentence);
+  };
 };
 
 const measureDoor = (door: Door): void => {
@@ -77,6 +88,16 @@ const measure = (mounted: Mounted): void => {
       answers.reset();
       for (const [channel, counts] of Object.entries(mounted.answered))
         for (const [code, count] of Object.entries(counts)) answers.inc({ channel, code }, count);
+    },
+  });
+  const doubts = new Counter({
+    name: "doorbuster_gateway_address_doubts_total",
+    help: "Requests that may be counted to another address than their buyer's. untrusted: DOORBUSTER_TRUSTED_PROXIES does not name who forwarded them; untold: a proxy that it names does not say whose they are. Behind such a proxy all buyers share one address bucket",
+    labelNames: ["doubt"],
+    registers,
+    collect() {
+      doubts.reset();
+      for (const [doubt, count] of Object.entries(mounted.addressDoubts)) doubts.inc({ doubt }, count);
     },
   });
   const open = new Gauge({
@@ -131,6 +152,8 @@ export const serve = async (options: ProcessOptions): Promise<void> => {
     service,
     tickets,
     trustedProxies: config.DOORBUSTER_TRUSTED_PROXIES,
+    addressHeader: config.DOORBUSTER_ADDRESS_HEADER,
+    onAddressDoubt: warnOfDoubts(log),
     notFound: true,
     onFault: (error) => log.error({ err: error }, "a request was answered 500"),
   });

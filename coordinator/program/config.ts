@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { settings, type SettingName, type Settings } from "./settings.ts";
+import { readTrustedProxies, trustsNobody } from "./trusted-proxies.ts";
 
 export type Config<Name extends SettingName> = { readonly [Key in Name]: z.output<Settings[Key]> };
 
@@ -35,6 +36,14 @@ const weakness = (value: string): string | undefined => {
   return new Set(value).size < DISTINCT_LEAST ? "a secret of so few different characters is refused in production" : undefined;
 };
 
+/** @returns what is wrong with variables that are right by themselves */
+const together = ({ DOORBUSTER_ADDRESS_HEADER: header, DOORBUSTER_TRUSTED_PROXIES: proxies }: Partial<Config<SettingName>>): string[] => {
+  const trusted = readTrustedProxies(proxies ?? "");
+  return header !== undefined && header !== "" && typeof trusted !== "string" && trustsNobody(trusted)
+    ? ["DOORBUSTER_ADDRESS_HEADER: is believed of trusted proxies only, and DOORBUSTER_TRUSTED_PROXIES names none"]
+    : [];
+};
+
 /**
  * Reads the named variables.
  * @throws ConfigError that lists every missing, wrong and unknown variable together
@@ -59,6 +68,7 @@ export const readConfig = <const Name extends SettingName>(
     const weak = weakness(value);
     if (weak !== undefined) problems.push(`${name}: ${weak}`);
   }
+  problems.push(...together(config as Partial<Config<SettingName>>));
   if (problems.length > 0) throw new ConfigError(problems);
   return Object.freeze(config) as Config<Name>;
 };

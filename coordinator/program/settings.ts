@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { parseCrashAt } from "./crash-points.ts";
 import { clusterAddress, isInstanceUrl, shardUrls } from "./redis-address.ts";
+import { readTrustedProxies } from "./trusted-proxies.ts";
 
 /**
  * Every environment variable of every program, with its meaning. A program picks the ones it reads (config.ts);
@@ -50,6 +51,19 @@ const ticketKeys = text.transform((value, context) => {
   return keys;
 });
 
+const trustedProxies = z.string().superRefine((value, context) => {
+  const read = readTrustedProxies(value);
+  if (typeof read === "string") context.addIssue({ code: "custom", message: read });
+});
+
+const addressHeader = z
+  .string()
+  .regex(/^[A-Za-z0-9-]*$/, "not the name of a header")
+  .refine(
+    (name) => name.toLowerCase() !== "forwarded",
+    "Forwarded (RFC 7239) is not read: use X-Forwarded-For or a header with the address alone",
+  );
+
 const crashAt = text.transform((value, context) => {
   const at = parseCrashAt(value);
   if (at !== undefined) return at;
@@ -87,12 +101,17 @@ export const settings = {
   DOORBUSTER_ADMIN_PORT: port.default(8081),
   DOORBUSTER_ADMIN_TOKEN: text.min(16).regex(/^[\x21-\x7e]+$/, "plain characters without spaces"),
   DOORBUSTER_TICKET_KEYS: ticketKeys,
-  /** buys a second (and burst) that one buyer may make, in each gateway process */
+  /** buys a second (and burst) that one buyer may make in all sales together, in each gateway process */
   DOORBUSTER_BUYER_RATE: rate.default(5),
   DOORBUSTER_BUYER_BURST: count.default(10),
   /** requests a second (and burst) from one address, in each gateway process; loopback is exempt (it is a proxy of ours) */
   DOORBUSTER_ADDRESS_RATE: rate.default(100),
   DOORBUSTER_ADDRESS_BURST: count.default(200),
+  /** GETs a second (and burst) of one buyer's standing, in each gateway process */
+  DOORBUSTER_READ_RATE: rate.default(10),
+  DOORBUSTER_READ_BURST: count.default(20),
+  /** GETs of sales a second that each gateway process answers whoever asks; those above keep the pace of an address, each by its own */
+  DOORBUSTER_READ_CEILING: rate.default(20_000),
   /** decisions a second (and burst) that one sale may ask of Redis, in each gateway process */
   DOORBUSTER_SALE_RATE: rate.default(200_000),
   DOORBUSTER_SALE_BURST: count.default(200_000),
@@ -102,8 +121,13 @@ export const settings = {
   DOORBUSTER_QUEUE_LIMIT: count.default(20_000),
   /** how long a decision may take before the buyer hears `try_again` */
   DOORBUSTER_DECISION_TIMEOUT_MS: ms.default(2_000),
-  /** reverse proxies in front whose X-Forwarded-For is believed; 0 = none */
-  DOORBUSTER_TRUSTED_PROXIES: z.coerce.number().int().min(0).max(8).default(0),
+  /**
+   * whose word about a buyer's address is taken (X-Forwarded-For, PROXY protocol v2): how many proxies are in front, or their
+   * addresses and networks, comma separated; 0 = nobody's (deploy/PROXIES.md)
+   */
+  DOORBUSTER_TRUSTED_PROXIES: trustedProxies.default("0"),
+  /** the header in which the trusted proxies put the buyer's address, and nothing else; empty: X-Forwarded-For */
+  DOORBUSTER_ADDRESS_HEADER: addressHeader.default(""),
   /** entries an outbox may hold before buyers hear `busy` */
   DOORBUSTER_OUTBOX_LIMIT: count.default(100_000),
   /** how long a gateway that is told to stop serves as before while its /readyz says 503; 0 = not at all */

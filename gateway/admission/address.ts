@@ -13,17 +13,22 @@ const isZero = (bytes: Uint8Array, from: number, to: number): boolean => {
   return true;
 };
 
+/** The same address with IPv4 mapped into IPv6 as IPv4, which is how a socket for both families gives it. */
+export const unmapped = (bytes: Uint8Array): Uint8Array =>
+  bytes.length === 16 && isZero(bytes, 0, 10) && bytes[10] === 0xff && bytes[11] === 0xff ? bytes.subarray(12) : bytes;
+
+/** @param bytes unmapped */
+export const isLoopback = (bytes: Uint8Array): boolean =>
+  bytes.length === 4 ? bytes[0] === 127 : bytes.length === 16 && isZero(bytes, 0, 15) && bytes[15] === 1;
+
 /**
  * Key of the address bucket: an IPv4 address whole, an IPv6 address by its /64, because one subscriber has at least that
- * much; IPv4 mapped into IPv6 counts as IPv4. Empty (exempt) for loopback: that is a proxy or a tool of ours.
- * @param bytes 4 or 16 of them, as uWebSockets.js gives a remote address; of another length: exempt (a local socket)
+ * much.
+ * @param bytes 4 or 16 of them, unmapped; of another length: empty (exempt), a local socket
  */
 export const addressKey = (bytes: Uint8Array): string => {
-  if (bytes.length === 4) return bytes[0] === 127 ? "" : hex(bytes, 0, 4);
-  if (bytes.length !== 16) return "";
-  if (isZero(bytes, 0, 10) && bytes[10] === 0xff && bytes[11] === 0xff) return addressKey(bytes.subarray(12));
-  if (isZero(bytes, 0, 15) && bytes[15] === 1) return "";
-  return hex(bytes, 0, 8);
+  if (bytes.length === 4) return hex(bytes, 0, 4);
+  return bytes.length === 16 ? hex(bytes, 0, 8) : "";
 };
 
 const groupsOf = (text: string): number[] => (text === "" ? [] : text.split(":").map((group) => Number.parseInt(group, 16)));

@@ -1,10 +1,11 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { addressBytes, addressKey } from "./address.ts";
+import { addressBytes, addressKey, isLoopback, unmapped } from "./address.ts";
 import { Admission, type Ceiling, type Limits } from "./admission.ts";
 import { Buckets } from "./buckets.ts";
-import { hashInto, type Hash } from "./hash.ts";
+import { drawSeed, hashInto, type Hash } from "./hash.ts";
 import { pace } from "./pace.ts";
+import { ReadAdmission, type ReadLimits } from "./read-admission.ts";
 
 const hashOf = (text: string): Hash => {
   const hash = { hi: 0, lo: 0 };
@@ -12,7 +13,7 @@ const hashOf = (text: string): Hash => {
   return hash;
 };
 
-const random = { nonce: () => "n", fraction: () => 0.5 };
+const seed = drawSeed({ nonce: () => "n", fraction: () => 0.5 });
 const free = { rate: 0, burst: 1 };
 const limits = (part: Partial<Limits>): Limits => ({ buyer: free, address: free, sale: free, slots: 1 << 10, ...part });
 
@@ -100,40 +101,39 @@ describe("token buckets", () => {
 });
 
 /** All three buckets at time 0, in their order. */
-const look = (admission: Admission, saleId: string, uid: string, address: string, ceiling: Ceiling): number =>
-  admission.peek(saleId, ceiling, 0, uid) || admission.peekAddress(address, 0);
+const look = (admission: Admission, uid: string, address: string, ceiling: Ceiling): number =>
+  admission.peek(ceiling, 0, uid) || admission.peekAddress(address, 0);
 
 describe("admission", () => {
-  it("limits a buyer per sale, not over sales, and not other buyers", () => {
-    const admission = new Admission(limits({ buyer: { rate: 1, burst: 2 } }), random);
-    const ceiling = { fullMs: 0 };
-    const buy = (sale: string, uid: string): number => {
-      const wait = look(admission, sale, uid, "", ceiling);
-      if (wait === 0) admission.take(ceiling, 0);
+  it("limits a buyer over all sales together, and not other buyers", () => {
+    const admission = new Admission(limits({ buyer: { rate: 1, burst: 2 } }), seed);
+    const sales = { a: { fullMs: 0 }, b: { fullMs: 0 } };
+    const buy = (sale: keyof typeof sales, uid: string): number => {
+      const wait = look(admission, uid, "", sales[sale]);
+      if (wait === 0) admission.take(sales[sale], 0);
       return wait;
     };
-    expect([buy("a", "u"), buy("a", "u"), buy("a", "u")]).toEqual([0, 0, 1_000]);
-    expect(buy("b", "u")).toBe(0);
-    expect(buy("a", "v")).toBe(0);
+    expect([buy("a", "u"), buy("b", "u"), buy("a", "u"), buy("b", "u")]).toEqual([0, 0, 1_000, 1_000]);
+    expect([buy("a", "v"), buy("b", "v"), buy("b", "v")]).toEqual([0, 0, 1_000]);
   });
 
   it("looks at a bucket without taking from it", () => {
-    const admission = new Admission(limits({ buyer: { rate: 1, burst: 1 }, address: { rate: 1, burst: 1 } }), random);
+    const admission = new Admission(limits({ buyer: { rate: 1, burst: 1 }, address: { rate: 1, burst: 1 } }), seed);
     const ceiling = { fullMs: 0 };
-    for (let i = 0; i < 100; i++) expect(look(admission, "a", "u", "c0a80001", ceiling)).toBe(0);
+    for (let i = 0; i < 100; i++) expect(look(admission, "u", "c0a80001", ceiling)).toBe(0);
     admission.take(ceiling, 0);
-    expect(look(admission, "a", "u", "", ceiling)).toBe(1_000);
-    expect(look(admission, "a", "v", "c0a80001", ceiling)).toBe(1_000);
-    expect(look(admission, "a", "v", "", ceiling)).toBe(0);
+    expect(look(admission, "u", "", ceiling)).toBe(1_000);
+    expect(look(admission, "v", "c0a80001", ceiling)).toBe(1_000);
+    expect(look(admission, "v", "", ceiling)).toBe(0);
   });
 
   it("keeps a sale below its ceiling over any number of buyers and answers the longest wait", () => {
-    const admission = new Admission(limits({ sale: { rate: 2, burst: 5 } }), random);
+    const admission = new Admission(limits({ sale: { rate: 2, burst: 5 } }), seed);
     const ceiling = { fullMs: 0 };
     let passed = 0;
     let wait = 0;
     for (let i = 0; i < 100; i++) {
-      wait = look(admission, "a", `u${i}`, "", ceiling);
+      wait = look(admission, `u${i}`, "", ceiling);
       if (wait > 0) continue;
       admission.take(ceiling, 0);
       passed += 1;
@@ -142,10 +142,58 @@ describe("admission", () => {
   });
 });
 
+describe("admission of reads", () => {
+  const reads = (part: Partial<ReadLimits>): ReadAdmission =>
+    new ReadAdmission({ buyer: free, address: free, ceiling: free, slots: 1 << 10, ...part }, seed);
+  /** Counts how often an address is asked for. */
+  const readerAt = (address: string): { readonly address: string; readonly asked: () => number } => {
+    let asked = 0;
+    return {
+      get address() {
+        asked += 1;
+        return address;
+      },
+      asked: () => asked,
+    };
+  };
+
+  it("asks for nobody's address while everybody's reads are below the ceiling", () => {
+    const admission = reads({ ceiling: { rate: 10, burst: 10 }, address: { rate: 1, burst: 2 } });
+    const one = readerAt("0a000001");
+    expect(Array.from({ length: 10 }, () => admission.publicRead(one, 0))).toEqual(Array(10).fill(0));
+    expect(one.asked()).toBe(0);
+    expect([0, 1, 2].map(() => admission.publicRead(one, 0))).toEqual([0, 0, 1_000]);
+    expect(one.asked()).toBe(3);
+    // another address is not refused for it, loopback never, and a second later nobody's is asked for again
+    expect([admission.publicRead(readerAt("0a000002"), 0), admission.publicRead(readerAt(""), 0)]).toEqual([0, 0]);
+    expect([admission.publicRead(one, 1_000), one.asked()]).toEqual([0, 3]);
+  });
+
+  it("counts what costs more than cached bytes to its address at once", () => {
+    const admission = reads({ ceiling: { rate: 10, burst: 10 }, address: { rate: 1, burst: 2 } });
+    expect([0, 1, 2].map(() => admission.countedRead(readerAt("0a000001"), 0))).toEqual([0, 0, 1_000]);
+    expect(admission.countedRead(readerAt("0a000002"), 0)).toBe(0);
+  });
+
+  it("limits the standings of a buyer, and takes nothing from him for a forged ticket but from its address", () => {
+    const admission = reads({ buyer: { rate: 1, burst: 1 }, address: { rate: 1, burst: 2 } });
+    const here = readerAt("0a000001");
+    for (let forged = 0; forged < 2; forged++) {
+      expect(admission.peek("u", here, 0)).toBe(0);
+      admission.takeAddress(0);
+    }
+    expect(admission.peek("u", here, 0)).toBe(1_000);
+    const there = readerAt("0a000002");
+    expect(admission.peek("u", there, 0)).toBe(0);
+    admission.takeBuyer(0);
+    expect([admission.peek("u", there, 0), admission.peek("v", there, 0)]).toEqual([1_000, 0]);
+  });
+});
+
 describe("address keys", () => {
   const key = (text: string): string | undefined => {
     const bytes = addressBytes(text);
-    return bytes && addressKey(bytes);
+    return bytes && addressKey(unmapped(bytes));
   };
 
   it("take IPv4 whole, IPv6 by /64, and mapped IPv4 as IPv4", () => {
@@ -159,8 +207,10 @@ describe("address keys", () => {
     expect(key("::")).toBe("0000000000000000");
   });
 
-  it("exempt loopback and know what is no address", () => {
-    expect([key("127.0.0.1"), key("127.1.2.3"), key("::1"), key("::ffff:127.0.0.1")]).toEqual(["", "", "", ""]);
+  it("know loopback, and what is no address", () => {
+    const loops = (text: string): boolean => isLoopback(unmapped(addressBytes(text) as Uint8Array));
+    expect(["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"].map(loops)).toEqual(Array(4).fill(true));
+    expect(["128.0.0.1", "::2", "::", "fe80::1", "7f00::1"].map(loops)).toEqual(Array(5).fill(false));
     expect([key("localhost"), key("1.2.3"), key("1.2.3.4:80"), key(""), key("a::b::c")]).toEqual(Array(5).fill(undefined));
   });
 

@@ -1,16 +1,9 @@
-import type { Random } from "#protocol/ports";
-import { Buckets } from "./buckets.ts";
-import { hashInto, type Hash } from "./hash.ts";
+import type { Hash } from "./hash.ts";
+import { Limiter, type Limit } from "./limiter.ts";
 import { pace, taken, waitMs, type Pace } from "./pace.ts";
 
-interface Limit {
-  /** a second; 0 = no limit */
-  readonly rate: number;
-  readonly burst: number;
-}
-
 export interface Limits {
-  /** of one buyer in one sale */
+  /** of one buyer over all sales */
   readonly buyer: Limit;
   /** of one address (an IPv6 /64 counts as one) over all sales */
   readonly address: Limit;
@@ -25,29 +18,19 @@ export interface Ceiling {
   fullMs: number;
 }
 
-const WORD = 0x1_0000_0000;
-const draw = (random: Random): number => Math.floor(random.fraction() * WORD) >>> 0;
-
 /**
- * Who may ask Redis now. State is this process's own: with P gateway processes a key that reaches all of them passes at
- * most P times its limit. The limit that must be exact, one purchase a buyer, is enforced in Redis anyway.
+ * Who may ask Redis for a purchase now. State is this process's own: with P gateway processes a key that reaches all of
+ * them passes at most P times its limit. The limit that must be exact, one purchase a buyer, is enforced in Redis anyway.
  */
 export class Admission {
-  readonly #buyers: Buckets;
-  readonly #addresses: Buckets;
+  readonly #buyers: Limiter;
+  readonly #addresses: Limiter;
   readonly #sale: Pace;
-  readonly #seedHi: number;
-  readonly #seedLo: number;
-  readonly #buyer: Hash = { hi: 0, lo: 0 };
-  readonly #address: Hash = { hi: 0, lo: 0 };
-  #hasAddress = false;
 
-  constructor(limits: Limits, random: Random) {
-    this.#buyers = new Buckets(pace(limits.buyer.rate, limits.buyer.burst), limits.slots);
-    this.#addresses = new Buckets(pace(limits.address.rate, limits.address.burst), limits.slots);
+  constructor(limits: Limits, seed: Readonly<Hash>) {
+    this.#buyers = new Limiter(limits.buyer, limits.slots, seed);
+    this.#addresses = new Limiter(limits.address, limits.slots, seed);
     this.#sale = pace(limits.sale.rate, limits.sale.burst);
-    this.#seedHi = draw(random);
-    this.#seedLo = draw(random);
   }
 
   /**
@@ -55,11 +38,8 @@ export class Admission {
    * @param text holds the uid from `from` to before `to`
    * @returns ms until both have a token, 0 if they have one now
    */
-  peek(saleId: string, ceiling: Ceiling, nowMs: number, text: string, from = 0, to = text.length): number {
-    const buyer = this.#buyer;
-    hashInto(buyer, this.#seedHi, this.#seedLo, saleId);
-    hashInto(buyer, buyer.hi, buyer.lo, text, from, to);
-    return Math.max(this.#buyers.peek(buyer, nowMs), waitMs(this.#sale, ceiling.fullMs, nowMs));
+  peek(ceiling: Ceiling, nowMs: number, text: string, from = 0, to = text.length): number {
+    return Math.max(this.#buyers.peek(nowMs, text, from, to), waitMs(this.#sale, ceiling.fullMs, nowMs));
   }
 
   /**
@@ -69,10 +49,7 @@ export class Admission {
    * @returns ms until it has a token, 0 if it has one now
    */
   peekAddress(address: string, nowMs: number): number {
-    this.#hasAddress = address !== "";
-    if (!this.#hasAddress) return 0;
-    hashInto(this.#address, this.#seedHi, this.#seedLo, address);
-    return this.#addresses.peek(this.#address, nowMs);
+    return this.#addresses.peek(nowMs, address);
   }
 
   /**
@@ -80,13 +57,13 @@ export class Admission {
    * it, but each costs a signature. To be called in the same tick as the `peekAddress` before it.
    */
   takeAddress(nowMs: number): void {
-    if (this.#hasAddress) this.#addresses.take(this.#address, nowMs);
+    this.#addresses.take(nowMs);
   }
 
   /** Takes one token from each bucket that the last `peek` and `peekAddress` looked at; to be called in the same tick. */
   take(ceiling: Ceiling, nowMs: number): void {
-    this.#buyers.take(this.#buyer, nowMs);
-    this.takeAddress(nowMs);
+    this.#buyers.take(nowMs);
+    this.#addresses.take(nowMs);
     ceiling.fullMs = taken(this.#sale, ceiling.fullMs, nowMs);
   }
 }

@@ -1,3 +1,5 @@
+import type { Random } from "#protocol/ports";
+
 /** 64 bits as two signed halves (small integers to V8); written into, so that hashing a request's keys allocates nothing. */
 export interface Hash {
   hi: number;
@@ -22,3 +24,9 @@ export const hashInto = (into: Hash, seedHi: number, seedLo: number, text: strin
   into.hi = a;
   into.lo = b;
 };
+
+const WORD = 0x1_0000_0000;
+const draw = (random: Random): number => Math.floor(random.fraction() * WORD) >>> 0;
+
+/** A seed that nobody outside knows, for all of a process's hashes. */
+export const drawSeed = (random: Random): Readonly<Hash> => ({ hi: draw(random), lo: draw(random) });

@@ -2,6 +2,7 @@ import { isId } from "#protocol/ids";
 import type { Clock } from "#protocol/ports";
 import { packPurchase } from "#lua/stock/fields";
 import type { Admission } from "../admission/admission.ts";
+import type { ReadAdmission, Reader } from "../admission/read-admission.ts";
 import type { SaleBook } from "../sales/book.ts";
 import type { KnownSale } from "../sales/known-sale.ts";
 import { Found, type SaleSearch } from "../sales/sale-search.ts";
@@ -10,6 +11,7 @@ import { zeroCounts, type OutcomeCounts } from "./outcome-counts.ts";
 import type { ReadTicket } from "../identity/ticket.ts";
 import type { PurchaseKey, Tickets, WallClock } from "./service-ports.ts";
 import { notOpenUntil } from "./purchases.ts";
+import { rateLimited } from "./rate-limited.ts";
 import type { ShardQueues } from "./shard-queues.ts";
 
 /**
@@ -19,13 +21,6 @@ import type { ShardQueues } from "./shard-queues.ts";
 const OPENING_SLACK_MS = 250;
 
 const MOST_UNITS = 1_000;
-const SECOND_MS = 1_000;
-
-/** `rate_limited` for each number of seconds, made once. */
-const RATE_LIMITED: readonly Outcome[] = Array.from({ length: 61 }, (_, seconds) =>
-  Object.freeze({ code: OutcomeCode.rateLimited, retryAfterMs: Math.max(1, seconds) * SECOND_MS }),
-);
-const rateLimited = (waitMs: number): Outcome => RATE_LIMITED[Math.min(60, Math.ceil(waitMs / SECOND_MS))] as Outcome;
 
 export interface CheckoutOptions {
   readonly clock: Pick<Clock, "monotonicMs">;
@@ -35,20 +30,23 @@ export interface CheckoutOptions {
   /** looks where the truth is for a sale that is not in the book */
   readonly search: Pick<SaleSearch, "find">;
   readonly admission: Admission;
+  readonly reads: ReadAdmission;
   /** by shard */
   readonly shards: readonly ShardQueues[];
   /** called before the answer for each `reserved` one */
   readonly onReserved: (saleId: string, purchase: PurchaseKey, outcome: Outcome) => void;
 }
 
-export interface BuyRequest {
+/** Whose purchase is asked about. */
+export interface StandingRequest extends Reader {
   /** as received; not yet looked at */
   readonly ticket: string;
-  /** key of the address bucket (admission/address.ts); empty = exempt */
-  readonly address: string;
-  readonly units: number;
   /** the buyer's Idempotency-Key, empty by default; without meaning where the sale's limit is 1 */
   readonly key: string;
+}
+
+export interface BuyRequest extends StandingRequest {
+  readonly units: number;
 }
 
 const badUnits: Outcome = Object.freeze({ code: OutcomeCode.badRequest, detail: `units: an integer from 1 to ${MOST_UNITS}` });
@@ -118,21 +116,32 @@ export class Checkout {
       sale.hasOpened = true;
     }
     if (sale.isLost(nowMs, text, from, to)) return refusals.soldOut;
-    const waitMs = this.#options.admission.peek(sale.record.id, sale.ceiling, nowMs, text, from, to);
+    const waitMs = this.#options.admission.peek(sale.ceiling, nowMs, text, from, to);
     return waitMs > 0 ? rateLimited(waitMs) : undefined;
   }
 
-  standing(ticket: string, key: string, answer: OnOutcome): void {
-    const { clock, book, tickets, wallClock } = this.#options;
-    const read = tickets.read(ticket);
+  standing(request: StandingRequest, answer: OnOutcome): void {
+    const { clock, tickets, wallClock, reads } = this.#options;
+    const read = tickets.read(request.ticket);
     if (read === undefined) return answer(refusals.ticketInvalid);
-    const verdict = tickets.verify(ticket, wallClock.nowMs());
-    if (verdict !== "ok") return answer(verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid);
-    const sale = book.get(read.saleId);
-    if (sale === undefined) return this.#searched(read.saleId, answer, () => this.standing(ticket, key, answer));
-    const queue = this.#options.shards[sale.shardOf(read.uid)]?.standings;
-    const purchase = { uid: read.uid, key };
-    const refusal = queue === undefined ? refusals.recovering : queue.join(read.saleId, purchase, answer, clock.monotonicMs());
+    const nowMs = clock.monotonicMs();
+    const waitMs = reads.peek(read.uid, request, nowMs);
+    if (waitMs > 0) return answer(rateLimited(waitMs));
+    const verdict = tickets.verify(request.ticket, wallClock.nowMs());
+    if (verdict !== "ok") {
+      reads.takeAddress(nowMs);
+      return answer(verdict === "ticket_expired" ? refusals.ticketExpired : refusals.ticketInvalid);
+    }
+    reads.takeBuyer(nowMs);
+    this.#look(read, request.key, answer);
+  }
+
+  #look({ saleId, uid }: ReadTicket, key: string, answer: OnOutcome): void {
+    const { clock, book, shards } = this.#options;
+    const sale = book.get(saleId);
+    if (sale === undefined) return this.#searched(saleId, answer, () => this.#look({ saleId, uid }, key, answer));
+    const queue = shards[sale.shardOf(uid)]?.standings;
+    const refusal = queue === undefined ? refusals.recovering : queue.join(saleId, { uid, key }, answer, clock.monotonicMs());
     if (refusal !== undefined) answer(refusal);
   }
 
@@ -141,7 +150,7 @@ export class Checkout {
     const { clock, wallClock, tickets, admission } = this.#options;
     const nowMs = clock.monotonicMs();
     const say: OnOutcome = (outcome) => this.#say(outcome, answer);
-    const waitMs = admission.peek(read.saleId, { fullMs: 0 }, nowMs, read.uid) || admission.peekAddress(order.address, nowMs);
+    const waitMs = admission.peek({ fullMs: 0 }, nowMs, read.uid) || admission.peekAddress(order.address, nowMs);
     if (waitMs > 0) return say(rateLimited(waitMs));
     const verdict = tickets.verify(order.ticket, wallClock.nowMs());
     if (verdict === "ok") return this.#searched(read.saleId, say, () => this.buy(order, answer));

@@ -1,4 +1,6 @@
 import { Admission } from "../admission/admission.ts";
+import { drawSeed } from "../admission/hash.ts";
+import { ReadAdmission } from "../admission/read-admission.ts";
 import { SaleBook } from "../sales/book.ts";
 import { SaleSearch } from "../sales/sale-search.ts";
 import { SoldOut } from "../sales/sold-out.ts";
@@ -6,6 +8,7 @@ import { Checkout } from "./checkout.ts";
 import type { OutcomeCounts } from "./outcome-counts.ts";
 import { OutcomeCode, refusals, type Outcome } from "./outcome.ts";
 import type { BuyPolicy } from "./policy.ts";
+import { rateLimited } from "./rate-limited.ts";
 import type { BuyPorts, Loop } from "./service-ports.ts";
 import type { BuyService } from "./service.ts";
 import { ShardQueues } from "./shard-queues.ts";
@@ -39,6 +42,9 @@ interface Parts {
   readonly waiting: Waiting;
   readonly watching: Watching;
   readonly checkout: Checkout;
+  /** as a flood may read it */
+  readonly turnClock: TurnClock;
+  readonly reads: ReadAdmission;
   /** for those who only look: who asks for sales that there are not must not stand in the way of buyers */
   readonly readSearch: SaleSearch;
   readonly soldOut: SoldOut;
@@ -55,13 +61,17 @@ const partsOf = (ports: BuyPorts, policy: BuyPolicy, stop: AbortSignal): Parts =
     if (refusal !== undefined) onOutcome(refusal);
   }, policy.mostWaiting);
   const searching = { book, clock, list: ports.listSales, stop };
+  const seed = drawSeed(random);
+  const turnClock = new TurnClock(clock, turn);
+  const reads = new ReadAdmission(policy.reads, seed);
   const checkout = new Checkout({
-    clock: new TurnClock(clock, turn),
+    clock: turnClock,
     wallClock,
     tickets,
     book,
     search: new SaleSearch(searching),
-    admission: new Admission(policy.limits, random),
+    admission: new Admission(policy.limits, seed),
+    reads,
     shards,
     onReserved: (saleId, { uid, key }, { orderId }) => {
       // A lost event would leave a socket waiting for ever: who watches is waited for like a held answer.
@@ -78,6 +88,8 @@ const partsOf = (ports: BuyPorts, policy: BuyPolicy, stop: AbortSignal): Parts =
     waiting,
     watching,
     checkout,
+    turnClock,
+    reads,
     readSearch: new SaleSearch(searching),
     soldOut: new SoldOut(book, ports.soldOut, clock, random, policy.winnerSlots),
   };
@@ -114,7 +126,8 @@ export const composeBuyService = (ports: BuyPorts, policy: BuyPolicy): ComposedB
   const { clock, tickets } = ports;
   const ended = new AbortController();
   const parts = partsOf(ports, policy, ended.signal);
-  const { book, shards, waiting, watching, checkout, readSearch } = parts;
+  const { book, shards, waiting, watching, checkout, turnClock, reads, readSearch } = parts;
+  const limited = (waitMs: number): Outcome | undefined => (waitMs > 0 ? rateLimited(waitMs) : undefined);
   let isLoaded = false;
   let isStopping = false;
   const onLoaded = (): void => {
@@ -131,7 +144,7 @@ export const composeBuyService = (ports: BuyPorts, policy: BuyPolicy): ComposedB
   return {
     buy: (request, onOutcome) => (isStopping ? onOutcome(refusals.stopping) : checkout.buy(request, onOutcome)),
     refusal: (ticket) => (isStopping ? refusals.stopping : checkout.refusal(ticket)),
-    standing: (ticket, key, onOutcome) => (isStopping ? onOutcome(refusals.stopping) : checkout.standing(ticket, key, onOutcome)),
+    standing: (request, onOutcome) => (isStopping ? onOutcome(refusals.stopping) : checkout.standing(request, onOutcome)),
     waitFinal: (ticket, key, orderId, onFinal) => {
       const read = tickets.read(ticket);
       if (read !== undefined) return waiting.add({ saleId: read.saleId, uid: read.uid, key }, orderId, onFinal, clock.monotonicMs());
@@ -140,7 +153,9 @@ export const composeBuyService = (ports: BuyPorts, policy: BuyPolicy): ComposedB
     },
     watchBuyer: (saleId, uid, onPush) => watching.add(saleId, uid, onPush),
     findSale: (saleId, done) => readSearch.find(saleId, done),
-    saleView: (saleId) => book.get(saleId)?.view(clock.monotonicMs()),
+    readRefusal: (reader) => limited(reads.publicRead(reader, turnClock.monotonicMs())),
+    searchRefusal: (reader) => limited(reads.countedRead(reader, turnClock.monotonicMs())),
+    saleView: (saleId) => book.get(saleId)?.view(turnClock.monotonicMs()),
     isReady: () => isLoaded && !isStopping && ports.shards.some((store) => store.isReady()),
     drain: async () => {
       isStopping = true;

@@ -1,10 +1,13 @@
 import type { Limits } from "../admission/admission.ts";
+import type { ReadLimits } from "../admission/read-admission.ts";
 import { POLL_MS, WINNER_SLOTS } from "../sales/sold-out.ts";
 
 /** Limits, time-outs, intervals and sizes of the service. */
 export interface BuyPolicy {
-  /** the token buckets */
+  /** the token buckets of purchases */
   readonly limits: Limits;
+  /** those of reads */
+  readonly reads: ReadLimits;
   /** requests that may wait to be sent to a shard, purchases and standings apart; one more is `busy` */
   readonly queueLimit: number;
   /** from a request to its answer */

@@ -26,6 +26,9 @@ const serviceOf = async (config: Partial<StoreOptions["config"]> = {}, of = worl
       DOORBUSTER_BUYER_BURST: 1,
       DOORBUSTER_ADDRESS_RATE: 0,
       DOORBUSTER_ADDRESS_BURST: 1,
+      DOORBUSTER_READ_RATE: 0,
+      DOORBUSTER_READ_BURST: 1,
+      DOORBUSTER_READ_CEILING: 0,
       DOORBUSTER_SALE_RATE: 0,
       DOORBUSTER_SALE_BURST: 1,
       DOORBUSTER_BUCKETS: 1_024,
@@ -63,7 +66,7 @@ const buyAll = (service: BuyService, saleId: string, uids: readonly string[]): P
 const waitFinal = (service: BuyService, sale: string, uid: string, orderId: string | undefined, key = ""): Promise<Outcome> =>
   new Promise((resolve) => service.waitFinal(ticketOf(sale, uid), key, orderId ?? "", resolve));
 const standing = (service: BuyService, saleId: string, uid: string, key = ""): Promise<Outcome> =>
-  new Promise((resolve) => service.standing(ticketOf(saleId, uid), key, resolve));
+  new Promise((resolve) => service.standing({ ticket: ticketOf(saleId, uid), address: "", key }, resolve));
 const uidsOf = (count: number, from = 0): string[] => Array.from({ length: count }, (_, i) => `u${from + i}`);
 const tally = (outcomes: readonly Outcome[]): Record<string, number> => {
   const counts: Record<string, number> = {};
@@ -378,6 +381,36 @@ describe("the order of checks", () => {
     const codes = await Promise.all(uidsOf(5).map(() => buy(service, forged, { address })));
     expect(tally(codes)).toEqual({ ticket_invalid: 3, rate_limited: 2 });
     expect(await buy(service, ticketOf(sale, "victim"), { address: "c0a80003" })).toMatchObject({ code: "reserved" });
+  });
+
+  it("a buyer in two sales at once shares his limit between them; what he looks at is counted apart", async () => {
+    const [one, two] = [await openSale(5), await openSale(5)];
+    const service = await serviceOf({
+      DOORBUSTER_BUYER_RATE: 0.001,
+      DOORBUSTER_BUYER_BURST: 2,
+      DOORBUSTER_READ_RATE: 0.001,
+      DOORBUSTER_READ_BURST: 3,
+    });
+    await Promise.all([known(service, one), known(service, two)]);
+    const bought = [];
+    for (const sale of [one, two, one, two]) bought.push((await buy(service, ticketOf(sale, "a"))).code);
+    expect(bought).toEqual(["reserved", "reserved", "rate_limited", "rate_limited"]);
+    const seen = [];
+    for (const sale of [one, two, one, two]) seen.push((await standing(service, sale, "a")).code);
+    expect(seen).toEqual(["reserved", "reserved", "reserved", "rate_limited"]);
+    expect(await standing(service, two, "a")).toEqual({ code: "rate_limited", retryAfterMs: 60_000 });
+    expect(await standing(service, two, "b")).toEqual({ code: "none" });
+  });
+
+  it("reads of a sale are counted to their address above the ceiling, searches always", async () => {
+    const sale = await openSale(1);
+    const service = await serviceOf({ DOORBUSTER_READ_CEILING: 0.001, DOORBUSTER_ADDRESS_RATE: 0.001, DOORBUSTER_ADDRESS_BURST: 2 });
+    await known(service, sale);
+    const reads = (address: string): (string | undefined)[] => [1, 2, 3].map(() => service.readRefusal({ address })?.code);
+    expect(service.readRefusal({ address: "c0a80001" })).toBeUndefined();
+    expect(reads("c0a80001")).toEqual([undefined, undefined, "rate_limited"]);
+    expect(reads("")).toEqual(Array(3).fill(undefined));
+    expect([1, 2, 3].map(() => service.searchRefusal({ address: "c0a80002" })?.code)).toEqual([undefined, undefined, "rate_limited"]);
   });
 
   it("an address is limited over its buyers, an exempt one is not", async () => {

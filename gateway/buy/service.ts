@@ -1,9 +1,11 @@
 import type { SaleView } from "../sales/known-sale.ts";
 import type { Found } from "../sales/sale-search.ts";
-import type { BuyRequest } from "./checkout.ts";
+import type { Reader } from "../admission/read-admission.ts";
+import type { BuyRequest, StandingRequest } from "./checkout.ts";
 import type { OnOutcome, Outcome } from "./outcome.ts";
 
-export type { BuyRequest } from "./checkout.ts";
+export type { Reader } from "../admission/read-admission.ts";
+export type { BuyRequest, StandingRequest } from "./checkout.ts";
 export type { SaleView } from "../sales/known-sale.ts";
 
 /** Ends a wait or a watch; may be called more than once, and after the end. */
@@ -23,9 +25,9 @@ export interface BuyService {
   refusal(ticket: string): Outcome | undefined;
   /**
    * This buyer's order, the truth behind every push: `none`, `reserved`, `confirmed`, `rejected`; or `ticket_invalid`,
-   * `ticket_expired`, `sale_unknown`, `recovering`, `busy`, `try_again`.
+   * `ticket_expired`, `rate_limited`, `sale_unknown`, `recovering`, `busy`, `try_again`.
    */
-  standing(ticket: string, key: string, onOutcome: OnOutcome): void;
+  standing(request: StandingRequest, onOutcome: OnOutcome): void;
   /**
    * Calls `onFinal` once, when the order is final: `confirmed` or `rejected`. Two more answers are possible: `reserved`,
    * when too many wait already or this process stops, and `try_again` if the reservation did not survive a fail-over.
@@ -39,6 +41,10 @@ export interface BuyService {
    */
   watchBuyer(saleId: string, uid: string, onPush: OnOutcome): Cancel;
   saleView(saleId: string): SaleView | undefined;
+  /** Asked before each answer from `saleView`, and counts it: `rate_limited`, if this process is busy with others' reads. */
+  readRefusal(reader: Reader): Outcome | undefined;
+  /** As `readRefusal`, before what costs more than cached bytes: `findSale`. */
+  searchRefusal(reader: Reader): Outcome | undefined;
   /** Looks for a sale that `saleView` does not know. @param done called once */
   findSale(saleId: string, done: (found: Found) => void): void;
   /** the sales are known, a shard is connected, and `drain` was not called */

@@ -5,7 +5,7 @@ import type { Answer } from "./answer.ts";
 import type { Exchange } from "./exchange.ts";
 import { preferredWait, type HeldAnswers } from "./held-answers.ts";
 import { jsonHead, problem, problemOf, purchaseBody, purchaseHeads, outcomeFields } from "./problem.ts";
-import { HttpPurchase, readKey, readUnits } from "./purchase.ts";
+import { HttpPurchase, HttpStanding, readKey, readUnits } from "./purchase.ts";
 import type { Route } from "./route.ts";
 import type { OutcomeCounts } from "../buy/outcome-counts.ts";
 
@@ -62,7 +62,7 @@ export const buyRoute = (prefix: string, service: BuyService, held: HeldAnswers,
       exchange.answer(badOrder);
       return;
     }
-    service.standing(exchange.parameter, key, (standing) => {
+    service.standing(new HttpStanding(exchange, key), (standing) => {
       // Who was answered with an order and has none now has lost it with its server: `none` would not say why (DESIGN 7.1).
       const outcome = standing.code === OutcomeCode.none && orderId !== "" ? refusals.notSurvived : standing;
       answered[outcome.code] += 1;

@@ -1,12 +1,11 @@
 import type { HttpResponse, RecognizedString } from "uWebSockets.js";
-import { addressBytes, addressKey } from "../admission/address.ts";
 import { checkedHeader, type Answer } from "./answer.ts";
+import type { ClientAddresses } from "./client-address.ts";
 import type { RequestHead } from "./request-head.ts";
 
 /** What the exchanges of one mount share. */
 export interface Edge {
-  /** reverse proxies in front whose X-Forwarded-For is believed */
-  readonly trustedProxies: number;
+  readonly clients: ClientAddresses;
   /** how long a body may take to arrive whole */
   readonly bodyDeadlineMs: number;
   /** called with what was thrown inside a handler */
@@ -20,18 +19,6 @@ export interface Edge {
   /** called when `waiting` came down to 0 */
   onIdle: () => void;
 }
-
-/**
- * The client's address as believed: with N trusted proxies each appended one entry to X-Forwarded-For, so the N-th from
- * the right is what the outermost of them saw; whatever stands left of it is the client's own invention.
- * @returns undefined if there is no such entry or it is not an address
- */
-export const forwardedAddress = (forwardedFor: string, trustedProxies: number): Uint8Array | undefined => {
-  if (trustedProxies === 0 || forwardedFor === "") return undefined;
-  const entry = forwardedFor.split(",").at(-trustedProxies)?.trim() ?? "";
-  const bare = /^\[(.+)\](?::\d+)?$/.exec(entry)?.[1] ?? /^([\d.]+):\d+$/.exec(entry)?.[1] ?? entry;
-  return addressBytes(bare);
-};
 
 /**
  * One request and its answer. Owns the response: nothing is sent twice, nothing after the client went away, and what is
@@ -71,9 +58,12 @@ export class Exchange {
 
   /** Key of the client's address bucket; read only when asked for, it is the dearest call of a refusal (2 us). */
   get address(): string {
-    if (this.#over) return "";
-    const bytes = forwardedAddress(this.head.forwardedFor, this.#edge.trustedProxies);
-    return addressKey(bytes ?? new Uint8Array(this.#res.getRemoteAddress()));
+    return this.#over ? "" : this.#edge.clients.keyOf(this.#res, this.head);
+  }
+
+  /** The connection began with a PROXY header of somebody who is not trusted. */
+  get isProxyForged(): boolean {
+    return !this.#over && this.#edge.clients.isProxyForged(this.#res);
   }
 
   /** `cleanUp` runs once, when the exchange is over for whatever reason. */

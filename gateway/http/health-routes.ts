@@ -1,6 +1,6 @@
 import type { BuyService } from "../buy/service.ts";
 import { refusals } from "../buy/outcome.ts";
-import { makeAnswer } from "./answer.ts";
+import { makeAnswer, type Answer } from "./answer.ts";
 import type { Edge } from "./exchange.ts";
 import { problem } from "./problem.ts";
 import type { Route } from "./route.ts";
@@ -11,9 +11,18 @@ const plain = { "Content-Type": "application/json", "Cache-Control": "no-store" 
 export const healthRoutes = (prefix: string, service: BuyService, edge: Edge): readonly Route[] => {
   const alive = makeAnswer(200, plain, '{"status":"alive"}');
   const ready = makeAnswer(200, plain, '{"status":"ready"}');
+  /** Ready all the same: what is wrong is the settings', and sending buyers elsewhere would not mend it. */
+  const readyBut = (detail: string): Answer => makeAnswer(200, plain, JSON.stringify({ status: "ready", detail }));
   const unready = problem({ ...refusals.recovering, detail: "This gateway process is starting or stopping." });
   return [
     { pattern: `${prefix}/healthz`, get: (exchange) => exchange.answer(alive) },
-    { pattern: `${prefix}/readyz`, get: (exchange) => exchange.answer(service.isReady() && !edge.stopping ? ready : unready) },
+    {
+      pattern: `${prefix}/readyz`,
+      get: (exchange) => {
+        const detail = edge.clients.latestDoubt();
+        if (!service.isReady() || edge.stopping) exchange.answer(unready);
+        else exchange.answer(detail === undefined ? ready : readyBut(detail));
+      },
+    },
   ];
 };

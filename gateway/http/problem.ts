@@ -111,6 +111,10 @@ export const edgeAnswers = Object.freeze({
     code: OutcomeCode.badRequest,
     detail: "The address: a % is followed by two hexadecimal digits, and what they spell is UTF-8. A ticket needs no escapes.",
   }),
+  proxyForged: problem({
+    code: OutcomeCode.badRequest,
+    detail: "PROXY protocol is taken from trusted proxies only (DOORBUSTER_TRUSTED_PROXIES).",
+  }),
   headTooLarge: problem({ code: OutcomeCode.tooLarge, detail: "The header block is too large." }, 431),
   bodyTooLarge: problem({ code: OutcomeCode.tooLarge, detail: "The body is too large." }),
   bodyUnwanted: problem({ code: OutcomeCode.badRequest, detail: "This request takes no body." }),

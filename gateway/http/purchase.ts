@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { isId } from "#protocol/ids";
-import type { BuyRequest } from "../buy/service.ts";
+import type { BuyRequest, StandingRequest } from "../buy/service.ts";
 import { issuesText } from "#protocol/zod-issues";
 import type { Exchange } from "./exchange.ts";
 import type { RequestHead } from "./request-head.ts";
@@ -39,21 +39,29 @@ export const readKey = (head: RequestHead): string | undefined => {
   return isId(key) ? key : undefined;
 };
 
-/** A purchase as the service takes it; the address is looked up only if the service comes to the address bucket. */
-export class HttpPurchase implements BuyRequest {
+/** A standing as the service takes it; the address is looked up only if the service comes to the address bucket. */
+export class HttpStanding implements StandingRequest {
   readonly ticket: string;
-  readonly units: number;
   readonly key: string;
   readonly #exchange: Exchange;
 
-  constructor(exchange: Exchange, units: number, key: string) {
+  constructor(exchange: Exchange, key: string) {
     this.ticket = exchange.parameter;
-    this.units = units;
     this.key = key;
     this.#exchange = exchange;
   }
 
   get address(): string {
     return this.#exchange.address;
+  }
+}
+
+/** A purchase, likewise. */
+export class HttpPurchase extends HttpStanding implements BuyRequest {
+  readonly units: number;
+
+  constructor(exchange: Exchange, units: number, key: string) {
+    super(exchange, key);
+    this.units = units;
   }
 }

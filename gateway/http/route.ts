@@ -43,6 +43,7 @@ export const refusalOfHead = (exchange: Exchange, takesBody: boolean): Answer | 
   }
   if (!isHostOne(head)) return edgeAnswers.badHost;
   if (isHeadTooLarge(head)) return edgeAnswers.headTooLarge;
+  if (exchange.isProxyForged) return edgeAnswers.proxyForged;
   return !takesBody && hasBody(head) ? edgeAnswers.bodyUnwanted : undefined;
 };
 
@@ -77,7 +78,8 @@ const refusalOf = (edge: Edge, refuse: NonNullable<Route["refuse"]>, head: Reque
 const wrapped =
   (edge: Edge, hasParameter: boolean, isHead: boolean, handle: Handler, takesBody: boolean, more: Pick<Route, "query" | "refuse"> = {}) =>
   (res: HttpResponse, req: HttpRequest): void => {
-    const head = readHead(req);
+    const head = readHead(req, edge.clients.addressHeader);
+    edge.clients.lookAt(res, head);
     const parameter = hasParameter ? decoded(req.getParameter(0) ?? "") : "";
     const refusal = more.refuse === undefined || parameter === undefined ? undefined : refusalOf(edge, more.refuse, head, parameter);
     if (refusal !== undefined) {

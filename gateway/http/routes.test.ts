@@ -3,7 +3,6 @@ import { OutcomeCode, outcomeKinds, refusals } from "../buy/outcome.ts";
 import { startEdgeWorld, ticketFor, type EdgeWorld } from "../../test/harness/edge-world.ts";
 import { ask, request, Wire, type WireAnswer } from "../../test/harness/wire.ts";
 import { OPENS_AT_MS } from "../../test/harness/scripted-buy-service.ts";
-import { forwardedAddress } from "./exchange.ts";
 import { preferredWait } from "./held-answers.ts";
 import { headText } from "./answer.ts";
 import { matchesEtag } from "./sale-route.ts";
@@ -206,34 +205,9 @@ describe("small readings", () => {
     expect(["", "await=5", "wait", "wait=-1", "wait=x", "wait=1.5", "waiting=3"].map(preferredWait)).toEqual([0, 0, 0, 0, 0, 0, 0]);
   });
 
-  it("believes exactly as many entries of X-Forwarded-For as there are proxies", () => {
-    const text = (list: string, proxies: number): string | undefined => forwardedAddress(list, proxies)?.join(".");
-    expect(text("1.1.1.1, 2.2.2.2, 3.3.3.3", 1)).toBe("3.3.3.3");
-    expect(text("1.1.1.1, 2.2.2.2, 3.3.3.3", 2)).toBe("2.2.2.2");
-    expect(text("1.1.1.1:80", 1)).toBe("1.1.1.1");
-    expect(forwardedAddress("[2001:db8::1]:80", 1)?.length).toBe(16);
-    expect([text("1.1.1.1", 0), text("1.1.1.1", 2), text("", 1), text("evil", 1), text("1.1.1.1, ", 1)]).toEqual(Array(5).fill(undefined));
-  });
-
   it("refuses to write a header that could split the answer", () => {
     for (const value of ["a\r\nb", "a\nb", "a\0b", "é"]) expect(() => headText(200, { Location: value })).toThrow(TypeError);
     expect(() => headText(200, { "A b": "c" })).toThrow(TypeError);
-  });
-});
-
-describe("behind a proxy", () => {
-  it("takes the buyer's address from X-Forwarded-For, also over several headers, and the socket's otherwise", async () => {
-    const behind = await startEdgeWorld({ trustedProxies: 1 });
-    const ticket = ticketFor("soldOut");
-    for (const headers of [
-      ["X-Forwarded-For: 9.9.9.9", "X-Forwarded-For: 5.6.7.8"],
-      ["X-Forwarded-For: 9.9.9.9, 5.6.7.8"],
-      ["X-Forwarded-For: nonsense"],
-      [],
-    ])
-      await ask(behind.port, request("POST", `/buy/${ticket}`, headers));
-    expect(behind.service.bought.map(({ address }) => address)).toEqual(["05060708", "05060708", "", ""]);
-    behind.close();
   });
 });
 

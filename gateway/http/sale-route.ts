@@ -1,6 +1,7 @@
 import { isId } from "#protocol/ids";
 import type { BuyService, SaleView } from "../buy/service.ts";
-import { refusals } from "../buy/outcome.ts";
+import type { OutcomeCounts } from "../buy/outcome-counts.ts";
+import { refusals, type Outcome } from "../buy/outcome.ts";
 import { Found } from "../sales/sale-search.ts";
 import { bytesOf, makeAnswer, type Answer } from "./answer.ts";
 import type { Exchange } from "./exchange.ts";
@@ -19,11 +20,20 @@ interface SaleAnswers {
 
 const TIME = "Doorbuster-Time";
 
+interface SaleRouteOptions {
+  readonly prefix: string;
+  readonly service: BuyService;
+  /** counts the refusals */
+  readonly answered: OutcomeCounts;
+  /** wall clock, ms since 1970 */
+  readonly nowMs: () => number;
+}
+
 /**
  * `GET /sales/:id`: the sale's cached bytes. The server's time, for count-downs, is the header `Doorbuster-Time` (ms
  * since 1970), so that bytes and validator stay the same until the sale changes.
  */
-export const saleRoute = (prefix: string, service: BuyService, nowMs: () => number): Route => {
+export const saleRoute = ({ prefix, service, answered, nowMs }: SaleRouteOptions): Route => {
   // One entry a known sale; the service makes a new view when a sale changes, and then the answers are made anew.
   const made = new WeakMap<SaleView, SaleAnswers>();
   const answersOf = (view: SaleView): SaleAnswers => {
@@ -43,22 +53,33 @@ export const saleRoute = (prefix: string, service: BuyService, nowMs: () => numb
     exchange.send(answer.head, answer.body, TIME, String(nowMs()));
   };
 
+  const refuse = (exchange: Exchange, outcome: Outcome): void => {
+    answered[outcome.code] += 1;
+    exchange.answer(problemOf(outcome));
+  };
+
   const get = (exchange: Exchange): void => {
     const saleId = exchange.parameter;
     const view = service.saleView(saleId);
+    const isCheap = view !== undefined || !isId(saleId);
+    const refusal = isCheap ? service.readRefusal(exchange) : service.searchRefusal(exchange);
+    if (refusal !== undefined) {
+      refuse(exchange, refusal);
+      return;
+    }
     if (view !== undefined) {
       show(exchange, view);
       return;
     }
-    if (!isId(saleId)) {
-      exchange.answer(problemOf(refusals.saleUnknown));
+    if (isCheap) {
+      refuse(exchange, refusals.saleUnknown);
       return;
     }
     // a sale that was opened a moment ago may not have come to this process
     service.findSale(saleId, (found) => {
       const now = service.saleView(saleId);
       if (now !== undefined) show(exchange, now);
-      else exchange.answer(problemOf(found === Found.none ? refusals.saleUnknown : refusals.recovering));
+      else refuse(exchange, found === Found.none ? refusals.saleUnknown : refusals.recovering);
     });
   };
   return { pattern: `${prefix}/sales/:id`, get };

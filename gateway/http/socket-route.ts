@@ -85,6 +85,15 @@ const refusalOf = (exchange: Exchange, req: HttpRequest): Answer | undefined => 
   return refusalOfHead(exchange, false) ?? (isLengthy ? edgeAnswers.bodyUnwanted : refusalOfHandshake(req));
 };
 
+/** Its answer, if it gets one instead of the upgrade, is its connection's last. */
+const lastExchange = (edge: Edge, res: HttpResponse, req: HttpRequest, isHead: boolean): Exchange => {
+  const head = readHead(req, edge.clients.addressHeader);
+  edge.clients.lookAt(res, head);
+  const exchange = new Exchange(edge, res, head, "", isHead);
+  exchange.closeAfter();
+  return exchange;
+};
+
 /** Registers a WebSocket route behind the same checks as every other (route.ts); a throw in a handler closes that socket only. */
 export const mountSocketRoute = <Data>(app: TemplatedApp, edge: Edge, route: SocketRoute<Data>): void => {
   const guarded = (socket: Socket<Data>, run: () => void): void => {
@@ -103,8 +112,7 @@ export const mountSocketRoute = <Data>(app: TemplatedApp, edge: Edge, route: Soc
     idleTimeout: IDLE_SECONDS,
     sendPingsAutomatically: true,
     upgrade: (res: HttpResponse, req: HttpRequest, context: us_socket_context_t) => {
-      const exchange = new Exchange(edge, res, readHead(req), "", false);
-      exchange.closeAfter();
+      const exchange = lastExchange(edge, res, req, false);
       let data: Data | undefined;
       try {
         const bad = refusalOf(exchange, req);
@@ -140,8 +148,7 @@ export const mountSocketRoute = <Data>(app: TemplatedApp, edge: Edge, route: Soc
   });
   // What uWebSockets.js does not take for a handshake comes here.
   const refuse = (isHead: boolean) => (res: HttpResponse, req: HttpRequest) => {
-    const exchange = new Exchange(edge, res, readHead(req), "", isHead);
-    exchange.closeAfter();
+    const exchange = lastExchange(edge, res, req, isHead);
     exchange.answer(refusalOf(exchange, req) ?? edgeAnswers.fault);
     exchange.leaveHandler();
   };

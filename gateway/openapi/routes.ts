@@ -80,6 +80,7 @@ const standing: DocumentedRoute = {
   refusals: [
     ...badTicket,
     refusal("sale_unknown"),
+    refusal("rate_limited", "this buyer asks too often, or forged tickets come from this address"),
     ...(["recovering", "busy", "try_again"] as const).map((code) => refusal(code, "cannot be known at the moment")),
     ...everyRefusal,
     fault,
@@ -103,6 +104,7 @@ const sale: DocumentedRoute = {
   ],
   refusals: [
     refusal("sale_unknown", "no such sale"),
+    refusal("rate_limited", "too many reads from this address, of what has to be looked for or while others read much"),
     refusal("recovering", "not known here, and nobody could say whether it exists"),
     ...everyRefusal,
     fault,
@@ -140,6 +142,7 @@ const health = (path: string, summary: string, status: string): Omit<DocumentedR
   summary,
   good: [{ status: 200, description: status, schema: z.object({ status: z.literal(status) }) }],
 });
+const detail = z.string().optional().describe("what is wrong with its settings all the same, for a person");
 
 /** Everything that plugin.ts mounts, by what it may answer. */
 export const documentedRoutes: readonly DocumentedRoute[] = [
@@ -150,6 +153,7 @@ export const documentedRoutes: readonly DocumentedRoute[] = [
   { ...health("/healthz", "This process answers", "alive"), refusals: everyRefusal },
   {
     ...health("/readyz", "This process can sell", "ready"),
+    good: [{ status: 200, description: "ready", schema: z.object({ status: z.literal("ready"), detail }) }],
     refusals: [refusal("recovering", "starting or stopping"), ...everyRefusal, fault],
   },
 ];

@@ -1,4 +1,5 @@
-import type { BuyRequest, BuyService, Cancel, SaleView } from "../../gateway/buy/service.ts";
+import { rateLimited } from "../../gateway/buy/rate-limited.ts";
+import type { BuyRequest, BuyService, Cancel, Reader, SaleView, StandingRequest } from "../../gateway/buy/service.ts";
 import { Found } from "../../gateway/sales/sale-search.ts";
 import { refusals, type Outcome } from "../../gateway/buy/outcome.ts";
 import { readTicket, verifyTicket, type TicketKeys } from "../../gateway/identity/ticket.ts";
@@ -15,6 +16,10 @@ const reserved = (uid: string, units: number): Outcome => ({ code: "reserved", o
  */
 export class ScriptedBuyService implements BuyService {
   readonly bought: { uid: string; units: number; key: string; address: string }[] = [];
+  readonly looked: { uid: string; key: string; address: string }[] = [];
+  /** of who reads sales from above the ceiling */
+  readonly readers: string[] = [];
+  isReadLimited = false;
   readonly hanging: (() => void)[] = [];
   readonly waiting = new Map<string, (outcome: Outcome) => void>();
   readonly watching = new Map<string, Set<(outcome: Outcome) => void>>();
@@ -57,10 +62,12 @@ export class ScriptedBuyService implements BuyService {
     return undefined;
   }
 
-  standing(ticket: string, key: string, answer: (outcome: Outcome) => void): void {
+  standing({ ticket, key, address }: StandingRequest, answer: (outcome: Outcome) => void): void {
     const read = this.#admitted(ticket);
     if ("code" in read) return answer(read);
     const { uid } = read;
+    this.looked.push({ uid, key, address });
+    if (uid === "often") return answer(rateLimited(1_200));
     if (uid === "win") return void setImmediate(() => answer({ ...reserved(uid, 1), ...(key === "" ? {} : { reason: key }) }));
     if (uid === "again") return answer({ code: "confirmed", orderId: "0-1-5-0", units: 1, repeat: true });
     if (uid === "rejected") return answer({ code: "rejected", orderId: "0-1-8-0", units: 1, reason: "quota" });
@@ -86,6 +93,15 @@ export class ScriptedBuyService implements BuyService {
 
   saleView(saleId: string): SaleView | undefined {
     return saleId === SALE ? this.view : undefined;
+  }
+
+  readRefusal(reader: Reader): Outcome | undefined {
+    return this.isReadLimited ? this.searchRefusal(reader) : undefined;
+  }
+
+  searchRefusal({ address }: Reader): Outcome | undefined {
+    this.readers.push(address);
+    return this.isReadLimited ? rateLimited(1_200) : undefined;
   }
 
   findSale(saleId: string, done: (found: Found) => void): void {

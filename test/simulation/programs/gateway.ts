@@ -15,6 +15,7 @@ const ANSWERED_MS = TIMEOUT_MS + TICK_MS * 2;
 const NO_LIMIT = { rate: 0, burst: 1 };
 const POLICY: BuyPolicy = {
   limits: { buyer: NO_LIMIT, address: NO_LIMIT, sale: NO_LIMIT, slots: 8 },
+  reads: { buyer: NO_LIMIT, address: NO_LIMIT, ceiling: NO_LIMIT, slots: 8 },
   queueLimit: 100,
   decisionTimeoutMs: TIMEOUT_MS,
   tickMs: TICK_MS,
@@ -65,7 +66,8 @@ export const gatewayProgram = (world: World, name: string, sales: readonly SaleR
         };
         service.buy({ ticket: ticketOf(saleId, uid), address: "", units, key }, inTime(saleId, isOnOneShard(saleId), onReserved));
       },
-      standing: (saleId, { uid, key }, onOutcome) => service.standing(ticketOf(saleId, uid), key, inTime(saleId, true, onOutcome)),
+      standing: (saleId, { uid, key }, onOutcome) =>
+        service.standing({ ticket: ticketOf(saleId, uid), address: "", key }, inTime(saleId, true, onOutcome)),
       wait: (saleId, { uid, key }, orderId, onFinal) => {
         const isOver = news.waits(life, uid, orderId);
         service.waitFinal(ticketOf(saleId, uid), key, orderId, (outcome) => {
