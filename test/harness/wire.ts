@@ -30,9 +30,10 @@ export class Wire {
     });
   }
 
-  static open(port: number): Promise<Wire> {
+  /** @param from the loopback address that it comes from */
+  static open(port: number, from = "127.0.0.1"): Promise<Wire> {
     return new Promise((resolve, reject) => {
-      const socket = connect(port, "127.0.0.1");
+      const socket = connect({ port, host: "127.0.0.1", localAddress: from });
       socket.once("error", reject);
       socket.once("connect", () => resolve(new Wire(socket)));
     });
@@ -114,8 +115,8 @@ export class Wire {
 }
 
 /** One request on its own connection, which is closed afterwards. */
-export const ask = async (port: number, request: string, isHead = false): Promise<WireAnswer | undefined> => {
-  const wire = await Wire.open(port);
+export const ask = async (port: number, request: string, isHead = false, from?: string): Promise<WireAnswer | undefined> => {
+  const wire = await Wire.open(port, from);
   try {
     return await wire.write(request).answer(isHead);
   } finally {
