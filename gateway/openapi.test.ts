@@ -106,7 +106,7 @@ describe("openapi.json", () => {
       (pattern: string): unknown =>
         mounted.add(`${method} ${pattern.replace(/:(\w+)/, "{$1}")}`);
     const ignore = (): undefined => undefined;
-    const app = { get: record("get"), post: record("post"), ws: record("get"), head: ignore, any: ignore };
+    const app = { get: record("get"), post: record("post"), ws: record("get"), head: ignore, options: ignore, any: ignore };
     mountDoorbuster(app as unknown as TemplatedApp, { service: new ScriptedBuyService(keys), tickets: keys });
     const written = Object.entries(document.paths).flatMap(([path, item]) =>
       (["get", "post"] as const).filter((method) => item[method] !== undefined).map((method) => `${method} ${path}`),
@@ -133,6 +133,7 @@ describe("openapi.json", () => {
       requests.push(["/buy/{ticket}", method, request(spelled, `/buy/${ticketFor("win")}`, ["Idempotency-Key: %"])]);
     }
     requests.push(["/buy/{ticket}", "post", request("POST", `/buy/${ticketFor("win")}`, [], " ".repeat(2_000))]);
+    requests.push(["/buy/{ticket}", "post", request("POST", `/buy/${ticketFor("win")}`, ["Origin: null"])]);
     for (const saleId of ["none", "silent"]) requests.push(["/sales/{id}", "get", request("GET", `/sales/${saleId}`)]);
     requests.push(["/live", "get", request("GET", "/live")]);
     const seen = new Set<string>();
@@ -175,7 +176,8 @@ describe("openapi.json", () => {
       "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
       "Sec-WebSocket-Version: 13",
     ];
-    const live = (at: EdgeWorld, ticket: string) => get(at, "/live", `/live?ticket=${ticket}`, upgrade);
+    const live = (at: EdgeWorld, ticket: string, headers: readonly string[] = []) =>
+      get(at, "/live", `/live?ticket=${ticket}`, [...upgrade, ...headers]);
     const broken = await startEdgeWorld({
       nowMs: () => {
         throw new Error("a broken clock");
@@ -187,6 +189,7 @@ describe("openapi.json", () => {
     for (const [path, asked] of [
       ["/buy/{ticket}", `/buy/${ticketFor("win")}`],
       ["/sales/{id}", `/sales/${SALE}`],
+      ["/time", "/time"],
       ["/live", `/live?ticket=${ticketFor("win")}`],
       ["/healthz", "/healthz"],
       ["/readyz", "/readyz"],
@@ -213,10 +216,15 @@ describe("openapi.json", () => {
     edge.service.isReadLimited = true;
     await get(edge, "/sales/{id}", `/sales/${SALE}`);
     edge.service.isReadLimited = false;
+    broken.service.saleView = () => {
+      throw new Error("a broken service");
+    };
     await get(broken, "/sales/{id}", `/sales/${SALE}`);
+    await get(broken, "/time", "/time");
     expect(Object.keys(JSON.parse(shown?.body ?? "") as object).toSorted()).toEqual(Object.keys(saleSchema.shape).toSorted());
 
     for (const ticket of ["nonsense", ticketFor("win", SALE, 1)]) await live(edge, ticket);
+    await live(edge, ticketFor("win"), ["Origin: https://elsewhere.example"]);
     for (let sockets = 0; sockets < 9; sockets++) await live(edge, ticketFor("many"));
     await live(broken, ticketFor("win"));
     await live(stopping, ticketFor("win"));

@@ -6,9 +6,11 @@ import { ClientAddresses, type AddressDoubts, type OnAddressDoubt } from "./http
 import type { Edge } from "./http/exchange.ts";
 import { healthRoutes } from "./http/health-routes.ts";
 import { HeldAnswers } from "./http/held-answers.ts";
+import { Origins } from "./http/origins.ts";
 import { mountNotFound, mountRoute } from "./http/route.ts";
 import { saleRoute } from "./http/sale-route.ts";
 import { mountSocketRoute } from "./http/socket-route.ts";
+import { timeRoute } from "./http/time-route.ts";
 import type { TicketKeys } from "./identity/ticket.ts";
 import { liveRoute } from "./live/live-route.ts";
 import { zeroCounts, type OutcomeCounts } from "./buy/outcome-counts.ts";
@@ -27,6 +29,8 @@ export interface PluginOptions {
   readonly addressHeader?: string;
   /** called, at most once a second, when a request may be counted to another address than its client's: settings and proxies differ */
   readonly onAddressDoubt?: OnAddressDoubt;
+  /** origins besides our own whose pages may buy and read the answers: exact `scheme://host[:port]`; none by default */
+  readonly allowedOrigins?: readonly string[];
   /** answer 404 for every other path below the prefix; by default only if there is a prefix */
   readonly notFound?: boolean;
   /** called with what was thrown inside a handler (the buyer got a 500) */
@@ -63,8 +67,9 @@ const PREFIX = /^(?:\/[A-Za-z0-9._~-]+)*$/;
 
 /**
  * Mounts the buy path into any uWebSockets.js app: `POST` and `GET <prefix>/buy/:ticket`, `GET <prefix>/sales/:id`,
- * `GET <prefix>/live`, `/healthz`, `/readyz`.
- * @throws TypeError for a prefix that is not a plain path without a slash at its end, and for proxies that cannot be meant
+ * `GET <prefix>/time`, `GET <prefix>/live`, `/healthz`, `/readyz`.
+ * @throws TypeError for a prefix that is not a plain path without a slash at its end, for proxies that cannot be meant, and for an
+ * allowed origin that is none
  */
 export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Mounted => {
   const { service, tickets, prefix = "", notFound = prefix !== "", nowMs = Date.now } = options;
@@ -77,6 +82,7 @@ export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Moun
   let idle: (() => void)[] = [];
   const edge: Edge = {
     clients,
+    origins: new Origins({ allowed: options.allowedOrigins ?? [], isBehindProxy: clients.trustsSomebody }),
     bodyDeadlineMs: options.bodyDeadlineMs ?? BODY_DEADLINE_MS,
     onFault: options.onFault ?? (() => undefined),
     waiting: 0,
@@ -91,7 +97,8 @@ export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Moun
   const held = new HeldAnswers(service);
   const live = liveRoute(prefix, service, tickets, answered.live, nowMs);
   mountRoute(app, edge, buyRoute(prefix, service, held, answered.http));
-  mountRoute(app, edge, saleRoute({ prefix, service, answered: answered.http, nowMs }));
+  mountRoute(app, edge, saleRoute({ prefix, service, answered: answered.http }));
+  mountRoute(app, edge, timeRoute(prefix, nowMs));
   for (const route of healthRoutes(prefix, service, edge)) mountRoute(app, edge, route);
   mountSocketRoute(app, edge, live.route);
   if (notFound) mountNotFound(app, edge, `${prefix}/*`);

@@ -14,6 +14,7 @@ export const PROCESS_SETTINGS = [
   "DOORBUSTER_GATEWAY_HOST",
   "DOORBUSTER_TRUSTED_PROXIES",
   "DOORBUSTER_ADDRESS_HEADER",
+  "DOORBUSTER_ALLOWED_ORIGINS",
   "DOORBUSTER_STOP_NOTICE_MS",
   "DOORBUSTER_DRAIN_MS",
 ] as const;
@@ -154,6 +155,7 @@ export const serve = async (options: ProcessOptions): Promise<void> => {
     trustedProxies: config.DOORBUSTER_TRUSTED_PROXIES,
     addressHeader: config.DOORBUSTER_ADDRESS_HEADER,
     onAddressDoubt: warnOfDoubts(log),
+    allowedOrigins: config.DOORBUSTER_ALLOWED_ORIGINS,
     notFound: true,
     onFault: (error) => log.error({ err: error }, "a request was answered 500"),
   });

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { parseCrashAt } from "./crash-points.ts";
+import { readOrigin } from "./origins.ts";
 import { clusterAddress, isInstanceUrl, shardUrls } from "./redis-address.ts";
 import { readTrustedProxies } from "./trusted-proxies.ts";
 
@@ -25,20 +26,36 @@ const redisUrls = text.transform((value, context) => {
   return urls;
 });
 
+/** @returns the items between commas, without blanks */
+const items = (value: string): string[] =>
+  value
+    .split(",")
+    .map((item) => item.trim())
+    .filter((item) => item !== "");
+
 const hosts = z
   .string()
   .default("")
   .transform((value, context) => {
-    const listed = value
-      .split(",")
-      .map((host) => host.trim())
-      .filter((host) => host !== "");
+    const listed = items(value);
     for (const host of listed) {
       if (!/^(\*\.)?[A-Za-z0-9.-]+(:\d{1,5})?$|^\[[0-9a-fA-F:]+\](:\d{1,5})?$/.test(host))
         context.addIssue({ code: "custom", message: `'${host}': not a host, host:port or *.domain` });
     }
     return listed;
   });
+
+const origins = z
+  .string()
+  .default("")
+  .transform((value, context) =>
+    items(value).map((item) => {
+      const read = readOrigin(item);
+      if ("origin" in read) return read.origin;
+      context.addIssue({ code: "custom", message: `'${item}' ${read.why}` });
+      return item;
+    }),
+  );
 
 /** `<key id>:<secret>` pairs; the first signs, all verify. */
 const ticketKeys = text.transform((value, context) => {
@@ -128,6 +145,8 @@ export const settings = {
   DOORBUSTER_TRUSTED_PROXIES: trustedProxies.default("0"),
   /** the header in which the trusted proxies put the buyer's address, and nothing else; empty: X-Forwarded-For */
   DOORBUSTER_ADDRESS_HEADER: addressHeader.default(""),
+  /** origins besides our own whose pages may buy and read the answers: exact `scheme://host[:port]`, comma separated */
+  DOORBUSTER_ALLOWED_ORIGINS: origins,
   /** entries an outbox may hold before buyers hear `busy` */
   DOORBUSTER_OUTBOX_LIMIT: count.default(100_000),
   /** how long a gateway that is told to stop serves as before while its /readyz says 503; 0 = not at all */

@@ -49,6 +49,19 @@ describe("the admin API's credential", () => {
 });
 
 describe("the admin API", () => {
+  it("tells no page of another origin anything, by answer or preflight", async () => {
+    const page = { origin: "https://shop.example", authorization: `Bearer ${TOKEN}` };
+    const asked = { ...page, "access-control-request-method": "POST", "access-control-request-headers": "authorization" };
+    const answers = [
+      await admin.inject({ url: "/healthz", headers: page }),
+      await admin.inject({ url: "/sales", headers: page }),
+      await admin.inject({ method: "OPTIONS", url: "/sales", headers: asked }),
+      await admin.inject({ method: "OPTIONS", url: "/sales", headers: { ...asked, authorization: "" } }),
+    ];
+    expect(answers.map(({ statusCode }) => statusCode)).toEqual([200, 200, 404, 401]);
+    for (const { headers } of answers) expect(Object.keys(headers).filter((name) => name.startsWith("access-control-"))).toEqual([]);
+  });
+
   const post = (url: string, payload: string, type = "application/json") =>
     admin.inject({ method: "POST", url, payload, headers: { authorization: `Bearer ${TOKEN}`, "content-type": type } });
 

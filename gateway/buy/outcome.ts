@@ -23,6 +23,8 @@ export const OutcomeCode = {
   notFound: "not_found",
   badRequest: "bad_request",
   tooLarge: "too_large",
+  /** only over HTTP: a page of this origin may not buy, and nothing was done */
+  originNotAllowed: "origin_not_allowed",
 } as const;
 export type OutcomeCode = (typeof OutcomeCode)[keyof typeof OutcomeCode];
 
@@ -76,6 +78,7 @@ export const outcomeKinds: Readonly<Record<OutcomeCode, OutcomeKind>> = Object.f
   not_found: kind(404, "Not found"),
   bad_request: kind(400, "The request is malformed"),
   too_large: kind(413, "The request is too large"),
+  origin_not_allowed: kind(403, "Pages of this origin may not buy here"),
 });
 
 /** HTTP status of an answer to a purchase. */

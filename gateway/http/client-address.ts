@@ -121,6 +121,11 @@ export class ClientAddresses {
     this.#onDoubt = onDoubt;
   }
 
+  /** A proxy is in front whose word is taken. */
+  get trustsSomebody(): boolean {
+    return !this.#trustsNobody;
+  }
+
   get doubts(): AddressDoubts {
     return this.#doubts;
   }

@@ -1,11 +1,13 @@
-import type { HttpResponse, RecognizedString } from "uWebSockets.js";
-import { checkedHeader, type Answer } from "./answer.ts";
+import type { HttpResponse } from "uWebSockets.js";
 import type { ClientAddresses } from "./client-address.ts";
+import type { Origins, Reader } from "./origins.ts";
 import type { RequestHead } from "./request-head.ts";
 
 /** What the exchanges of one mount share. */
 export interface Edge {
   readonly clients: ClientAddresses;
+  /** who may read answers, and buy, from a page */
+  readonly origins: Origins;
   /** how long a body may take to arrive whole */
   readonly bodyDeadlineMs: number;
   /** called with what was thrown inside a handler */
@@ -20,16 +22,35 @@ export interface Edge {
   onIdle: () => void;
 }
 
+/** What an exchange is about. */
+interface Received {
+  /** is copied: the one that is read into is the next request's, too */
+  readonly head: RequestHead;
+  readonly reader: Reader;
+  /** the pattern's parameter, percent-decoded, or empty */
+  readonly parameter?: string;
+  readonly isHead: boolean;
+  /** as it stands in the URL behind the `?`, or empty */
+  readonly query?: string;
+}
+
+/** Prepared bytes, or texts made for one request. */
+export interface Sendable {
+  /** status line and headers (answer.ts) */
+  readonly head: string | ArrayBuffer;
+  /** undefined: the status has none */
+  readonly body: string | ArrayBuffer | undefined;
+}
+
 /**
  * One request and its answer. Owns the response: nothing is sent twice, nothing after the client went away, and what is
  * sent outside the handler is corked.
  */
 export class Exchange {
   readonly head: Readonly<RequestHead>;
-  /** the pattern's parameter, percent-decoded, or empty */
+  readonly reader: Reader;
   readonly parameter: string;
-  /** the query parameter that the route asks for, or empty */
-  readonly query: string;
+  readonly #query: string;
   readonly #edge: Edge;
   readonly #res: HttpResponse;
   readonly #isHead: boolean;
@@ -41,12 +62,13 @@ export class Exchange {
   #isDue = false;
   #onEnd: (() => void) | undefined;
 
-  constructor(edge: Edge, res: HttpResponse, head: RequestHead, parameter: string, isHead: boolean, query = "") {
+  constructor(edge: Edge, res: HttpResponse, { head, reader, parameter = "", isHead, query = "" }: Received) {
     this.#edge = edge;
     this.#res = res;
     this.head = { ...head };
+    this.reader = reader;
     this.parameter = parameter;
-    this.query = query;
+    this.#query = query;
     this.#isHead = isHead;
     if (head.transferEncodings > 0) this.endConnection();
   }
@@ -64,6 +86,11 @@ export class Exchange {
   /** The connection began with a PROXY header of somebody who is not trusted. */
   get isProxyForged(): boolean {
     return !this.#over && this.#edge.clients.isProxyForged(this.#res);
+  }
+
+  /** @returns the query parameter, decoded, empty without one; several of one name are joined by a comma, as headers are */
+  queried(name: string): string {
+    return this.#query === "" ? "" : new URLSearchParams(this.#query).getAll(name).join(",");
   }
 
   /** `cleanUp` runs once, when the exchange is over for whatever reason. */
@@ -88,41 +115,32 @@ export class Exchange {
     this.#isLast = true;
   }
 
-  answer(answer: Answer): void {
-    this.send(answer.head, answer.body);
-  }
-
-  /**
-   * @param head status line and headers (answer.ts)
-   * @param body undefined for a status without one
-   * @param name of one more header
-   */
-  send(head: RecognizedString, body: string | ArrayBuffer | undefined, name = "", value = ""): void {
+  /** Answers with this and with what a page has to be told (cors.ts). */
+  answer(answer: Sendable): void {
     if (this.#over) return;
-    if (name !== "") checkedHeader(name, value);
-    if (this.#isLast) this.#sendLater(() => this.#sendNow(head, body, name, value));
-    else this.#sendNow(head, body, name, value);
+    if (this.#isLast) this.#sendLater(answer);
+    else this.#send(answer);
   }
 
-  #sendLater(send: () => void): void {
+  #sendLater(answer: Sendable): void {
     if (this.#isDue) return;
     this.#isDue = true;
     setImmediate(() => {
-      if (!this.#over) send();
+      if (!this.#over) this.#send(answer);
     });
   }
 
-  #sendNow(head: RecognizedString, body: string | ArrayBuffer | undefined, name: string, value: string): void {
+  #send(answer: Sendable): void {
     this.#end();
-    if (this.#inHandler) this.#write(head, body, name, value);
-    else this.#res.cork(() => this.#write(head, body, name, value));
+    if (this.#inHandler) this.#write(answer);
+    else this.#res.cork(() => this.#write(answer));
   }
 
-  #write(head: RecognizedString, body: string | ArrayBuffer | undefined, name: string, value: string): void {
+  #write({ head, body }: Sendable): void {
     const res = this.#res;
     const closes = this.#closes || this.#edge.draining;
-    res.writeStatus(head);
-    if (name !== "") res.writeHeader(name, value);
+    const { cors } = this.reader;
+    res.writeStatus(cors === undefined ? head : cors.on(head));
     if (body !== undefined && !this.#isHead) {
       // One argument less is measurable here.
       if (closes) res.end(body, true);

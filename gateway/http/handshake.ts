@@ -15,7 +15,7 @@ const noUpgrade = required(
 );
 const otherVersion = required(`Sec-WebSocket-Version: exactly one, and ${VERSION}.`);
 const badKey = problem({ code: OutcomeCode.badRequest, detail: "Sec-WebSocket-Key: exactly one, 16 bytes in base64." });
-const wrongMethod = problem({ code: OutcomeCode.badRequest, detail: "Only GET here." }, 405, { Allow: "GET" });
+const wrongMethod = problem({ code: OutcomeCode.badRequest, detail: "Only GET, OPTIONS here." }, 405, { Allow: "GET, OPTIONS" });
 
 /** What a request says of the upgrade it asks for; several headers of one name are joined by a comma, as RFC 9110 reads them. */
 interface Handshake {

@@ -15,9 +15,10 @@ export const healthRoutes = (prefix: string, service: BuyService, edge: Edge): r
   const readyBut = (detail: string): Answer => makeAnswer(200, plain, JSON.stringify({ status: "ready", detail }));
   const unready = problem({ ...refusals.recovering, detail: "This gateway process is starting or stopping." });
   return [
-    { pattern: `${prefix}/healthz`, get: (exchange) => exchange.answer(alive) },
+    { pattern: `${prefix}/healthz`, pages: "all", get: (exchange) => exchange.answer(alive) },
     {
       pattern: `${prefix}/readyz`,
+      pages: "all",
       get: (exchange) => {
         const detail = edge.clients.latestDoubt();
         if (!service.isReady() || edge.stopping) exchange.answer(unready);

@@ -2,7 +2,7 @@ import { OutcomeCode, type Outcome } from "../buy/outcome.ts";
 import type { BuyService } from "../buy/service.ts";
 import type { Exchange } from "./exchange.ts";
 
-/** The longest wait that `Prefer: wait=N` gets; proxies in front give up at 60 s. */
+/** The longest wait that anybody gets; proxies in front give up at 60 s. */
 const MAX_WAIT_SECONDS = 30;
 /** More are answered at once: a held answer costs a timer and a connection. */
 const MAX_HELD = 20_000;
@@ -12,6 +12,18 @@ export const preferredWait = (prefer: string): number => {
   if (prefer === "") return 0;
   const match = /(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?=$|[,;])/i.exec(prefer);
   return match === null ? 0 : Math.min(Number(match[1]), MAX_WAIT_SECONDS);
+};
+
+const SECONDS = /^\d{1,9}$/;
+
+/**
+ * `?wait=N`, which a page can ask for without a preflight, wins over `Prefer: wait=N`: that is a preference, which may be
+ * passed over (RFC 7240), and this a part of the address.
+ * @returns seconds, at most MAX_WAIT_SECONDS; undefined if `wait` is not a whole number of seconds
+ */
+export const askedWait = (wait: string, prefer: string): number | undefined => {
+  if (wait === "") return preferredWait(prefer);
+  return SECONDS.test(wait) ? Math.min(Number(wait), MAX_WAIT_SECONDS) : undefined;
 };
 
 /** Purchases that are reserved and whose answer waits until they are final. */

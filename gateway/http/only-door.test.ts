@@ -11,5 +11,5 @@ it("registers routes in the wrapper alone", () => {
   );
   const registering = files.filter((file) => REGISTERS.test(readFileSync(new URL(file, GATEWAY), "utf8")));
   // the trial's app is its own, and nobody else's requests come there
-  expect(registering.toSorted()).toEqual(["http/parser-trial.ts", "http/route.ts", "http/socket-route.ts"]);
+  expect(registering.toSorted()).toEqual(["http/options.ts", "http/parser-trial.ts", "http/route.ts", "http/socket-route.ts"]);
 });

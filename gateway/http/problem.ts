@@ -22,6 +22,7 @@ const DETAILS: Readonly<Record<OutcomeCode, string>> = {
   not_found: "There is nothing at this address.",
   bad_request: "The request cannot be understood.",
   too_large: "The request is larger than anything this service takes.",
+  origin_not_allowed: "Nothing was done. DOORBUSTER_ALLOWED_ORIGINS lists the origins whose pages may buy.",
 };
 
 /** JSON fields of an outcome that both channels show; `code` first. */
@@ -120,6 +121,7 @@ export const edgeAnswers = Object.freeze({
   bodyUnwanted: problem({ code: OutcomeCode.badRequest, detail: "This request takes no body." }),
   bodySlow: problem({ code: OutcomeCode.badRequest, detail: "The body did not arrive in time." }),
   notFound: problem({ code: OutcomeCode.notFound }),
+  originNotAllowed: problem({ code: OutcomeCode.originNotAllowed }),
   fault: problem(
     { ...refusals.outcomeUnknown, detail: "Something broke while the request was handled. Ask again: a first answer stands." },
     500,

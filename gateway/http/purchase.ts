@@ -1,18 +1,27 @@
 import { z } from "zod";
-import { isId } from "#protocol/ids";
+import { ID_PATTERN, isId } from "#protocol/ids";
 import type { BuyRequest, StandingRequest } from "../buy/service.ts";
 import { issuesText } from "#protocol/zod-issues";
 import type { Exchange } from "./exchange.ts";
 import type { RequestHead } from "./request-head.ts";
 
-/** The body of a purchase, and what a buy frame has beside it. */
-export const purchaseSchema = z.strictObject({ units: z.int().min(1).max(1_000).default(1) });
+/** The body of a purchase, as a buy frame has it, too; whatever its Content-Type says. */
+export const purchaseSchema = z.strictObject({
+  units: z.int().min(1).max(1_000).default(1),
+  key: z
+    .union([z.literal(""), z.string().regex(ID_PATTERN)])
+    .default("")
+    .describe("what Idempotency-Key says, for a page that wants no preflight; where both are given they are the same"),
+});
+export type PurchaseBody = Readonly<z.infer<typeof purchaseSchema>>;
 
-const A_BODY = 'A body is {"units":1} (at most 1000), or there is none.';
+const A_BODY = 'A body is {"units":1} (at most 1000), perhaps with "key" (as Idempotency-Key), or there is none.';
 
-/** @returns units, or what is wrong with the body as a sentence */
-export const readUnits = (body: string): number | string => {
-  if (body === "") return 1;
+const ONE_UNIT: PurchaseBody = Object.freeze({ units: 1, key: "" });
+
+/** @returns units and key, or what is wrong with the body as a sentence */
+export const readPurchase = (body: string): PurchaseBody | string => {
+  if (body === "") return ONE_UNIT;
   let value: unknown;
   try {
     value = JSON.parse(body);
@@ -20,7 +29,7 @@ export const readUnits = (body: string): number | string => {
     return `body: not JSON. ${A_BODY}`;
   }
   const result = purchaseSchema.safeParse(value);
-  if (result.success) return result.data.units;
+  if (result.success) return result.data;
   return `${issuesText(result.error)}. ${A_BODY}`;
 };
 

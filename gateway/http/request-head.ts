@@ -25,6 +25,12 @@ export interface RequestHead {
   /** the name of a header by which proxies say whose request it is, if it is another one than X-Forwarded-For */
   otherForwarding: string;
   ifNoneMatch: string;
+  /** of the page that a browser asks for; empty where no page asks */
+  origin: string;
+  /** Sec-Fetch-Site: the browser's own word on whether the page is of our origin */
+  fetchSite: string;
+  /** Access-Control-Request-Method: what a preflight asks for */
+  askedMethod: string;
 }
 
 const joined = (before: string, value: string): string => (before === "" ? value : `${before},${value}`);
@@ -45,7 +51,8 @@ const take = (name: string, value: string): void => {
       }
       break;
     case 6:
-      if (name === "prefer") reading.prefer = joined(reading.prefer, value);
+      if (name === "origin") reading.origin = joined(reading.origin, value);
+      else if (name === "prefer") reading.prefer = joined(reading.prefer, value);
       break;
     case 9:
       if (name === "x-real-ip" || name === "forwarded") reading.otherForwarding = name;
@@ -57,7 +64,7 @@ const take = (name: string, value: string): void => {
       if (name === "content-length") {
         reading.lengths += 1;
         reading.contentLength = value;
-      }
+      } else if (name === "sec-fetch-site") reading.fetchSite = joined(reading.fetchSite, value);
       break;
     case 15:
       if (name === "idempotency-key") {
@@ -73,6 +80,9 @@ const take = (name: string, value: string): void => {
         reading.transferEncodings += 1;
         reading.transferEncoding = value;
       }
+      break;
+    case 29:
+      if (name === "access-control-request-method") reading.askedMethod = value;
       break;
     default:
   }
@@ -101,6 +111,9 @@ export const readHead = (req: HttpRequest, named: string): Readonly<RequestHead>
   reading.namedAddress = "";
   reading.otherForwarding = "";
   reading.ifNoneMatch = "";
+  reading.origin = "";
+  reading.fetchSite = "";
+  reading.askedMethod = "";
   req.forEach(take);
   return reading;
 };

@@ -3,7 +3,7 @@ import { OutcomeCode, outcomeKinds, refusals } from "../buy/outcome.ts";
 import { startEdgeWorld, ticketFor, type EdgeWorld } from "../../test/harness/edge-world.ts";
 import { ask, request, Wire, type WireAnswer } from "../../test/harness/wire.ts";
 import { OPENS_AT_MS } from "../../test/harness/scripted-buy-service.ts";
-import { preferredWait } from "./held-answers.ts";
+import { askedWait, preferredWait } from "./held-answers.ts";
 import { headText } from "./answer.ts";
 import { matchesEtag } from "./sale-route.ts";
 
@@ -121,6 +121,75 @@ describe("POST /buy/:ticket", () => {
   });
 });
 
+describe("a purchase as a simple request", () => {
+  const post = (uid: string, query: string, body = "", headers: readonly string[] = []): Promise<WireAnswer | undefined> =>
+    ask(
+      edge.port,
+      request(
+        "POST",
+        `/buy/${ticketFor(uid)}${query}`,
+        [...(body === "" ? [] : ["Content-Type: text/plain;charset=UTF-8"]), ...headers],
+        body,
+      ),
+    );
+
+  it("takes units and key from a body of text", async () => {
+    edge.service.bought.length = 0;
+    const answer = await post("win", "", '{"units":2,"key":"k-1"}');
+    await post("win", "", '{"key":"k-1"}', ["Idempotency-Key: k-1"]);
+    await post("win", "", '{"key":""}', ["Idempotency-Key: k-2"]);
+    expect(edge.service.bought.map(({ units, key }) => [units, key])).toEqual([
+      [2, "k-1"],
+      [1, "k-1"],
+      [1, "k-2"],
+    ]);
+    // Location alone asks for that purchase, without a header
+    const location = answer?.headers["location"] ?? "";
+    expect(location).toMatch(/\?order=0-1-3-0&key=k-1$/);
+    expect(fields(await ask(edge.port, request("GET", location)))).toMatchObject({ code: "reserved", reason: "k-1" });
+  });
+
+  it("holds the answer with ?wait=", async () => {
+    const wire = await Wire.open(edge.port);
+    wire.write(request("POST", `/buy/${ticketFor("win")}?wait=20`, ["Prefer: wait=0"]));
+    await expect.poll(() => edge.service.waiting.size, { timeout: 10_000 }).toBe(1);
+    for (const done of edge.service.waiting.values()) done({ code: "confirmed", orderId: "0-1-3-0", units: 1 });
+    expect((await wire.answer())?.status).toBe(201);
+    wire.destroy();
+    expect((await post("win", "?wait=0", "", ["Prefer: wait=20"]))?.status).toBe(202);
+    expect((await post("crowd", "?wait=20"))?.status).toBe(409);
+  });
+
+  it("buys nothing where two places differ or one is wrong, and says which", async () => {
+    edge.service.bought.length = 0;
+    const cases: [string, string, readonly string[], RegExp][] = [
+      ["", '{"key":"a"}', ["Idempotency-Key: b"], /Idempotency-Key and key/],
+      ["", '{"key":"a b"}', [], /key/],
+      ["?key=a", "", [], /^key: .*body/],
+      ["?wait=soon", "", [], /^wait/],
+      ["?wait=1&wait=2", "", [], /^wait/],
+      ["?wait=-1", "", ["Prefer: wait=3"], /^wait/],
+    ];
+    for (const [query, body, headers, detail] of cases) {
+      const answer = await post("win", query, body, headers);
+      expect([answer?.status, fields(answer)], query + body).toMatchObject([
+        400,
+        { code: "bad_request", detail: expect.stringMatching(detail) },
+      ]);
+    }
+    const get = (query: string, headers: readonly string[] = []): Promise<WireAnswer | undefined> =>
+      ask(edge.port, request("GET", `/buy/${ticketFor("win")}${query}`, headers));
+    for (const [query, headers] of [
+      ["?key=a", ["Idempotency-Key: b"]],
+      ["?key=a%20b", []],
+      ["?key=a&key=b", []],
+    ] as const)
+      expect((await get(query, headers))?.status, query).toBe(400);
+    expect(fields(await get("?key=a", ["Idempotency-Key: a"]))).toMatchObject({ reason: "a" });
+    expect(edge.service.bought).toEqual([]);
+  });
+});
+
 describe("GET /buy/:ticket", () => {
   it("answers a standing 200 whatever it is, and what cannot be told by the table", async () => {
     const get = (uid: string): Promise<WireAnswer | undefined> => ask(edge.port, request("GET", `/buy/${ticketFor(uid)}`));
@@ -158,12 +227,14 @@ describe("GET /sales/:id", () => {
 
   it("answers cached bytes, and 304 to who has them", async () => {
     const full = await ask(edge.port, request("GET", "/sales/sale-1"));
-    expect([full?.status, full?.body, full?.headers["etag"], full?.headers["doorbuster-time"]]).toEqual([
+    expect([full?.status, full?.body, full?.headers["etag"], full?.headers["cache-control"]]).toEqual([
       200,
       edge.service.view.body.toString("utf8"),
       '"v1"',
-      String(NOW_MS),
+      "public, max-age=1",
     ]);
+    // a cache would tell it late
+    expect(full?.headers["doorbuster-time"]).toBeUndefined();
     const same = await ask(edge.port, request("GET", "/sales/sale-1", ['If-None-Match: "v0", W/"v1"']));
     expect([same?.status, same?.body, same?.headers["etag"], same?.headers["content-length"]]).toEqual([304, "", '"v1"', undefined]);
     edge.service.view = { ...edge.service.view, etag: '"v2"', body: Buffer.from("{}") };
@@ -187,6 +258,28 @@ describe("GET /sales/:id", () => {
   });
 });
 
+describe("GET /time", () => {
+  it("tells the clock, uncached, in a few bytes, and keeps the connection", async () => {
+    const wire = await Wire.open(edge.port);
+    // the second is answered by way of an exchange: the same answer
+    for (const headers of [[], ["Idempotency-Key: k"]]) {
+      const answer = await wire.write(request("GET", "/time", headers)).answer();
+      expect([answer?.status, fields(answer)]).toEqual([200, { nowMs: NOW_MS }]);
+      expect(answer?.headers).toMatchObject({
+        "content-type": "application/json",
+        "cache-control": "no-store",
+        "doorbuster-time": String(NOW_MS),
+        "access-control-allow-origin": "*",
+      });
+    }
+    const head = await wire.write(request("HEAD", "/time")).answer(true);
+    expect([head?.status, head?.headers["doorbuster-time"], head?.headers["content-length"]]).toEqual([200, String(NOW_MS), "23"]);
+    expect((await wire.write(request("GET", "/time?x=1")).answer())?.status).toBe(200);
+    wire.destroy();
+    expect((await ask(edge.port, request("POST", "/time")))?.headers["allow"]).toBe("GET, HEAD, OPTIONS");
+  });
+});
+
 describe("health", () => {
   it("tells alive from ready", async () => {
     expect((await ask(edge.port, request("GET", "/readyz")))?.status).toBe(200);
@@ -203,6 +296,11 @@ describe("small readings", () => {
       5, 7, 9, 3, 30, 4,
     ]);
     expect(["", "await=5", "wait", "wait=-1", "wait=x", "wait=1.5", "waiting=3"].map(preferredWait)).toEqual([0, 0, 0, 0, 0, 0, 0]);
+  });
+
+  it("takes ?wait= before Prefer, with the same bounds, and refuses what is no number of seconds", () => {
+    expect([askedWait("5", ""), askedWait("0", "wait=9"), askedWait("100000", ""), askedWait("", "wait=4")]).toEqual([5, 0, 30, 4]);
+    expect(["x", "-1", "1.5", "1,2", " 3", "1e1", "9999999999"].map((wait) => askedWait(wait, "wait=4"))).toEqual(Array(7).fill(undefined));
   });
 
   it("refuses to write a header that could split the answer", () => {

@@ -18,22 +18,18 @@ interface SaleAnswers {
   readonly unchanged: Answer;
 }
 
-const TIME = "Doorbuster-Time";
-
 interface SaleRouteOptions {
   readonly prefix: string;
   readonly service: BuyService;
   /** counts the refusals */
   readonly answered: OutcomeCounts;
-  /** wall clock, ms since 1970 */
-  readonly nowMs: () => number;
 }
 
 /**
- * `GET /sales/:id`: the sale's cached bytes. The server's time, for count-downs, is the header `Doorbuster-Time` (ms
- * since 1970), so that bytes and validator stay the same until the sale changes.
+ * `GET /sales/:id`: the sale's cached bytes. Nothing in them or in the headers changes until the sale does; the server's
+ * time, which a cache would tell late, is at `GET /time`.
  */
-export const saleRoute = ({ prefix, service, answered, nowMs }: SaleRouteOptions): Route => {
+export const saleRoute = ({ prefix, service, answered }: SaleRouteOptions): Route => {
   // One entry a known sale; the service makes a new view when a sale changes, and then the answers are made anew.
   const made = new WeakMap<SaleView, SaleAnswers>();
   const answersOf = (view: SaleView): SaleAnswers => {
@@ -49,8 +45,7 @@ export const saleRoute = ({ prefix, service, answered, nowMs }: SaleRouteOptions
 
   const show = (exchange: Exchange, view: SaleView): void => {
     const { full, unchanged } = answersOf(view);
-    const answer = matchesEtag(exchange.head.ifNoneMatch, view.etag) ? unchanged : full;
-    exchange.send(answer.head, answer.body, TIME, String(nowMs()));
+    exchange.answer(matchesEtag(exchange.head.ifNoneMatch, view.etag) ? unchanged : full);
   };
 
   const refuse = (exchange: Exchange, outcome: Outcome): void => {
@@ -82,5 +77,5 @@ export const saleRoute = ({ prefix, service, answered, nowMs }: SaleRouteOptions
       else refuse(exchange, found === Found.none ? refusals.saleUnknown : refusals.recovering);
     });
   };
-  return { pattern: `${prefix}/sales/:id`, get };
+  return { pattern: `${prefix}/sales/:id`, pages: "all", get };
 };

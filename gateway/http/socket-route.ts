@@ -3,9 +3,10 @@ import type { Answer } from "./answer.ts";
 import type { TemplatedApp } from "./app.ts";
 import { Exchange, type Edge } from "./exchange.ts";
 import { refusalOfHandshake } from "./handshake.ts";
+import { mountOptions } from "./options.ts";
 import { edgeAnswers } from "./problem.ts";
 import { readHead } from "./request-head.ts";
-import { refusalOfHead } from "./route.ts";
+import { refusalOfHead } from "./wrapper.ts";
 
 /** uWebSockets.js cuts the connection above this without a word; a route's own, smaller bound can still be explained. */
 const MAX_PAYLOAD_BYTES = 16 * 1_024;
@@ -41,6 +42,8 @@ export interface SocketRoute<Data> {
   readonly pattern: string;
   /** the query parameter that `admit` gets */
   readonly query: string;
+  /** the answer to a page of a foreign origin: browsers let every page open a WebSocket to everywhere */
+  readonly foreign: () => Answer;
   /** @returns the new socket's data, or undefined after it has answered the exchange with a refusal */
   readonly admit: (exchange: Exchange, query: string) => Data | undefined;
   readonly open: (socket: Socket<Data>) => void;
@@ -89,7 +92,7 @@ const refusalOf = (exchange: Exchange, req: HttpRequest): Answer | undefined => 
 const lastExchange = (edge: Edge, res: HttpResponse, req: HttpRequest, isHead: boolean): Exchange => {
   const head = readHead(req, edge.clients.addressHeader);
   edge.clients.lookAt(res, head);
-  const exchange = new Exchange(edge, res, head, "", isHead);
+  const exchange = new Exchange(edge, res, { head, reader: edge.origins.readerOf(head, req), isHead });
   exchange.closeAfter();
   return exchange;
 };
@@ -116,8 +119,9 @@ export const mountSocketRoute = <Data>(app: TemplatedApp, edge: Edge, route: Soc
       let data: Data | undefined;
       try {
         const bad = refusalOf(exchange, req);
-        if (bad === undefined) data = route.admit(exchange, req.getQuery(route.query) ?? "");
-        else exchange.answer(bad);
+        if (bad !== undefined) exchange.answer(bad);
+        else if (exchange.reader.isForeign) exchange.answer(route.foreign());
+        else data = route.admit(exchange, req.getQuery(route.query) ?? "");
       } catch (error) {
         edge.onFault(error);
         exchange.answer(edgeAnswers.fault);
@@ -152,6 +156,7 @@ export const mountSocketRoute = <Data>(app: TemplatedApp, edge: Edge, route: Soc
     exchange.answer(refusalOf(exchange, req) ?? edgeAnswers.fault);
     exchange.leaveHandler();
   };
+  mountOptions(app, edge, { pattern: route.pattern, pages: "listed", methods: ["GET"] });
   app.head(route.pattern, refuse(true));
   app.any(route.pattern, refuse(false));
 };

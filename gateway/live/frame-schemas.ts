@@ -2,7 +2,7 @@ import { z } from "zod";
 import { OutcomeCode } from "../buy/outcome.ts";
 import { upSchema } from "./frames.ts";
 
-const { none: _none, notFound: _notFound, ...answers } = OutcomeCode;
+const { none: _none, notFound: _notFound, originNotAllowed: _originNotAllowed, ...answers } = OutcomeCode;
 
 const orderId = z.string().optional();
 const units = z.int().min(1).optional();

@@ -1,7 +1,7 @@
 import type { Cancel, BuyService } from "../buy/service.ts";
 import { OutcomeCode, refusals, type Outcome } from "../buy/outcome.ts";
 import type { Exchange } from "../http/exchange.ts";
-import { problemOf } from "../http/problem.ts";
+import { edgeAnswers, problemOf } from "../http/problem.ts";
 import { CloseCode, type Socket, type SocketRoute } from "../http/socket-route.ts";
 import { readTicket, verifyTicket, type TicketKeys } from "../identity/ticket.ts";
 import type { OutcomeCounts } from "../buy/outcome-counts.ts";
@@ -154,6 +154,10 @@ export const liveRoute = (prefix: string, service: BuyService, keys: TicketKeys,
     route: {
       pattern: `${prefix}/live`,
       query: "ticket",
+      foreign: () => {
+        answered[OutcomeCode.originNotAllowed] += 1;
+        return edgeAnswers.originNotAllowed;
+      },
       admit: (exchange, ticket) => sockets.admit(exchange, ticket),
       open: (socket) => sockets.open(socket),
       message: (socket, text, bytes) => sockets.message(socket, text, bytes),

@@ -58,12 +58,18 @@ const problems = (status: number, refusals: readonly Refusal[]): unknown => {
   });
 };
 
+/** A page that wants no preflight sends the same JSON as text. */
+const requestContent = (schema: z.ZodType): unknown => ({
+  "application/json": { schema: of(schema) },
+  "text/plain": { schema: of(schema) },
+});
+
 const operation = ({ operationId, summary, description, parameters = [], body, good: goodAnswers, refusals, frames }: DocumentedRoute) => ({
   operationId,
   summary,
   ...(description === undefined ? {} : { description }),
   ...(parameters.length === 0 ? {} : { parameters: parameters.map(({ schema, ...named }) => ({ ...named, schema: of(schema) })) }),
-  ...(body === undefined ? {} : { requestBody: { required: false, content: { "application/json": { schema: of(body) } } } }),
+  ...(body === undefined ? {} : { requestBody: { required: false, content: requestContent(body) } }),
   responses: Object.fromEntries([
     ...goodAnswers.map((described) => [described.status, good(described)] as const),
     ...[...new Set(refusals.map(({ status }) => status))].map((status) => [status, problems(status, refusals)] as const),
@@ -82,7 +88,7 @@ export const gatewayDocument = (): string => {
       version: "0.1.0",
       license: { name: "MIT", identifier: "MIT" },
       description:
-        "Buying in a flash sale. Match on `code`, never on text. A time-out means unknown: ask again, a first answer stands. Every other path answers 404 `not_found`, every other method 405 `bad_request` with Allow.",
+        "Buying in a flash sale. Match on `code`, never on text. A time-out means unknown: ask again, a first answer stands. Every other path answers 404 `not_found`, every other method 405 `bad_request` with Allow, and OPTIONS 204. Answers of `/buy` and `/live` can be read by pages of the gateway's own origin and of DOORBUSTER_ALLOWED_ORIGINS, all others by every page.",
     },
     paths,
     components: { headers: headerComponents, schemas: components() },

@@ -60,6 +60,7 @@ const MEANINGS: Readonly<Partial<Record<OutcomeCode, string>>> = {
   ticket_expired: "expired",
   sale_unknown: "the ticket's sale does not exist",
   too_large: "the body is above 1 kB",
+  origin_not_allowed: "a page of an origin that is neither ours nor listed; nothing was done",
 };
 
 /** A refusal with the outcome table's status. */

@@ -16,7 +16,11 @@ const purchaseKey: Parameter = {
 };
 const purchase = {
   schema: purchaseSchema,
-  headers: { Location: z.string().describe("where the standing can be asked for: `/buy/{ticket}?order=...`") },
+  headers: {
+    Location: z
+      .string()
+      .describe("where the standing can be asked for: `/buy/{ticket}?order=...`, with `&key=...` of a purchase that has a key"),
+  },
 };
 const badTicket = [refusal("ticket_invalid"), refusal("ticket_expired")];
 
@@ -29,9 +33,15 @@ const buy: DocumentedRoute = {
     ticket,
     purchaseKey,
     {
+      name: "wait",
+      in: "query",
+      description: "hold the answer until the order is final, at most so many seconds (30 at most); wins over Prefer",
+      schema: z.int().min(0),
+    },
+    {
       name: "Prefer",
       in: "header",
-      description: "`wait=N`: hold the answer until the order is final, at most N seconds (30 at most)",
+      description: "`wait=N`: the same; a page needs a preflight for it",
       schema: z.string(),
       example: "wait=5",
     },
@@ -44,9 +54,19 @@ const buy: DocumentedRoute = {
   ],
   refusals: [
     ...badTicket,
-    ...(["not_open", "closed", "sale_unknown", "sold_out", "limit_reached", "rejected", "too_large", "rate_limited"] as const).map((code) =>
-      refusal(code),
-    ),
+    ...(
+      [
+        "not_open",
+        "closed",
+        "sale_unknown",
+        "sold_out",
+        "limit_reached",
+        "rejected",
+        "too_large",
+        "rate_limited",
+        "origin_not_allowed",
+      ] as const
+    ).map((code) => refusal(code)),
     ...(["paused", "recovering", "busy", "try_again"] as const).map((code) => refusal(code)),
     ...everyRefusal,
     fault,
@@ -61,6 +81,7 @@ const standing: DocumentedRoute = {
   parameters: [
     ticket,
     purchaseKey,
+    { name: "key", in: "query", description: "what Idempotency-Key says, for a page that wants no preflight", schema: idSchema },
     {
       name: "order",
       in: "query",
@@ -87,13 +108,15 @@ const standing: DocumentedRoute = {
   ],
 };
 
-const saleHeaders = { ETag: z.string(), "Doorbuster-Time": "Time" } as const;
+const saleHeaders = { ETag: z.string() } as const;
 
 const sale: DocumentedRoute = {
   method: "get",
   path: "/sales/{id}",
   operationId: "sale",
   summary: "A sale, as cached bytes",
+  description:
+    "The same for everybody until the sale changes, so that proxies may keep it for a second; the server's time is at `GET /time`.",
   parameters: [
     { name: "id", in: "path", required: true, schema: idSchema },
     { name: "If-None-Match", in: "header", schema: z.string() },
@@ -109,6 +132,22 @@ const sale: DocumentedRoute = {
     ...everyRefusal,
     fault,
   ],
+};
+
+const time: DocumentedRoute = {
+  method: "get",
+  path: "/time",
+  operationId: "time",
+  summary: "The server's wall clock, for count-downs; never cached",
+  good: [
+    {
+      status: 200,
+      description: "ms since 1970, to be set against a sale's `opensAtMs` and `closesAtMs`",
+      headers: { "Doorbuster-Time": "Time" },
+      schema: z.object({ nowMs: z.int() }),
+    },
+  ],
+  refusals: [...everyRefusal, fault],
 };
 
 const live: DocumentedRoute = {
@@ -127,6 +166,7 @@ const live: DocumentedRoute = {
       status: 426,
       meaning: "the request is no opening handshake of RFC 6455, or of another version than 13",
     },
+    refusal("origin_not_allowed"),
     refusal("rate_limited", "this buyer has too many sockets in this sale"),
     refusal("busy", "this process has too many sockets or is stopping"),
     ...everyRefusal,
@@ -149,6 +189,7 @@ export const documentedRoutes: readonly DocumentedRoute[] = [
   buy,
   standing,
   sale,
+  time,
   live,
   { ...health("/healthz", "This process answers", "alive"), refusals: everyRefusal },
   {

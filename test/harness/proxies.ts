@@ -1,32 +1,15 @@
-import { access, constants, mkdir, readFile, writeFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { userInfo } from "node:os";
-import { delimiter, join } from "node:path";
-import { httpReady, installPackages, onPort, Part } from "../../deploy/local/index.ts";
-import { environment, joinRun, leaveRun } from "./run.ts";
+import { join } from "node:path";
+import { httpReady, onPort, Part } from "../../deploy/local/index.ts";
+import { debianProgram, type FoundProgram } from "./debian-program.ts";
+import { joinRun, leaveRun } from "./run.ts";
 
 export const ProxyKind = { nginx: "nginx", haproxy: "haproxy" } as const;
 export type ProxyKind = (typeof ProxyKind)[keyof typeof ProxyKind];
 
-const findProgram = async (name: ProxyKind): Promise<string | undefined> => {
-  for (const folder of [...(environment["PATH"] ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"]) {
-    const file = join(folder, name);
-    const isThere = await access(file, constants.X_OK).then(
-      () => true,
-      () => false,
-    );
-    if (isThere) return file;
-  }
-  return undefined;
-};
-
 /** The proxy's program, installed where that may be done. @returns why there is none, if there is none */
-export const findProxy = async (kind: ProxyKind): Promise<{ readonly program: string } | { readonly why: string }> => {
-  const there = await findProgram(kind);
-  if (there !== undefined) return { program: there };
-  const why = await installPackages([kind], { path: environment["PATH"] }, (line) => process.stderr.write(`${line}\n`));
-  const installed = await findProgram(kind);
-  return installed === undefined ? { why: why ?? `${kind} is nowhere in the PATH` } : { program: installed };
-};
+export const findProxy = (kind: ProxyKind): Promise<FoundProgram> => debianProgram(kind);
 
 /** A proxy of deploy/proxies in front of a gateway. */
 export interface Proxy {

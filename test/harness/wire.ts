@@ -9,6 +9,8 @@ export interface WireAnswer {
 }
 
 const BOUND_MS = 20_000;
+/** RFC 9110: these never have a body */
+const BODILESS: ReadonlySet<number> = new Set([101, 204, 304]);
 
 /** A connection on which any bytes can be sent, and answers read as a strict client reads them. */
 export class Wire {
@@ -82,7 +84,7 @@ export class Wire {
       headers[name] = headers[name] === undefined ? value : `${headers[name]}, ${value}`;
     }
     const status = Number(first.split(" ")[1]);
-    const length = isHead || status === 304 || status === 101 ? 0 : Number(headers["content-length"] ?? this.#rest(end, text));
+    const length = isHead || BODILESS.has(status) ? 0 : Number(headers["content-length"] ?? this.#rest(end, text));
     if (text.length < end + 4 + length) return undefined;
     const body = this.#received.subarray(end + 4, end + 4 + length).toString("utf8");
     this.#received = this.#received.subarray(end + 4 + length);

@@ -120,6 +120,24 @@ describe("a bad body", () => {
   });
 });
 
+describe("a page of another origin", () => {
+  it("is told nothing, by answer or preflight", async () => {
+    const asked = {
+      origin: "https://shop.example",
+      "access-control-request-method": "POST",
+      "access-control-request-headers": "content-type",
+    };
+    for (const [method, path] of [
+      ["OPTIONS", "/prepare"],
+      ["OPTIONS", "/query"],
+      ["GET", "/query?gid=nobodys"],
+    ] as const) {
+      const { headers } = await fetch(api.url + path, { method, headers: asked });
+      expect([...headers.keys()].filter((name) => name.startsWith("access-control-"))).toEqual([]);
+    }
+  });
+});
+
 describe("hosts", () => {
   it.each([
     "http://localhost:1/",
