@@ -50,7 +50,7 @@ export const orderRecordSchema = z.object({
   units: z.int().min(1),
   state: z.enum(OrderState),
   reservedAtMs: z.int().min(0),
-  payByMs: z.int().min(0).nullable().describe("from then on it may expire; null if it does not"),
+  payByMs: z.int().min(0).nullable().describe("from then on it may expire, counted from when it was stored; null if it does not"),
   changedAtMs: z.int().min(0).nullable().describe("when it came into its state; null if it never changed"),
   payments: z
     .array(

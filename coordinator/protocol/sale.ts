@@ -31,11 +31,7 @@ export const saleRecordSchema = z.object({
   opensAtMs: z.int().min(0).describe("wall clock, ms since 1970, UTC"),
   closesAtMs: z.int().min(0),
   limitPerBuyer: z.int().min(1).describe("most units one buyer may hold"),
-  payWithinMs: z
-    .int()
-    .min(0)
-    .default(0)
-    .describe("an order that is not paid so long after its reservation expires; 0: orders do not expire"),
+  payWithinMs: z.int().min(0).default(0).describe("an order that is not paid so long after it was stored expires; 0: orders do not expire"),
   /** a state of a later version is read as paused: the sale is there and does not sell */
   state: enumOr(SaleState, SaleState.paused),
   shards: z
@@ -66,7 +62,7 @@ export const openSaleSchema = z
       .min(0)
       .max(MOST_PAY_WITHIN_MS)
       .default(PAY_WITHIN_MS)
-      .describe("an order that is not paid so long after its reservation expires, and its units are sold again; 0: orders do not expire"),
+      .describe("an order that is not paid so long after it was stored expires, and its units are sold again; 0: orders do not expire"),
     shardCount: z
       .int()
       .min(1)

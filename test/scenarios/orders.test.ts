@@ -3,6 +3,7 @@ import { Client } from "pg";
 import { Agent, request } from "undici";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { OrderRecord, PaidOrder, SaleRecord } from "#protocol";
+import { processTree, signal } from "../../deploy/local/index.ts";
 import { KnownSale } from "../../gateway/sales/known-sale.ts";
 import { environment, StackWorld, until } from "../harness/index.ts";
 
@@ -72,17 +73,25 @@ const ask = async <T>({ orderId, ...address }: Bought, door: string, more: objec
     await delay(100);
   }
 };
+const show = async ({ saleId, uid, orderId }: Bought): Promise<OrderRecord> => {
+  const headers = { authorization: `Bearer ${admin.token}` };
+  return (await (await fetch(`${admin.url}/orders/${orderId}?saleId=${saleId}&uid=${uid}`, { headers })).json()) as OrderRecord;
+};
 const pay = async (order: Bought, payment = "first"): Promise<string> =>
   (await ask<PaidOrder>(order, "payments", { paymentId: `${order.saleId}/${order.uid}/${payment}`, amountMinor: 100 })).decision;
 const cancel = (order: Bought): Promise<OrderRecord> => ask(order, "cancel");
 
 /** The payment window of these orders passes, of all in the same instant. */
 const letWindowPass = (saleId: string, orders: readonly Bought[]) =>
-  sql.query("UPDATE orders SET reserved_at_ms = reserved_at_ms - $1 WHERE sale_id = $2 AND uid = ANY($3)", [
+  sql.query("UPDATE orders SET created_at = created_at - $1 * interval '1 millisecond' WHERE sale_id = $2 AND uid = ANY($3)", [
     DAY_MS,
     saleId,
     orders.map(({ uid }) => uid),
   ]);
+
+/** Postgres's clock, ms since 1970. */
+const clockMs = async (): Promise<number> =>
+  (await sql.query<{ ms: number }>("SELECT (extract(epoch FROM clock_timestamp()) * 1000)::float8 AS ms")).rows[0]?.ms ?? Number.NaN;
 
 interface Ended {
   readonly state: string;
@@ -206,6 +215,27 @@ describe("5: pay against expiry", { timeout: 900_000 }, () => {
     expect(paid).toBeGreaterThanOrEqual(orders / 4);
     expect(orders - paid).toBeGreaterThanOrEqual(orders / 4);
     expect(await world.auditAtRest(saleId)).toMatchObject({ total: orders, free: orders - paid, sold: paid });
+  });
+});
+
+describe("orders that are stored late, because the workers were away for longer than the time to pay", { timeout: 120_000 }, () => {
+  it("can be paid for all of that time", async () => {
+    const [saleId, payWithinMs] = ["late", 1_500];
+    await world.openStocked(saleId, 1, { payWithinMs });
+    const workers = await processTree(world.stack.pid("workers") as number);
+    for (const pid of workers) signal(pid, "SIGSTOP");
+    let resumedAtMs = Number.NaN;
+    try {
+      expect((await world.buy(saleId, "ann")).code).toBe("reserved");
+      const reservedAtMs = await clockMs();
+      await until(async () => (resumedAtMs = await clockMs()) > reservedAtMs + payWithinMs, "the time to pay to pass", 30_000);
+    } finally {
+      for (const pid of workers.toReversed()) signal(pid, "SIGCONT");
+    }
+    await until(async () => (await statesOf(saleId)).size === 1, "the order to be stored", WITHIN_MS);
+    const { orderId = "" } = await world.once("GET", world.urlOf(saleId, "ann"));
+    const record = await show({ saleId, uid: "ann", orderId });
+    expect(record.payByMs).toBeGreaterThanOrEqual(resumedAtMs + payWithinMs);
   });
 });
 

@@ -149,7 +149,12 @@ describe.skipIf(!isHere)("programs of this version and of the one before, togeth
     const paid = await world.admin(`${orderOf(0)}/payments`, { saleId, uid: first, paymentId: `${saleId}/1`, amountMinor: 1 });
     expect(paid as PaidOrder).toMatchObject({ decision: "kept", order: { state: "paid" } });
     expect((await world.admin(`${orderOf(1)}/cancel`, { saleId, uid: second })) as OrderRecord).toMatchObject({ state: "cancelled" });
-    await sql.query("UPDATE orders SET reserved_at_ms = reserved_at_ms - $1 WHERE sale_id = $2 AND uid = $3", [DAY_MS, saleId, third]);
+    // the version before counts from the reservation, this one from when the order was stored
+    await sql.query(
+      `UPDATE orders SET reserved_at_ms = reserved_at_ms - $1::bigint, created_at = created_at - $1::bigint * interval '1 millisecond'
+       WHERE sale_id = $2 AND uid = $3`,
+      [DAY_MS, saleId, third],
+    );
     await until(async () => (await stateOf(saleId, third)) === "expired", "the third order to expire", WITHIN_MS);
     await world.admin(`/sales/${saleId}/units`, { grantId: "more", units: 1 });
     for (const uid of uids.slice(UNITS, UNITS + 3))

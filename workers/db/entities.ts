@@ -106,7 +106,8 @@ export const Order = defineEntity({
     reservedAtMs: p.bigint("number"),
     /** when it came into its state; null if it never changed */
     changedAt: p.datetime(6).nullable(),
-    createdAt: p.datetime(6).defaultRaw("now()"),
+    /** when it was stored, by Postgres's clock: the time to pay counts from then */
+    createdAt: p.datetime(6).defaultRaw("clock_timestamp()"),
     payments: () => p.oneToMany(Payment).mappedBy("order"),
   },
 });

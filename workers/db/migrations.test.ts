@@ -17,7 +17,7 @@ describe("migrations", () => {
 
   it("are applied once, also by two at the same time", async () => {
     const applied = await Promise.all([applyMigrations(empty.url), applyMigrations(empty.url)]);
-    expect(applied.flat()).toEqual(["0001-tables", "0002-orders", "0003-flagged-epochs"]);
+    expect(applied.flat()).toEqual(["0001-tables", "0002-orders", "0003-flagged-epochs", "0004-pay-window"]);
     expect(await applyMigrations(empty.url)).toEqual([]);
   });
 

@@ -7,16 +7,18 @@ import type { OrderKey } from "./orders-store.ts";
 
 /** What Postgres holds of one order. */
 interface OrderFacts extends Pick<OrderRecord, "units" | "state" | "reservedAtMs" | "changedAtMs" | "payments"> {
+  /** ms since 1970, by Postgres's clock */
+  readonly storedAtMs: number;
   /** of its sale; 0: its orders do not expire */
   readonly payWithinMs: number;
 }
 
-export const orderRecord = ({ saleId, uid, ...id }: OrderKey, { payWithinMs, ...facts }: OrderFacts): OrderRecord => ({
+export const orderRecord = ({ saleId, uid, ...id }: OrderKey, { storedAtMs, payWithinMs, ...facts }: OrderFacts): OrderRecord => ({
   saleId,
   uid,
   orderId: formatOrderId(id),
   ...facts,
-  payByMs: payWithinMs === 0 ? null : facts.reservedAtMs + payWithinMs,
+  payByMs: payWithinMs === 0 ? null : storedAtMs + payWithinMs,
 });
 
 /** An order, its sale and its payments by one statement: of one moment, whatever others commit. */
@@ -36,6 +38,7 @@ export const readOrderRecord = async (em: EntityManager, key: OrderKey): Promise
     units: order.units,
     state: order.state,
     reservedAtMs: order.reservedAtMs,
+    storedAtMs: order.createdAt.getTime(),
     payWithinMs: order.sale.payWithinMs,
     changedAtMs: order.changedAt?.getTime() ?? null,
     payments: order.payments.map(({ id, amountMinor, decision, told }) => ({

@@ -3,7 +3,9 @@ import { formatOrderId } from "#protocol/order-id";
 import { OrderState, type PaidOrder } from "#protocol/order";
 import type { Reply } from "#protocol/requests";
 import { freshDatabase, givenSale, type TestDatabase } from "../../test/harness/index.ts";
+import { postgresApplyStore } from "../apply/postgres.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
+import { msOf } from "../db/timestamp.ts";
 import { setSoldOut } from "../sales/sold-out.ts";
 import { postgresSweepStore } from "../sales/sweep-stores.ts";
 import { changeOrder, payOrder, readOrder, type OrdersPorts } from "./commands.ts";
@@ -55,11 +57,11 @@ beforeEach(async () => {
   });
 });
 
-/** Orders `b0` to `b<count>` of two units each, reserved now or when they are due already. */
+/** Orders `b0` to `b<count>` of two units each, stored now or so long ago that they are due. */
 const insertOrders = async (count: number, isDue = false, state: OrderState = OrderState.pendingPayment): Promise<void> => {
   await database.sql(
-    `INSERT INTO orders (sale_id, uid, purchase_key, shard, epoch, seq, idx, units, state, reserved_at_ms)
-     SELECT ?, 'b' || n, '', 1, 1, ?::int, n, 2, ?, floor(extract(epoch FROM clock_timestamp()) * 1000) - ? FROM generate_series(0, ? - 1) n`,
+    `INSERT INTO orders (sale_id, uid, purchase_key, shard, epoch, seq, idx, units, state, reserved_at_ms, created_at)
+     SELECT ?, 'b' || n, '', 1, 1, ?::int, n, 2, ?, 0, clock_timestamp() - ? * interval '1 millisecond' FROM generate_series(0, ? - 1) n`,
     [saleId, sales, state, isDue ? PAY_WITHIN_MS : 0, count],
   );
 };
@@ -103,7 +105,6 @@ describe("an order", () => {
         ],
       },
     });
-    if (record.ok) expect(record.value.payByMs).toBe(record.value.reservedAtMs + PAY_WITHIN_MS);
     expect(seen).toEqual(["kept", "pay 1", "refund", "repeat", "repeat"]);
     expect(await grants()).toEqual([]);
   });
@@ -111,7 +112,10 @@ describe("an order", () => {
   it("expires when it is due and not before, never where the window is 0, and gives its units back in the same step", async () => {
     await insertOrders(1);
     expect(await expireOrders(ports)).toBe(0);
-    await database.sql("UPDATE orders SET reserved_at_ms = reserved_at_ms - ? WHERE sale_id = ?", [PAY_WITHIN_MS, saleId]);
+    await database.sql("UPDATE orders SET created_at = created_at - ? * interval '1 millisecond' WHERE sale_id = ?", [
+      PAY_WITHIN_MS,
+      saleId,
+    ]);
     await database.sql("UPDATE sales SET pay_within_ms = 0 WHERE id = ?", [saleId]);
     expect(await expireOrders(ports)).toBe(0);
     await database.sql("UPDATE sales SET pay_within_ms = ? WHERE id = ?", [PAY_WITHIN_MS, saleId]);
@@ -120,6 +124,25 @@ describe("an order", () => {
     expect(await grants()).toEqual([{ id: grantId(), units: 2, flagged: false }]);
     expect(await returnsSeq()).toBe(1);
     expect(await expireOrders(ports)).toBe(0);
+  });
+
+  it("has its whole time to be paid from when it is stored, however long its reservation has waited for that", async () => {
+    const reservedAtMs = Date.now() - 10 * PAY_WITHIN_MS;
+    const planned = { saleId, uid: "b0", key: "", units: 2, seq: sales, index: 0, atMs: reservedAtMs };
+    // by Postgres's clock when the insert begins: its transaction, which may have waited for the shard's row, began earlier
+    let insertAtMs = 0;
+    await postgresApplyStore(database).transaction(1, async (_row, apply) => {
+      const { rows } = await database.sql(`SELECT ${msOf("clock_timestamp()")} AS ms`);
+      insertAtMs = Number(rows[0]?.["ms"]);
+      expect(await apply.insertOrders(1, [planned])).toEqual([]);
+    });
+    expect(await expireOrders(ports)).toBe(0);
+    const record = await readOrder(ports, address());
+    expect(record).toMatchObject({ ok: true, value: { state: "pending_payment", reservedAtMs } });
+    const told = await ports.store.ofPurchases({ saleId, purchases: [{ uid: "b0", key: "" }] });
+    expect(record.ok && record.value.payByMs).toBe(told[0]?.payByMs);
+    expect(told[0]?.payByMs).toBeGreaterThanOrEqual(insertAtMs + PAY_WITHIN_MS);
+    expect(decisionOf(await pay())).toBe("kept");
   });
 
   it("is cancelled while it is not paid, and refunded when it is; said again it changes nothing", async () => {

@@ -1,5 +1,6 @@
 import { OrderState, PaymentDecision, type OrderRecord } from "#protocol/order";
 import type { Database, Row, Sql } from "../db/database.ts";
+import { msOf } from "../db/timestamp.ts";
 import { GrantKind, GrantState } from "../db/states.ts";
 import { changedBy, OrderEvent, revivedBy, targetOf } from "./machine.ts";
 import { orderRecord, readOrderRecord } from "./order-record.ts";
@@ -40,9 +41,12 @@ const CHANGE: Readonly<Record<OrderEvent, string>> = {
   [OrderEvent.expire]: closing(OrderEvent.expire, IS_ORDER),
 };
 
-/** Postgres's clock, one for all workers; the reservation's is its Redis's. */
+/**
+ * By Postgres's clock, one for all workers, from when the order was stored: a buyer has all of the time also when workers were away.
+ * now() is the statement's here, and one value for all of it, so that the index is read only up to it.
+ */
 const DUE = `s.pay_within_ms > 0 AND o.state = '${OrderState.pendingPayment}'
-  AND o.reserved_at_ms <= floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint - s.pay_within_ms`;
+  AND o.created_at <= now() - s.pay_within_ms * interval '1 millisecond'`;
 
 const DUE_SALES = `SELECT s.id FROM sales s WHERE s.pay_within_ms > 0 AND EXISTS (SELECT FROM orders o WHERE o.sale_id = s.id AND ${DUE})`;
 
@@ -81,7 +85,7 @@ const TELL_AGAIN = `
 const OF_ORDER = "shard = ? AND epoch = ? AND seq = ? AND idx = ?";
 
 const READ = `
-  SELECT o.units, o.state, o.reserved_at_ms, floor(extract(epoch FROM o.changed_at) * 1000) AS changed_at_ms, s.pay_within_ms,
+  SELECT o.units, o.state, o.reserved_at_ms, ${msOf("o.changed_at")} AS changed_at_ms, ${msOf("o.created_at")} AS stored_at_ms, s.pay_within_ms,
     (SELECT json_agg(json_build_object('paymentId', p.id, 'amountMinor', p.amount_minor, 'decision', p.decision, 'told', p.told)
        ORDER BY p.created_at, p.id)
      FROM payments p WHERE (p.shard, p.epoch, p.seq, p.idx) = (o.shard, o.epoch, o.seq, o.idx)) AS payments
@@ -92,6 +96,7 @@ const readRow = (order: OrderKey, row: Row): OrderRecord =>
     units: Number(row["units"]),
     state: row["state"] as OrderState,
     reservedAtMs: Number(row["reserved_at_ms"]),
+    storedAtMs: Number(row["stored_at_ms"]),
     payWithinMs: Number(row["pay_within_ms"]),
     changedAtMs: row["changed_at_ms"] === null ? null : Number(row["changed_at_ms"]),
     payments: (row["payments"] ?? []) as OrderRecord["payments"],

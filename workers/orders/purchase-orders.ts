@@ -2,9 +2,10 @@ import { formatOrderId } from "#protocol/order-id";
 import { OrderState } from "#protocol/order";
 import type { PurchaseOrder, PurchaseOrdersRequest } from "#protocol/requests/purchase-orders";
 import type { Row, Sql } from "../db/database.ts";
+import { msOf } from "../db/timestamp.ts";
 
 const COLUMNS = `o.shard, o.epoch, o.seq, o.idx, o.units, o.state, o.reason,
-  CASE WHEN o.state = '${OrderState.pendingPayment}' AND s.pay_within_ms > 0 THEN o.reserved_at_ms + s.pay_within_ms END AS pay_by_ms`;
+  CASE WHEN o.state = '${OrderState.pendingPayment}' AND s.pay_within_ms > 0 THEN ${msOf("o.created_at")} + s.pay_within_ms END AS pay_by_ms`;
 const OF_PURCHASE = "o.sale_id = s.id AND o.uid = a.uid AND o.purchase_key = a.purchase_key";
 
 /**

@@ -244,8 +244,8 @@ describe("the orders of purchases", () => {
   /** @param at seq in epoch 3 of shard 1 */
   const insert = (at: number, uid: string, key: string, state: string, reason: string | null = null) =>
     database.sql(
-      `INSERT INTO orders (sale_id, uid, purchase_key, shard, epoch, seq, idx, units, state, reason, reserved_at_ms)
-       VALUES (?, ?, ?, 1, 3, ?, 0, 2, ?, ?, 1000)`,
+      `INSERT INTO orders (sale_id, uid, purchase_key, shard, epoch, seq, idx, units, state, reason, reserved_at_ms, created_at)
+       VALUES (?, ?, ?, 1, 3, ?, 0, 2, ?, ?, 0, to_timestamp(1))`,
       [saleId, uid, key, at, state, reason],
     );
   const orderAt = (seq: number, state: string, payByMs: number | null, reason: string | null = null) => ({

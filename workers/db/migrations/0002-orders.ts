@@ -7,7 +7,7 @@ export class Orders extends Migration {
   override up(): void {
     // 0: the orders of sales that are there already never expire, because nobody was told to pay for them.
     this.addSql(`ALTER TABLE sales ADD COLUMN pay_within_ms bigint NOT NULL DEFAULT 0 CHECK (pay_within_ms >= 0)`);
-    // The deadline is reserved_at_ms and the sale's window: the table that takes every win gets no column to fill.
+    // The deadline is made of a column that is there and the sale's window: the table that takes every win gets none to fill.
     this.addSql(`ALTER TABLE orders ADD COLUMN changed_at timestamptz`);
     // An order's insert took Postgres 7.4 us of CPU, 8.3 with this index, 6.7 with it and without ON CONFLICT (apply/postgres.ts). BRIN would
     // cost nothing, and every look would read all orders that ever were due; an index by order id would cost as much as this one.
