@@ -31,6 +31,8 @@ const decoder = new TextDecoder();
 
 /** @returns undefined if it is not JSON */
 export const jsonOf = (body: Uint8Array): unknown => {
+  // most answers are empty, and an exception costs more than all else here
+  if (body.length === 0) return undefined;
   try {
     return JSON.parse(decoder.decode(body));
   } catch {

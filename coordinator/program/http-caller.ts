@@ -1,6 +1,6 @@
-import { Agent, errors, request } from "undici";
+import { Agent, errors } from "undici";
 import type { Callable, UrlRefusal } from "./callable-hosts.ts";
-import { AnswerTooLargeError, headersOf, readBody, type BodyWish } from "./http-answer.ts";
+import { AnswerTooLargeError, exchangeHttp, NoAnswerError, type BodyWish, type HttpAnswer } from "./http-answer.ts";
 import { HostGate } from "./host-gate.ts";
 import { lookupPublic, isPublicHost, NotPublicError } from "./public-address.ts";
 import { systemClock } from "./system.ts";
@@ -59,7 +59,7 @@ export const HttpFailure = {
 export type HttpFailure = (typeof HttpFailure)[keyof typeof HttpFailure];
 
 export type HttpResult =
-  | { readonly kind: "answered"; readonly status: number; readonly headers: Readonly<Record<string, string>>; readonly body: Buffer }
+  | ({ readonly kind: "answered" } & HttpAnswer)
   | { readonly kind: "refused"; readonly code: HttpRefusal; readonly why: string }
   /** it may have been done all the same */
   | { readonly kind: "failed"; readonly code: HttpFailure; readonly why: string };
@@ -84,8 +84,8 @@ const redirected = (url: URL, method: string, status: number, location: unknown)
   return keepsMethod && target.origin === url.origin && target.username === "" && target.password === "" ? target : undefined;
 };
 
-const failureOf = (error: Error, signal: AbortSignal, timeoutMs: number): HttpResult => {
-  if (signal.aborted) return { kind: "failed", code: HttpFailure.timeout, why: `no answer within ${timeoutMs} ms` };
+const failureOf = (error: Error, timeoutMs: number): HttpResult => {
+  if (error instanceof NoAnswerError) return { kind: "failed", code: HttpFailure.timeout, why: `no answer within ${timeoutMs} ms` };
   if (error instanceof NotPublicError) return { kind: "refused", code: "private_address", why: error.message };
   const code = FAILURES.find(([fault]) => error instanceof fault)?.[1] ?? HttpFailure.connection;
   return { kind: "failed", code, why: error.message };
@@ -128,32 +128,33 @@ export class HttpCaller {
   }
 
   async #send(first: URL, wanted: HttpRequest): Promise<HttpResult> {
-    const signal = AbortSignal.timeout(wanted.timeoutMs);
-    const wishOf = this.#policy.body ?? (() => WHOLE);
+    const policy = this.#policy;
+    const endsAtMs = systemClock.monotonicMs() + wanted.timeoutMs;
+    const wishOf = policy.body ?? (() => WHOLE);
     try {
       let url = first;
       for (let redirects = 0; ; redirects += 1) {
-        const answer = await request(url.href, {
-          dispatcher: this.#agent,
-          method: wanted.method,
-          headers: wanted.headers ?? {},
-          body: wanted.method === "POST" ? (wanted.body ?? "") : null,
-          headersTimeout: this.#policy.headersMs ?? 0,
-          bodyTimeout: this.#policy.bodyMs ?? 0,
-          signal,
-        });
-        const status = answer.statusCode;
-        const headers = headersOf(answer.headers);
-        const follows = this.#policy.redirects === RedirectPolicy.sameOrigin && redirects < REDIRECTS_MOST;
-        const next =
-          follows && status >= 300 && status < 400 ? redirected(url, wanted.method, status, answer.headers["location"]) : undefined;
-        const wish = wishOf(status);
-        if (next === undefined) return { kind: "answered", status, headers, body: await readBody(answer.body, wish) };
-        await answer.body.dump({ limit: wish.bytesMost, signal });
+        const answer = await exchangeHttp(
+          this.#agent,
+          {
+            origin: url.origin,
+            path: url.pathname + url.search,
+            method: wanted.method,
+            headers: wanted.headers ?? {},
+            body: wanted.method === "POST" ? (wanted.body ?? "") : null,
+            headersTimeout: policy.headersMs ?? 0,
+            bodyTimeout: policy.bodyMs ?? 0,
+          },
+          { wishOf, withinMs: Math.max(0, endsAtMs - systemClock.monotonicMs()) },
+        );
+        const { status, headers } = answer;
+        const follows = status >= 300 && status < 400 && policy.redirects === RedirectPolicy.sameOrigin && redirects < REDIRECTS_MOST;
+        const next = follows ? redirected(url, wanted.method, status, headers["location"]) : undefined;
+        if (next === undefined) return { kind: "answered", ...answer };
         url = next;
       }
     } catch (error) {
-      return failureOf(error as Error, signal, wanted.timeoutMs);
+      return failureOf(error as Error, wanted.timeoutMs);
     }
   }
 

@@ -1,6 +1,6 @@
 import { setTimeout as wait } from "node:timers/promises";
-import { Agent, request } from "undici";
-import { readBody } from "#program/http-answer";
+import { Agent, getGlobalDispatcher } from "undici";
+import { exchangeHttp, type BodyWish } from "#program/http-answer";
 import { ANSWER_BYTES_MOST, jsonOf, statusSaid } from "../dtm-result.ts";
 
 /** The call may have been carried out, or not: repeat it, or leave the message to the query-back. */
@@ -67,7 +67,8 @@ const QUEUE_MOST = 20_000;
 const ON_WIRE_MOST = 4;
 const ANOTHER_FROM = 128;
 const LATE_MS = 20;
-const BODY_BYTES_MOST = 8 << 20;
+const BODY: BodyWish = { take: "whole", bytesMost: 8 << 20 };
+const QUERY_BODY: BodyWish = { take: "whole", bytesMost: ANSWER_BYTES_MOST };
 const QUERY_TIMEOUT_MS = 3_000;
 const PREFIX = "/api/dtmsvr";
 
@@ -78,6 +79,7 @@ const PREFIX = "/api/dtmsvr";
 export class Coordinator {
   /** base of every call, dtm's prefix included */
   readonly url: string;
+  readonly #base: URL;
   readonly #options: Required<Omit<CoordinatorOptions, "token" | "url" | "bulk">>;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #agent: Agent;
@@ -90,6 +92,7 @@ export class Coordinator {
   constructor(options: CoordinatorOptions) {
     const url = options.url.replace(/\/+$/, "");
     this.url = url.endsWith(PREFIX) ? url : url + PREFIX;
+    this.#base = new URL(this.url);
     this.#options = {
       timeoutMs: options.timeoutMs ?? 3_000,
       tries: options.tries ?? 3,
@@ -145,8 +148,10 @@ export class Coordinator {
 
   /** Asks a query URL what became of a local step: its status, or what the body of a yes says instead. @throws if it does not answer within 3 s */
   async ask(url: string): Promise<number> {
-    const answer = await request(url, { method: "GET", signal: AbortSignal.timeout(QUERY_TIMEOUT_MS) });
-    return statusSaid(answer.statusCode, jsonOf(await readBody(answer.body, { take: "whole", bytesMost: ANSWER_BYTES_MOST })));
+    const { origin, pathname, search } = new URL(url);
+    const wanted = { wishOf: () => QUERY_BODY, withinMs: QUERY_TIMEOUT_MS };
+    const answer = await exchangeHttp(getGlobalDispatcher(), { origin, path: pathname + search, method: "GET" }, wanted);
+    return statusSaid(answer.status, jsonOf(answer.body));
   }
 
   async subscribe(topic: string, url: string, remark = ""): Promise<CoordinatorAnswer> {
@@ -227,17 +232,14 @@ export class Coordinator {
   }
 
   async #try(method: "GET" | "POST", path: string, body: string | null = null): Promise<CoordinatorAnswer> {
-    const answer = await request(this.url + path, {
-      dispatcher: this.#agent,
-      method,
-      headers: this.#headers,
-      body,
-      signal: AbortSignal.timeout(this.#options.timeoutMs),
-    });
-    const length = Number(answer.headers["content-length"] ?? 0);
-    if (length > BODY_BYTES_MOST) throw new Error(`an answer of ${length} bytes`);
-    const said = parse(await answer.body.text());
-    return { status: statusSaid(answer.statusCode, said), body: said };
+    const { origin, pathname } = this.#base;
+    const answer = await exchangeHttp(
+      this.#agent,
+      { origin, path: pathname + path, method, headers: this.#headers, body },
+      { wishOf: () => BODY, withinMs: this.#options.timeoutMs },
+    );
+    const said = parse(answer.body.toString());
+    return { status: statusSaid(answer.status, said), body: said };
   }
 }
 
