@@ -35,8 +35,8 @@ const STOP_WITHIN_MS = 15_000;
 const USER = "doorbuster";
 const DATABASE = "doorbuster";
 
-/** Postgres refuses to run as root: Debian's own user for it, otherwise the one that owns nothing. */
-const serverUser = async (): Promise<{ uid: number; gid: number } | undefined> => {
+/** Postgres refuses to run as root, as PgBouncer does: Debian's own user for it, otherwise the one that owns nothing. */
+export const serverUser = async (): Promise<{ uid: number; gid: number } | undefined> => {
   if (userInfo().uid !== 0) return undefined;
   const lines = (await readFile("/etc/passwd", "utf8")).split("\n").map((line) => line.split(":"));
   const entry = lines.find(([name]) => name === "postgres") ?? lines.find(([name]) => name === "nobody");

@@ -9,6 +9,7 @@ export * from "./fake-programs.ts";
 export * from "./given-sale.ts";
 export * from "./leftovers.ts";
 export { environment } from "./run.ts";
+export * from "./pgbouncer.ts";
 export * from "./redis-cluster.ts";
 export * from "./seed.ts";
 export * from "./servers.ts";

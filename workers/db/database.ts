@@ -50,6 +50,16 @@ const IDLE_IN_TRANSACTION_MS = 5_000;
 /** A statement that runs longer is stuck: an apply takes about 15 ms, a page of a restore less. */
 const STATEMENT_MS = 20_000;
 const ACQUIRE_MS = 5_000;
+/**
+ * Said in each transaction, and nothing to the session: a pool in front (PgBouncer) may give the next transaction another session,
+ * and refuses start-up parameters. One message, without parameters, for both. A statement outside of a transaction waits for
+ * locks at most, and who holds one is bounded by this.
+ */
+const BOUNDS = `SET LOCAL idle_in_transaction_session_timeout = ${IDLE_IN_TRANSACTION_MS}; SET LOCAL statement_timeout = ${STATEMENT_MS}`;
+
+const SNAPSHOT = { isolationLevel: IsolationLevel.REPEATABLE_READ, readOnly: true } as const;
+/** Named, because a database may have another default: whoever waited for a lock must see what was done meanwhile. */
+const USUAL = { isolationLevel: IsolationLevel.READ_COMMITTED } as const;
 
 const sqlOf =
   (knex: Knex): Sql =>
@@ -59,7 +69,7 @@ const sqlOf =
 /** knex writes plain lines to standard output otherwise; every fault it would report reaches us as an exception. */
 const silent = { warn: () => undefined, error: () => undefined, deprecate: () => undefined, debug: () => undefined };
 
-const initialize = (options: DatabaseOptions, timeouts: string): Promise<MikroORM> =>
+const initialize = (options: DatabaseOptions): Promise<MikroORM> =>
   MikroORM.init({
     clientUrl: options.url,
     entities,
@@ -69,29 +79,27 @@ const initialize = (options: DatabaseOptions, timeouts: string): Promise<MikroOR
     driverOptions: {
       acquireConnectionTimeout: ACQUIRE_MS,
       log: silent,
-      connection: { application_name: options.name, keepAlive: true, connectionTimeoutMillis: ACQUIRE_MS, options: timeouts },
+      connection: { application_name: options.name, keepAlive: true, connectionTimeoutMillis: ACQUIRE_MS },
     },
     // The process starts while Postgres is away, and waits for it like for everything else.
     connect: false,
   });
 
 export const connectDatabase = async (options: DatabaseOptions): Promise<Database> => {
-  const orm = await initialize(
-    options,
-    `-c idle_in_transaction_session_timeout=${IDLE_IN_TRANSACTION_MS} -c statement_timeout=${STATEMENT_MS}`,
-  );
+  const orm = await initialize(options);
   return {
     orm,
     sql: sqlOf(orm.em.getKnex()),
     em: () => orm.em.fork(),
     transaction: (work, transactionOptions = {}) =>
       orm.em.fork().transactional(
-        (em) => {
+        async (em) => {
           const context = em.getTransactionContext<Knex.Transaction>();
           if (context === undefined) throw new Error("no transaction in a transaction");
-          return work(sqlOf(context), em);
+          await context.raw(BOUNDS);
+          return await work(sqlOf(context), em);
         },
-        transactionOptions.snapshot === true ? { isolationLevel: IsolationLevel.REPEATABLE_READ, readOnly: true } : {},
+        transactionOptions.snapshot === true ? SNAPSHOT : USUAL,
       ),
     isConnected: () => orm.isConnected(),
     close: () => orm.close(true),
@@ -105,7 +113,7 @@ const MIGRATION_LOCK = 0x6462_0001;
  * @returns names of the migrations that were applied now
  */
 export const applyMigrations = async (url: string): Promise<readonly string[]> => {
-  const orm = await initialize({ url, pool: 2, name: "doorbuster-migrate" }, "");
+  const orm = await initialize({ url, pool: 2, name: "doorbuster-migrate" });
   try {
     return await orm.em.getKnex().transaction(async (lock) => {
       await lock.raw("SELECT pg_advisory_xact_lock(?)", [MIGRATION_LOCK]);
