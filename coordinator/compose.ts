@@ -7,15 +7,17 @@ import { Mover } from "./sales/transfers/mover.ts";
 import type { Move } from "./sales/transfers/policy.ts";
 import type { TransferPorts } from "./sales/transfers/transfer-ports.ts";
 import { tellAttempts } from "./shards/attempt/news.ts";
-import { Keeper, type KeeperObserver } from "./shards/keeper.ts";
+import { Keeper } from "./shards/keeper.ts";
+import type { KeeperObserver } from "./shards/keeper-observer.ts";
 import type { ShardLog } from "./shards/relay/relay-ports.ts";
-import type { Rows, ShardStore } from "./shards/shard-ports.ts";
+import type { Rows, ShardStore, StoreSettings } from "./shards/shard-ports.ts";
 
 /** What a keeper sees of the outside. */
 export interface KeeperPorts {
   readonly store: ShardStore;
   readonly rows: Rows;
   readonly log: ShardLog;
+  readonly settings: StoreSettings;
 }
 
 /** The sales as they are known now, by whatever follows them. */
@@ -80,6 +82,8 @@ export interface ComposedCoordinator {
   readonly keepers: readonly Keeper[];
   /** what nobody looks after, for people; empty if every shard is looked after */
   missing(): readonly string[];
+  /** outboxes that do not move, for people */
+  stuck(): readonly string[];
   /** Runs until stopped, then gives the leases up. Once. */
   run(stop: AbortSignal): Promise<void>;
 }
@@ -145,17 +149,23 @@ export const composeCoordinator = (
   return {
     keepers,
     missing: () => keepers.filter((keeper) => !keeper.isSettled).map(({ shard }) => `shard ${shard}`),
+    stuck: () => keepers.flatMap((keeper) => keeper.stuck ?? []),
     run: async (stop) => {
       await Promise.all(Object.values(parts).map((part) => Promise.resolve(part(core, stop))));
     },
   };
 };
 
-const composeKeeper = (ports: CoordinatorPorts, policy: CoordinatorPolicy, { store, rows, log }: KeeperPorts, shard: number): Keeper => {
+const composeKeeper = (
+  ports: CoordinatorPorts,
+  policy: CoordinatorPolicy,
+  { store, rows, log, settings }: KeeperPorts,
+  shard: number,
+): Keeper => {
   const { clock, random, holder, observer, publishAttempt } = ports;
   const { leaseMs, openMs } = policy;
   const announcing = tellAttempts(observer.shard(shard), { shard, holder }, (news) => publishAttempt(shard, news));
-  return new Keeper({ shard, leaseMs, openMs, holder, store, rows, log, clock, random, observer: announcing });
+  return new Keeper({ shard, leaseMs, openMs, holder, store, rows, log, settings, clock, random, observer: announcing });
 };
 
 const composeMover = ({ transfers, clock, sales, observer }: CoordinatorPorts, isOurs: (shard: number) => boolean): Mover =>

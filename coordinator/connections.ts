@@ -7,6 +7,8 @@ import type { Config } from "#program/config";
 import type { CrashPoints } from "#program/crash-points";
 import { connectShard, connectShards } from "#program/connect";
 import type { Log } from "#program/log";
+import { placeOf } from "#program/redis-address";
+import type { SettingProblems } from "#program/setting-problems";
 import { hear, publish } from "#program/requests/publish";
 import type { Clock, Random } from "#protocol/ports";
 import { publications } from "#protocol/requests/publications";
@@ -15,6 +17,7 @@ import { SalesView } from "./sales/sold-out/sales.ts";
 import { createBroker, type Broker } from "./shards/log/broker.ts";
 import { createShardLog } from "./shards/log/shard-log.ts";
 import { createShardStore } from "./shards/redis-store.ts";
+import { createStoreSettings } from "./shards/store-settings.ts";
 import { createSaleFacts, createUnitFacts } from "./shards/rows/requests.ts";
 import { createRows } from "./shards/rows/rows.ts";
 
@@ -30,6 +33,7 @@ export interface ConnectionOptions {
   readonly random: Random;
   readonly points: CrashPoints;
   readonly observer: CoordinatorObserver;
+  readonly problems: SettingProblems;
 }
 
 /** What of a coordinator's outside is real: its stores, the broker and the workers behind it. */
@@ -95,14 +99,21 @@ export const openConnections = async (options: ConnectionOptions): Promise<Coord
   };
 };
 
-const keeperPorts = ({ config, log, random, points }: ConnectionOptions, broker: Broker, redis: Redis, shard: number): KeeperPorts => {
+const keeperPorts = (
+  { config, log, random, points, problems }: ConnectionOptions,
+  broker: Broker,
+  redis: Redis,
+  shard: number,
+): KeeperPorts => {
   const urls = config.REDIS_SHARDS;
+  const maxBytes = config.DOORBUSTER_LOG_BYTES;
   const store = createShardStore(shard, redis, () =>
     connectShard(urls[shard] ?? "", shard, { name: `coordinator-outbox-${shard}`, log, commandTimeoutMs: READ_TIMEOUT_MS }),
   );
   return {
     store: points("shard", { ...store, openOutbox: () => points("outbox", store.openOutbox()) }),
     rows: points("rows", createRows(broker.connection, shard)),
-    log: points("log", createShardLog({ shard, shards: urls.length, maxBytes: config.DOORBUSTER_LOG_BYTES, broker, random })),
+    log: points("log", createShardLog({ shard, shards: urls.length, maxBytes, broker, random })),
+    settings: createStoreSettings({ redis, place: placeOf(urls[shard] ?? "", shard), broker, maxBytes, problems }),
   };
 };

@@ -3,8 +3,8 @@ import { names, startShardWorld, type ShardWorld } from "../test/harness/shard-w
 import { silent } from "../test/harness/coordinator-world.ts";
 import { until } from "../test/harness/index.ts";
 import { COORDINATOR_SETTINGS, runCoordinator } from "./coordinator.ts";
-import { StreamConfigError } from "./shards/log/stream.ts";
 import { readConfig } from "#program/config";
+import type { PlacedProblem } from "#program/setting-problems";
 import { LOG_STREAM, SALES_BUCKET } from "#protocol/subjects";
 import { saleRecord } from "../test/harness/sale-record.ts";
 
@@ -54,6 +54,9 @@ const run = async (leaseMs = 900): Promise<Running> => {
     },
   };
 };
+
+const problemsOf = async (coordinator: Running): Promise<readonly PlacedProblem[]> =>
+  ((await (await coordinator.get("/readyz")).json()) as { readonly settings: readonly PlacedProblem[] }).settings;
 
 describe("the coordinator", () => {
   it("says when it is ready, and what it does", async () => {
@@ -116,12 +119,26 @@ describe("the coordinator", () => {
     await coordinator.stop();
   });
 
-  it("ends with a clear error when the log is configured so that it cannot work", async () => {
+  it("opens nothing on a log that is configured so that it cannot work, says which setting, and goes on when it is right", async () => {
     await world.manager.streams.add({ name: LOG_STREAM, subjects: ["orders.*"], retention: "workqueue" as never });
     const coordinator = await run();
-    await expect(coordinator.ended).rejects.toThrow(StreamConfigError);
-    await expect(coordinator.ended).rejects.toThrow(/retention is "workqueue", not "limits"/);
+    await until(async () => (await coordinator.get("/readyz")).status === 503 && (await problemsOf(coordinator)).length > 0, "the problem");
+    expect(await problemsOf(coordinator)).toContainEqual({
+      place: "NATS",
+      setting: "retention",
+      found: '"workqueue"',
+      wanted: '"limits"',
+      verdict: "refuse",
+      breaks: expect.any(String),
+    });
+    expect(await (await coordinator.get("/metrics")).text()).toContain(
+      'doorbuster_setting_problem{place="NATS",setting="retention",verdict="refuse"} 1',
+    );
     expect(await world.isOpen()).toBe(false);
+    await world.manager.streams.delete(LOG_STREAM);
+    await world.untilOpen();
+    await until(async () => (await problemsOf(coordinator)).length === 0, "the problem to be gone");
+    await coordinator.stop();
   });
 
   it("corrects what it can of the log's configuration", async () => {

@@ -13,7 +13,6 @@ import { composeCoordinator } from "./compose.ts";
 import { COMMAND_TIMEOUT_MS, openConnections } from "./connections.ts";
 import { MESSAGE_SETTINGS, messageService, type MessageService } from "./messages/api/service.ts";
 import { createMetrics, type CoordinatorMetrics } from "./metrics.ts";
-import { StreamConfigError } from "./shards/log/stream.ts";
 
 export const COORDINATOR_SETTINGS = [
   "REDIS_SHARDS",
@@ -45,49 +44,22 @@ export interface CoordinatorRunOptions {
 /** What the page and the messages see of the part that needs the broker: nothing, before it is there. */
 interface ShardsStatus {
   missing: () => readonly string[];
+  stuck: () => readonly string[];
   holdsLease: (shard: number) => boolean;
-}
-
-/** The signal that ends everything: by the caller, or because of a fault that forbids going on. */
-class Ending {
-  readonly #controller = new AbortController();
-  #failure: StreamConfigError | undefined;
-
-  constructor(stop: AbortSignal) {
-    // each shard's loops sleep on it: the count grows with the shards, it is no leak
-    setMaxListeners(0, this.#controller.signal);
-    stop.addEventListener("abort", this.end, { once: true, signal: this.#controller.signal });
-    if (stop.aborted) this.end();
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  readonly end = (): void => this.#controller.abort();
-
-  /** Ends for a fault that no trying again mends; others are let pass. */
-  readonly fault = (error: unknown): void => {
-    if (!(error instanceof StreamConfigError)) return;
-    this.#failure ??= error;
-    this.end();
-  };
-
-  throwIfFailed(): void {
-    if (this.#failure !== undefined) throw this.#failure;
-  }
 }
 
 /**
  * A coordinator: everything of compose.ts over the real stores, the two-phase messages, and a page that shows how it goes.
  * Whatever is away is tried again for as long as it takes; the process never opens a shard that it could not verify.
- * @throws StreamConfigError if the log is configured so that the protocol cannot work
  */
 export const runCoordinator = async (options: CoordinatorRunOptions): Promise<void> => {
   const { config, log, clock = systemClock } = options;
-  const ending = new Ending(options.stop);
-  const metrics = createMetrics(log, clock, ending.fault, options.violations);
-  const status: ShardsStatus = { missing: () => ["broker"], holdsLease: () => false };
+  const ending = new AbortController();
+  const stop = AbortSignal.any([options.stop, ending.signal]);
+  // each shard's loops sleep on it: the count grows with the shards, it is no leak
+  setMaxListeners(0, stop);
+  const metrics = createMetrics(log, clock, options.violations);
+  const status: ShardsStatus = { missing: () => ["broker"], stuck: () => [], holdsLease: () => false };
   // Own connections: a call of the API never waits behind a rebuild's commands.
   const messageRedis = connectShards(config.REDIS_SHARDS, {
     name: "coordinator-messages",
@@ -96,17 +68,17 @@ export const runCoordinator = async (options: CoordinatorRunOptions): Promise<vo
     batching: true,
   });
   const messages = messagesOf(options, metrics, messageRedis, status);
-  const page = await openPage(options, metrics, messages, status, ending.signal);
-  const delivering = messages.run(ending.signal);
+  const page = await openPage(options, metrics, messages, status, stop);
+  const delivering = messages.run(stop);
   try {
-    await keepShards(options, metrics, ending.signal, status);
+    await keepShards(options, metrics, stop, status);
   } finally {
-    ending.end();
+    // also for a fault in between: nothing may run on
+    ending.abort();
     await delivering;
     await page.close();
     for (const redis of new Set(messageRedis)) redis.disconnect();
   }
-  ending.throwIfFailed();
 };
 
 const messagesOf = (
@@ -126,7 +98,13 @@ const openPage = async (
   const page = createStatusServer({
     ready: () => {
       const waitingFor = [...status.missing(), ...messages.unheard().map((shard) => `messages of shard ${shard}`)];
-      return { ok: waitingFor.length === 0 && !stop.aborted, waitingFor, isStopping: stop.aborted, settings: settings.all() };
+      return {
+        ok: waitingFor.length === 0 && !stop.aborted,
+        waitingFor,
+        isStopping: stop.aborted,
+        stuck: status.stuck(),
+        settings: settings.all(),
+      };
     },
     metrics: () => registry.metrics(),
   });
@@ -149,11 +127,12 @@ const keepShards = async (
   status: ShardsStatus,
 ): Promise<void> => {
   const { config, log, clock = systemClock, random = systemRandom, points = noCrashPoints } = options;
-  const connection = await connectNatsUntil(config, "coordinator", stop);
+  const connection = await connectNatsUntil(config, "coordinator", log, stop);
   if (connection === undefined) return;
-  const connections = await openConnections({ config, connection, log, clock, random, points, observer });
+  const connections = await openConnections({ config, connection, log, clock, random, points, observer, problems: observer.settings });
   const coordinator = composeCoordinator(connections.ports, { leaseMs: config.DOORBUSTER_LEASE_MS, openMs: config.DOORBUSTER_OPEN_MS });
   status.missing = () => [...(connections.isBrokerUp() ? [] : ["broker"]), ...coordinator.missing()];
+  status.stuck = () => coordinator.stuck();
   status.holdsLease = (shard) => coordinator.keepers[shard]?.holdsLease === true;
   await coordinator.run(stop);
   connections.close();

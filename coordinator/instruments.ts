@@ -13,6 +13,10 @@ export const shardInstruments = (registry: Registry) => {
     epoch: gauge("doorbuster_shard_epoch", "epoch of the shard"),
     halted: gauge("doorbuster_shard_halted", "1 if an operator has to look at the shard"),
     lag: gauge("doorbuster_outbox_entries", "entries in the shard's outbox: not yet applied, or not yet settled"),
+    still: gauge(
+      "doorbuster_outbox_still_seconds",
+      "how long the outbox has had entries that are not applied without any being applied; alert above 30",
+    ),
     appended: counter("doorbuster_appended_log_records_total", "log records appended, repeats included"),
     bytes: counter("doorbuster_appended_bytes_total", "bytes appended to the log"),
     purged: counter("doorbuster_purges_total", "times that applied records were dropped from the log"),

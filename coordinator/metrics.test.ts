@@ -16,11 +16,7 @@ beforeEach(() => {
       done();
     },
   });
-  metrics = createMetrics(
-    pino({ base: null, timestamp: false }, stream),
-    { monotonicMs: () => now.ms, sleep: async () => undefined },
-    () => undefined,
-  );
+  metrics = createMetrics(pino({ base: null, timestamp: false }, stream), { monotonicMs: () => now.ms, sleep: async () => undefined });
 });
 
 const shown = async (name: string): Promise<string[]> =>

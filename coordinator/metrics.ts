@@ -16,15 +16,9 @@ export interface CoordinatorMetrics extends CoordinatorObserver {
 }
 
 /**
- * @param fatal called with every fault; decides which of them end the process
  * @param violations called with each invariant violation, and logs it; without it, it is logged here like a fault
  */
-export const createMetrics = (
-  log: Log,
-  clock: Clock,
-  fatal: (error: unknown) => void,
-  violations?: ProcessViolations,
-): CoordinatorMetrics => {
+export const createMetrics = (log: Log, clock: Clock, violations?: ProcessViolations): CoordinatorMetrics => {
   const registry = new Registry();
   const instruments = shardInstruments(registry);
   const faults = new Counter({
@@ -42,10 +36,7 @@ export const createMetrics = (
   };
   const faultsAt = faultLog({ log, clock, counter: faults, onViolation });
 
-  const fault = (where: string, error: unknown): void => {
-    faultsAt(where)(error);
-    fatal(error);
-  };
+  const fault = (where: string, error: unknown): void => faultsAt(where)(error);
 
   return {
     registry,

@@ -2,7 +2,8 @@ import type { Log } from "#program/log";
 import type { Clock } from "#protocol/ports";
 import { AttemptPhase } from "#protocol/shard-facts";
 import type { ShardInstruments } from "./instruments.ts";
-import type { KeeperObserver } from "./shards/keeper.ts";
+import { STUCK_MS } from "./shards/keeper.ts";
+import type { KeeperObserver } from "./shards/keeper-observer.ts";
 
 const PROGRESS_LOG_MS = 1_000;
 
@@ -23,10 +24,11 @@ export const observeShard = (parts: ShardObserverParts): KeeperObserver => ({
 });
 
 const observeTenure = ({ shard, instruments, log }: ShardObserverParts): Pick<KeeperObserver, "lease" | "open" | "halted" | "lag"> => {
-  const { lease, open, epoch, halted, lag } = instruments;
+  const { lease, open, epoch, halted, lag, still } = instruments;
   const labels = { shard: String(shard) };
   let wasOpen = false;
   let haltedFor = "";
+  let wasStuck = false;
   return {
     lease: (isHeld) => {
       lease.set(labels, isHeld ? 1 : 0);
@@ -45,10 +47,18 @@ const observeTenure = ({ shard, instruments, log }: ShardObserverParts): Pick<Ke
     },
     halted: (reason) => {
       halted.set(labels, 1);
-      if (reason !== haltedFor) log.error({ shard, reason }, "shard is halted and does not sell: an operator has to repair it");
+      if (reason !== haltedFor)
+        log.error({ alert: true, shard, reason }, "shard is halted and does not sell: an operator has to repair it");
       haltedFor = reason;
     },
-    lag: (entries) => lag.set(labels, entries),
+    lag: (entries, stillMs) => {
+      lag.set(labels, entries);
+      still.set(labels, stillMs / 1_000);
+      const isStuck = stillMs >= STUCK_MS;
+      if (isStuck && !wasStuck) log.error({ alert: true, shard, entries, stillMs }, "the outbox does not move: nothing of it is applied");
+      if (wasStuck && !isStuck) log.info({ shard, entries }, "the outbox moves again");
+      wasStuck = isStuck;
+    },
   };
 };
 

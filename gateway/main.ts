@@ -127,7 +127,7 @@ await runProgram(
       process.exitCode = 1;
       return;
     }
-    void connectNats(config, "gateway-admin").then((connection) => {
+    void connectNats(config, "gateway-admin", log).then((connection) => {
       nats = connection;
     });
     log.info({ host: config.DOORBUSTER_GATEWAY_HOST, port, admin: admin.addresses() }, "gateway primary is up: starting its processes");

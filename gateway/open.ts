@@ -138,7 +138,7 @@ export interface OpenOptions {
 
 /** Connects to NATS (waits as long as it takes) and puts a service on the configured stores. */
 export const openBuyService = async ({ config, log, registry = register, points, onViolation }: OpenOptions): Promise<OpenBuyService> => {
-  const nats = await connectNats(config, "gateway");
+  const nats = await connectNats(config, "gateway", log);
   const tickets = ticketKeys(config.DOORBUSTER_TICKET_KEYS);
   const given = points === undefined ? {} : { points };
   const service = buyServiceOn({ config, nats, tickets: ticketReader(tickets), log, registry, onViolation, ...given });

@@ -9,7 +9,7 @@ const STOP_WITHIN_MS = 5_000;
 
 await runProgram(
   "workers",
-  [...WORKER_SETTINGS, "DOORBUSTER_WORKER_PROCESSES", "DOORBUSTER_WORKERS_HOST", "DOORBUSTER_WORKERS_PORT"],
+  [...WORKER_SETTINGS, "DOORBUSTER_WORKERS_HOST", "DOORBUSTER_WORKERS_PORT"],
   async ({ config, log, stop, hurry, points, violations }) => {
     if (cluster.isWorker) {
       // Makes this process answer the primary's question for its metrics.

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from "fastify";
 import { AggregatorRegistry, Gauge, Registry } from "prom-client";
-import { createStatusServer, violationCounter } from "#program";
+import { createStatusServer, violationCounter, type ClusterState, type PlacedProblem } from "#program";
 import type { Invariant } from "#lua/core/invariant";
 
 export interface MetricsServerOptions {
@@ -14,7 +14,7 @@ export interface MetricsServerOptions {
 export interface MetricsServer {
   readonly app: FastifyInstance;
   /** what the cluster has to say */
-  readonly onChange: (state: { readonly ready: number; readonly restarts: number }) => void;
+  readonly onChange: (state: ClusterState) => void;
   readonly onViolation: (invariant: Invariant, times: number) => void;
 }
 
@@ -25,8 +25,9 @@ export const startMetricsServer = async ({ host, port, stop }: MetricsServerOpti
   const restarts = new Gauge({ name: "doorbuster_workers_restarts", help: "worker processes that died", registers: [own] });
   const violationsTotal = violationCounter("doorbuster_worker_invariant_violations_total", own);
   let isReady = false;
+  let problems: readonly PlacedProblem[] = [];
   const app = createStatusServer({
-    ready: () => ({ ok: isReady && !stop.aborted }),
+    ready: () => ({ ok: isReady && !stop.aborted, settings: problems }),
     metrics: async () => `${await own.metrics()}${await cluster.clusterMetrics()}`,
   });
   await app.listen({ host, port });
@@ -34,6 +35,7 @@ export const startMetricsServer = async ({ host, port, stop }: MetricsServerOpti
     app,
     onChange: (state) => {
       isReady = state.ready > 0;
+      problems = state.settings;
       ready.set(state.ready);
       restarts.set(state.restarts);
     },

@@ -4,6 +4,7 @@ import type { CrashPoints } from "#program";
 import type { Clock } from "#protocol/ports";
 import { publish } from "#program/requests/publish";
 import { publications } from "#protocol/requests/publications";
+import { eventsByEntry } from "#protocol/status";
 import { postgresApplyStore } from "./apply/postgres.ts";
 import type { WorkerObserver, WorkerPorts } from "./compose.ts";
 import { ShardConsumer } from "./consume/consumer.ts";
@@ -48,7 +49,7 @@ export const workerPorts = async (stores: WorkerStores, { clock, observer, point
       const consumer = new ShardConsumer({ connection, manager, shard, clock, fault: observer.fault(`consumer of shard ${shard}`) });
       return { shard, deliveries: pointsInDeliveries(points, consumer), store, settle: (position) => settler.settle(position) };
     }),
-    publish: (status) => publish(connection, publications.status, status.shard, status),
+    publish: (status) => publish(connection, publications.status, status.shard, status, eventsByEntry),
     sweep: { store: points("sweep", postgresSweepStore(database.sql)), shards: points("sweep", sweepShards) },
     restore: {
       source: points("restore", postgresRestoreSource(database)),

@@ -1,12 +1,27 @@
 import type { Redis } from "ioredis";
 import { Events, type NatsConnection } from "nats";
+import { register } from "prom-client";
 import { serve, type RequestServer } from "#program/requests/serve";
-import { connectNats, connectShard, systemClock, type Config, type CrashPoints, type Log, type OnViolation } from "#program";
+import {
+  connectNats,
+  connectShard,
+  databasePlace,
+  sayWaiting,
+  settingProblems,
+  systemClock,
+  tellProblems,
+  type Config,
+  type CrashPoints,
+  type Log,
+  type OnViolation,
+  type Waiting,
+} from "#program";
 import { applyObserver } from "./apply-observer.ts";
 import { TRUSTED_MS } from "./apply/known.ts";
 import { composeWorker, type Worker, type WorkerObserver, type WorkerPolicy } from "./compose.ts";
 import { pointsInHandlers } from "./crash-points.ts";
 import { connectDatabase, ensureShards, type Database } from "./db/database.ts";
+import { DatabaseSettings } from "./db/settings.ts";
 import { faultLog, type Faults } from "./faults.ts";
 import { restoresTotal } from "./metrics.ts";
 import type { OrdersPorts } from "./orders/commands.ts";
@@ -22,6 +37,7 @@ export const WORKER_SETTINGS = [
   "NATS_PASSWORD",
   "DATABASE_URL",
   "DOORBUSTER_DATABASE_POOL",
+  "DOORBUSTER_WORKER_PROCESSES",
 ] as const;
 type WorkerConfig = Config<(typeof WORKER_SETTINGS)[number]>;
 
@@ -39,16 +55,26 @@ export interface WorkerOptions {
 /** A script takes milliseconds; a staged page of a restore, too. */
 const REDIS_COMMAND_MS = 2_000;
 const START_RETRY_MS = 250;
+const SETTINGS_RETRY_MS = 1_000;
 
 const POLICY: WorkerPolicy = { sweepMs: 200, expiryMs: 250, bucketMs: 1_000, trustedMs: TRUSTED_MS };
 
-/** The database may come up after us. */
-const waitForShards = async (database: Database, shards: number, faults: Faults, stop: AbortSignal): Promise<void> => {
+/** The database may come up after us, and must be set up so that what is stored in it stays. */
+const waitForShards = async (
+  database: Database,
+  settings: DatabaseSettings,
+  shards: number,
+  waiting: Waiting,
+  stop: AbortSignal,
+): Promise<void> => {
   while (!stop.aborted) {
     try {
-      return await ensureShards(database.sql, shards);
+      const isSound = await settings.isSound();
+      waiting.over();
+      if (isSound) return await ensureShards(database.sql, shards);
+      await systemClock.sleep(SETTINGS_RETRY_MS, stop);
     } catch (error) {
-      faults("start")(error);
+      waiting.failed(error);
       await systemClock.sleep(START_RETRY_MS, stop);
     }
   }
@@ -68,7 +94,7 @@ const connectStores = async ({ config, log }: WorkerOptions): Promise<WorkerStor
     connectShard(url, shard, { name: `doorbuster-worker-${shard}`, log, commandTimeoutMs: REDIS_COMMAND_MS }),
   ),
   database: await connectDatabase({ url: config.DATABASE_URL, pool: config.DOORBUSTER_DATABASE_POOL, name: "doorbuster-worker" }),
-  connection: await connectNats(config, "doorbuster-worker"),
+  connection: await connectNats(config, "doorbuster-worker", log),
 });
 
 const closeStores = async ({ redises, database, connection }: WorkerStores): Promise<void> => {
@@ -102,11 +128,15 @@ const serveRequests = (stores: WorkerStores, orders: OrdersPorts, worker: Worker
  * processes), and the requests. Any number of processes may run; whichever does a thing, it is done once.
  */
 export const runWorker = async (options: WorkerOptions): Promise<void> => {
-  const { log, stop, points, onViolation, ready } = options;
+  const { config, log, points, onViolation, ready } = options;
+  const unsound = new AbortController();
+  const stop = AbortSignal.any([options.stop, unsound.signal]);
   const faults = faultLog(log, systemClock, onViolation);
   const stores = await connectStores(options);
   const { redises, database, connection } = stores;
-  await waitForShards(database, redises.length, faults, stop);
+  const settings = new DatabaseSettings(database, config, settingProblems(log, register, tellProblems));
+  const waiting = sayWaiting(log, systemClock, `Postgres at ${databasePlace(config.DATABASE_URL)}`);
+  await waitForShards(database, settings, redises.length, waiting, stop);
 
   const observer: WorkerObserver = {
     apply: applyObserver(log, faults),
@@ -119,6 +149,8 @@ export const runWorker = async (options: WorkerOptions): Promise<void> => {
   const ports = await workerPorts(stores, { clock: systemClock, observer, points });
   const worker = composeWorker(ports, POLICY);
   const running = worker.run(stop);
+  // what replaces this process waits at its start
+  void settings.watch(systemClock, stop, faults("settings of Postgres"), () => unsound.abort());
   void watchConnection(connection, log, () => worker.reconnected());
   const server = serveRequests(stores, ports.orders, worker, points, faults);
   // What is asked from now on is heard.

@@ -4,11 +4,18 @@ import { setTimeout as delay } from "node:timers/promises";
 import type { Invariant } from "#lua/core/invariant";
 import { KnownViolations } from "./violations.ts";
 import type { Log } from "./log.ts";
+import { allProblems, heardProblems, type PlacedProblem } from "./setting-problems.ts";
 
 const BACKOFF_FIRST_MS = 100;
 const BACKOFF_MOST_MS = 5_000;
 /** A process that lived this long was healthy: its next death starts the back-off anew. */
 const HEALTHY_MS = 10_000;
+
+export interface ClusterState {
+  readonly ready: number;
+  readonly restarts: number;
+  readonly settings: readonly PlacedProblem[];
+}
 
 export interface ClusterOptions {
   /** 0 = one per core */
@@ -19,8 +26,8 @@ export interface ClusterOptions {
   readonly hurry: AbortSignal;
   /** how long a process may take to stop before it is killed */
   readonly stopWithinMs: number;
-  /** called whenever the count of ready processes or of restarts changed */
-  readonly onChange?: (state: { readonly ready: number; readonly restarts: number }) => void;
+  /** called whenever the count of ready processes or of restarts changed, or what they find wrong with the stores' settings */
+  readonly onChange?: (state: ClusterState) => void;
   /** called when a process found an invariant violated, so many times */
   readonly onViolation?: (invariant: Invariant, times: number) => void;
 }
@@ -53,8 +60,18 @@ export const superviseCluster = async (options: ClusterOptions): Promise<void> =
   const size = options.processes === 0 ? availableParallelism() : options.processes;
   const ready = new Set<Worker>();
   const violations = new KnownViolations();
+  const problems = new Map<number, readonly PlacedProblem[]>();
   let restarts = 0;
-  const changed = (): void => options.onChange?.({ ready: ready.size, restarts });
+  const changed = (): void => options.onChange?.({ ready: ready.size, restarts, settings: allProblems(problems.values()) });
+  /** what a process tells */
+  const hear = (slot: number, worker: Worker, message: unknown): void => {
+    if (message === READY) ready.add(worker);
+    const heard = heardProblems(message);
+    if (heard !== undefined) problems.set(slot, heard);
+    if (message === READY || heard !== undefined) changed();
+    const found = violations.hear(message, worker);
+    if (found !== undefined) options.onViolation?.(found.invariant, found.times);
+  };
 
   const runSlot = async (slot: number): Promise<void> => {
     let backoffMs = BACKOFF_FIRST_MS;
@@ -63,14 +80,7 @@ export const superviseCluster = async (options: ClusterOptions): Promise<void> =
       const startedAt = performance.now();
       // A crash point is for the first process only: whoever replaces it goes on.
       const worker = cluster.fork({ ...violations.environment(), ...(deaths > 0 ? { DOORBUSTER_CRASH_AT: "" } : {}) });
-      worker.on("message", (message) => {
-        if (message === READY) {
-          ready.add(worker);
-          changed();
-        }
-        const found = violations.hear(message, worker);
-        if (found !== undefined) options.onViolation?.(found.invariant, found.times);
-      });
+      worker.on("message", (message) => hear(slot, worker, message));
       // A message to a process that has just died (a metrics scrape, say) fails here; unheard it would end the primary.
       worker.on("error", (error) => log.warn({ slot, err: error.message }, "a message to a process was not delivered"));
       const end = (): void => void worker.process.kill("SIGTERM");

@@ -3,8 +3,10 @@ import { Redis, type RedisOptions as AnyRedisOptions } from "ioredis";
 import { connect, type ConnectionOptions, type NatsConnection } from "nats";
 import { slotKeyOf } from "#protocol/shard-map";
 import type { Log } from "./log.ts";
-import { clusterAddress, withoutCredentials } from "./redis-address.ts";
+import { clusterAddress, withoutCredentials, type ClusterAddress } from "./redis-address.ts";
 import { slotConnection } from "./redis-cluster.ts";
+import { systemClock } from "./system.ts";
+import { sayWaiting } from "./waiting.ts";
 
 export interface RedisOptions {
   /** shown by CLIENT LIST */
@@ -58,10 +60,8 @@ const connectTo = (url: string, place: IoredisOptions | undefined, options: Redi
  * run (DESIGN 4.3).
  * @param url an item of REDIS_SHARDS
  */
-export const connectShard = (url: string, shard: number, options: RedisOptions): Redis => {
-  const cluster = clusterAddress(url);
-  return connectTo(url, cluster && slotConnection(cluster, slotKeyOf(shard)), options);
-};
+export const connectShard = (url: string, shard: number, options: RedisOptions): Redis =>
+  connectTo(url, clusterAddress(url) && slotConnection(clusterAddress(url) as ClusterAddress, slotKeyOf(shard)), options);
 
 /**
  * The connection of each shard, by shard number: shards on the same instance share one; each shard of a cluster has its
@@ -90,24 +90,48 @@ const natsOptions = (config: NatsSettings, name: string): ConnectionOptions => (
   ...(config.NATS_USER === undefined ? {} : { user: config.NATS_USER }),
   ...(config.NATS_PASSWORD === undefined ? {} : { pass: config.NATS_PASSWORD }),
   maxReconnectAttempts: -1,
+  // a broker that refuses our login twice may be one whose users are being changed
+  ignoreAuthErrorAbort: true,
   reconnectTimeWait: RECONNECT_WAIT_MS,
   reconnectJitter: 100,
   pingInterval: 5_000,
   maxPingOut: 2,
 });
 
-/** Reconnects for ever; credentials go in options because the client ignores those in the URL (DESIGN 13). */
-export const connectNats = (config: NatsSettings, name: string): Promise<NatsConnection> =>
-  connect({ ...natsOptions(config, name), waitOnFirstConnect: true });
+/** A server that takes the connection and says nothing is given up and tried anew. */
+const NATS_CONNECT_MS = 3_000;
 
-/** As connectNats, but a program that is stopped before the broker is there can end. @returns undefined when stopped */
-export const connectNatsUntil = async (config: NatsSettings, name: string, stop: AbortSignal): Promise<NatsConnection | undefined> => {
+/** Without credentials, which nats.js ignores in a URL anyway. */
+const natsPlace = ({ NATS_URL }: NatsSettings): string =>
+  `NATS at ${NATS_URL.split(",")
+    .map((url) => withoutCredentials(url))
+    .join(", ")}`;
+
+/**
+ * Tries until the broker is there, and says after a moment what it waits for; from then on it reconnects for ever. Credentials
+ * go in options because the client ignores those in the URL (DESIGN 13).
+ * @returns undefined when stopped before
+ */
+export const connectNatsUntil = async (
+  config: NatsSettings,
+  name: string,
+  log: Log | undefined,
+  stop: AbortSignal,
+): Promise<NatsConnection | undefined> => {
+  const waiting = log === undefined ? undefined : sayWaiting(log, systemClock, natsPlace(config));
   while (!stop.aborted) {
     try {
-      return await connect(natsOptions(config, name));
-    } catch {
+      const connection = await connect({ ...natsOptions(config, name), timeout: NATS_CONNECT_MS });
+      waiting?.over();
+      return connection;
+    } catch (error) {
+      waiting?.failed(error);
       await delay(RECONNECT_WAIT_MS, undefined, { signal: stop }).catch(() => undefined);
     }
   }
   return undefined;
 };
+
+/** As connectNatsUntil, for whom nothing stops. @param log left out: it waits without a word */
+export const connectNats = async (config: NatsSettings, name: string, log?: Log): Promise<NatsConnection> =>
+  (await connectNatsUntil(config, name, log, new AbortController().signal)) as NatsConnection;

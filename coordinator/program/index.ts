@@ -18,4 +18,5 @@ export * from "./setting-problems.ts";
 export * from "./settings.ts";
 export * from "./status-server.ts";
 export * from "./system.ts";
+export * from "./waiting.ts";
 export * from "./wakeup.ts";

@@ -83,3 +83,24 @@ export const settingProblems = (
     },
   };
 };
+
+/** From a process to its primary. */
+interface Told {
+  readonly kind: "doorbuster:settings";
+  readonly problems: readonly PlacedProblem[];
+}
+
+/** In a process below a primary: what is wrong for it, for the primary's `/readyz`. */
+export const tellProblems = (problems: readonly PlacedProblem[]): void =>
+  void process.send?.({ kind: "doorbuster:settings", problems } satisfies Told);
+
+/** In the primary. @returns undefined if the message is about something else */
+export const heardProblems = (message: unknown): readonly PlacedProblem[] | undefined =>
+  typeof message === "object" && message !== null && (message as Partial<Told>).kind === "doorbuster:settings"
+    ? (message as Told).problems
+    : undefined;
+
+/** What several processes found, each problem once. */
+export const allProblems = (found: Iterable<readonly PlacedProblem[]>): readonly PlacedProblem[] => [
+  ...new Map([...found].flat().map((problem) => [`${problem.place} ${textOf(problem)}`, problem])).values(),
+];

@@ -35,6 +35,37 @@ export type LogRecord = EntriesRecord | MarkerRecord;
 /** "About 1,000 orders a record" (DESIGN 4.5): one applier of such transactions does 78-90 k orders/s. */
 export const RECORD_ORDERS = 1_000;
 
+/** Of the numbers, quotes and commas of an entry, and of its array: 16 digits each for seq, time, and count or receiver, and units. */
+const ENTRY_FRAME_BYTES = 96;
+/** Of a record without entries, and of the header that a publication to a stream carries. */
+const RECORD_FRAME_BYTES = 256;
+
+/**
+ * The least `max_payload` of a broker that can carry everything that this system sends in one message: an entry is never
+ * split, and one of MOST_PURCHASES purchases with a key of 64 characters each has 72 kB, its status event with every
+ * purchase refused 120 kB.
+ */
+export const LEAST_PAYLOAD_BYTES = 128 << 10;
+
+/** At most what an entry adds to a record: all its texts are ASCII (ids.ts, lua/stock/fields.ts). */
+const entryBytes = (entry: Entry): number => {
+  const text = entry.kind === EntryKind.order ? entry.purchases : entry.kind === EntryKind.granted ? entry.grantId : "";
+  return ENTRY_FRAME_BYTES + entry.saleId.length + text.length;
+};
+
+/**
+ * How many of these consecutive entries fit into one message.
+ * @param payloadBytes the broker's `max_payload`
+ */
+export const entriesThatFit = (entries: readonly Entry[], payloadBytes: number): number => {
+  let bytes = RECORD_FRAME_BYTES;
+  for (const [index, entry] of entries.entries()) {
+    bytes += entryBytes(entry);
+    if (bytes > payloadBytes) return index;
+  }
+  return entries.length;
+};
+
 const VERSION = 1;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });

@@ -64,6 +64,12 @@ export const shardFactsSchema = z.object({
     .min(0)
     .nullable()
     .describe("entries that Postgres has not applied, or that are not settled yet; null if Redis does not answer"),
+  oldestMs: z
+    .int()
+    .min(0)
+    .nullable()
+    .optional()
+    .describe("how long ago the first entry was made that Postgres has not applied; null if it has all, or Redis does not answer"),
   sales: z.int().min(0).describe("sales on sale that this shard has a part of"),
   /** of those sales */
   units: z.object({

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { parseOrderId } from "./order-id.ts";
 
 /**
  * Sent on core NATS after a worker committed (or skipped a repeat): everything of `epoch` up to `applied` is in
@@ -17,3 +18,17 @@ export type StatusEvent = Readonly<z.infer<typeof statusEventSchema>>;
 
 /** How far Postgres is, without what was applied. */
 export const appliedEventSchema = statusEventSchema.pick({ shard: true, epoch: true, applied: true });
+
+/**
+ * The same as several events, for a broker that does not take it as one: each entry with the refusals that are its own, and
+ * then how far Postgres is. Each of them is true by itself; refusals of earlier entries are left to who asks.
+ */
+export const eventsByEntry = (event: StatusEvent): readonly StatusEvent[] => [
+  ...event.orders.map((order) => ({
+    ...event,
+    applied: order[0],
+    orders: [order],
+    rejected: event.rejected.filter(([orderId]) => parseOrderId(orderId)?.seq === order[0]),
+  })),
+  { ...event, orders: [], rejected: [] },
+];

@@ -41,6 +41,7 @@ const facts: ShardFacts = {
   mode: "keep",
   holder: null,
   outboxEntries: 0,
+  oldestMs: null,
   sales: 1,
   units: { left: 1, reserved: 0, sold: 4, arriving: 0 },
   halted: null,
@@ -88,7 +89,7 @@ const examples: Readonly<Record<RequestName, readonly [body: object, value: obje
     { decision: "kept", order },
   ],
   changeOrder: [{ ...address, change: "cancel" }, order],
-  shards: [{}, [facts]],
+  shards: [{ oldest: true }, [facts]],
   changeShard: [{ shard: 0, change: "drain" }, facts],
 };
 

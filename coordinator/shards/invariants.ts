@@ -39,3 +39,7 @@ export const findViolation = ({ state, row }: Look, before: Look | undefined): I
     );
   return undefined;
 };
+
+/** Whether the shard may go on as it is: open, on this server, in the epoch and by the attempt that the row names. */
+export const isSound = ({ state, row }: Look): boolean =>
+  state.isOpen && state.epoch === row.epoch && state.attempt === row.attempt && !row.wall && row.halted === null;

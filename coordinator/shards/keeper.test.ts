@@ -3,8 +3,9 @@ import type { ShardState } from "#lua/shard/shard-state";
 import { until } from "../../test/harness/index.ts";
 import type { ShardRow } from "#protocol/row";
 import type { ShardLog } from "./relay/relay-ports.ts";
-import { Keeper, type KeeperObserver } from "./keeper.ts";
-import type { Rows, ShardStore } from "./shard-ports.ts";
+import { Keeper } from "./keeper.ts";
+import type { KeeperObserver } from "./keeper-observer.ts";
+import type { Rows, ShardStore, StoreSettings } from "./shard-ports.ts";
 
 const unexpected = (what: string) => (): never => {
   throw new Error(`${what} was not expected`);
@@ -89,14 +90,17 @@ const rows: Rows = { row: () => Promise.resolve(row), restore: unexpected("a res
 const log = {
   verify: () => Promise.resolve({ brokerId: "b", lastSeq: 0, consumedSeq: 0, deliveredSeq: 0, awaitsAck: false, consumer: "c" }),
   append: () => Promise.resolve({ status: "stored", streamSeq: 1, bytes: 1 }),
+  brokerId: () => "b",
 } as Partial<ShardLog> as ShardLog;
+
+const settings: StoreSettings = { refusals: () => Promise.resolve([]) };
 
 const observer = new Proxy({} as KeeperObserver, { get: () => () => undefined });
 
 const keep = async (seen: () => Promise<void>): Promise<void> => {
   let nonces = 0;
   const random = { nonce: () => `n${(nonces += 1)}`, fraction: () => 0.5 };
-  const keeper = new Keeper({ shard: 0, leaseMs: 3_000, openMs: 5_000, store, rows, log, clock, random, observer });
+  const keeper = new Keeper({ shard: 0, leaseMs: 3_000, openMs: 5_000, store, rows, log, settings, clock, random, observer });
   const stop = new AbortController();
   const running = keeper.run(stop.signal);
   await seen();

@@ -1,32 +1,18 @@
 import { Status } from "#lua/core/codes";
 import { Wakeup } from "#program/wakeup";
 import type { Clock, Random } from "#protocol/ports";
-import type { RestoreProgress } from "#protocol/requests";
 import type { ShardRow } from "#protocol/row";
-import type { AttemptPhase } from "#protocol/shard-facts";
 import type { ShardLog } from "./relay/relay-ports.ts";
 import { AttemptResult } from "./attempt/attempt.ts";
 import { beginEpoch } from "./attempt/begin-epoch.ts";
 import { SoleServer } from "./attempt/sole-server.ts";
-import { RelaySupervisor, type RelaySupervisorObserver } from "./relay-supervisor.ts";
-import { findViolation, type Look } from "./invariants.ts";
+import type { KeeperObserver } from "./keeper-observer.ts";
+import { RelaySupervisor } from "./relay-supervisor.ts";
+import { findViolation, isSound, type Look } from "./invariants.ts";
 import { Lease } from "./lease.ts";
-import type { Rows, ShardStore } from "./shard-ports.ts";
-
-/** What happens to a shard, for logs and metrics. */
-export interface KeeperObserver extends RelaySupervisorObserver {
-  lease(isHeld: boolean): void;
-  /** an attempt to begin an epoch has come to this step; while it restores, with how far that is */
-  attempting(phase: AttemptPhase, restored?: RestoreProgress): void;
-  /** an attempt to begin an epoch has ended; `epoch` is the one it began, or found */
-  attempted(result: AttemptResult, epoch: number): void;
-  /** whether the shard may sell, as of the last look */
-  open(isOpen: boolean, epoch: number): void;
-  /** the row forbids selling: an operator has to look */
-  halted(reason: string): void;
-  /** entries in the outbox: not yet applied, or not yet settled */
-  lag(entries: number): void;
-}
+import { OutboxWatch } from "./outbox-watch.ts";
+import { SettingsWatch } from "./settings-watch.ts";
+import type { Rows, ShardStore, StoreSettings } from "./shard-ports.ts";
 
 export interface KeeperOptions {
   readonly shard: number;
@@ -37,10 +23,14 @@ export interface KeeperOptions {
   readonly store: ShardStore;
   readonly rows: Rows;
   readonly log: ShardLog;
+  readonly settings: StoreSettings;
   readonly clock: Clock;
   readonly random: Random;
   readonly observer: KeeperObserver;
 }
+
+/** Postgres applies what it can reach within a second. */
+export const STUCK_MS = 10_000;
 
 const BACKOFF_FIRST_MS = 50;
 const BACKOFF_MOST_MS = 3_000;
@@ -51,8 +41,11 @@ const BACKOFF_MOST_MS = 3_000;
  */
 const GIVE_UP_LIFETIMES = 2;
 
-/** `steady`: look again at the next renewal; `again`: at once; `trouble`: after a back-off */
-type Turn = "steady" | "again" | "trouble";
+/**
+ * `steady`: look again at the next renewal; `again`: at once; `trouble`: after a back-off; `refused`: likewise, and another
+ * coordinator may be better off with its broker or its user there
+ */
+type Turn = "steady" | "again" | "trouble" | "refused";
 
 /** Looks after one shard while it holds the shard's lease. README.md tells the shard's life in words. */
 export class Keeper {
@@ -62,6 +55,8 @@ export class Keeper {
   readonly #relay: RelaySupervisor;
   readonly #wakeup: Wakeup;
   readonly #sole = new SoleServer();
+  #settings: SettingsWatch;
+  #outbox = new OutboxWatch();
   #isOpen = false;
   #renewedAtMs = 0;
   #looked: Look | undefined;
@@ -71,6 +66,7 @@ export class Keeper {
     this.#options = options;
     this.#lease = new Lease({ ...options, fault: (error) => options.observer.fault(error) });
     this.#wakeup = new Wakeup(options.clock);
+    this.#settings = new SettingsWatch(options.settings, options.clock);
     const { store, random } = options;
     const close = (): Promise<unknown> => store.close({ token: this.#lease.token, attempt: random.nonce() });
     this.#relay = new RelaySupervisor({ ...options, close, ended: () => this.#wakeup.wake() });
@@ -89,6 +85,12 @@ export class Keeper {
   /** somebody looks after the shard: it is open here, or another coordinator has its lease */
   get isSettled(): boolean {
     return this.#isOpen || this.#lease.isRivals;
+  }
+
+  /** in words, if the outbox has not moved for so long that somebody has to look */
+  get stuck(): string | undefined {
+    const { stillMs } = this.#outbox;
+    return stillMs < STUCK_MS ? undefined : `shard ${this.shard}: nothing of its outbox was applied for ${Math.round(stillMs / 1_000)} s`;
   }
 
   /** Something may have changed (a server came back): look now. */
@@ -129,6 +131,7 @@ export class Keeper {
     if (stop.aborted) end();
     observer.lease(true);
     this.#looked = undefined;
+    this.#settings = new SettingsWatch(this.#options.settings, this.#options.clock);
     const beside = Promise.all([this.#lease.hold(tenure), this.#renewBeside(tenure.signal)]);
     await this.#live(tenure.signal);
     const gaveUp = !tenure.signal.aborted;
@@ -136,6 +139,7 @@ export class Keeper {
     await beside;
     stop.removeEventListener("abort", end);
     this.#setOpen(false, 0);
+    this.#outbox = new OutboxWatch();
     observer.lease(false);
     return gaveUp ? "gave up" : "ended";
   }
@@ -149,15 +153,17 @@ export class Keeper {
       let turn: Turn = "trouble";
       try {
         turn = await this.#turn(tenure);
-        lookedAtMs = clock.monotonicMs();
+        if (turn !== "refused") lookedAtMs = clock.monotonicMs();
       } catch (error) {
         if (!tenure.aborted) observer.fault(error);
       }
       if (this.#isOpen && clock.monotonicMs() - this.#renewedAtMs > openMs) this.#setOpen(false, 0);
       if (clock.monotonicMs() - lookedAtMs > openMs * GIVE_UP_LIFETIMES) return;
-      if (turn !== "trouble") backoffMs = BACKOFF_FIRST_MS;
       if (turn === "steady") await this.#wakeup.wait(leaseMs / 3, tenure);
-      if (turn !== "trouble") continue;
+      if (turn === "steady" || turn === "again") {
+        backoffMs = BACKOFF_FIRST_MS;
+        continue;
+      }
       // an open shard must be renewed in time even if the broker is away
       await this.#wakeup.wait(Math.min(backoffMs * (0.5 + random.fraction()), this.#isOpen ? leaseMs / 3 : BACKOFF_MOST_MS), tenure);
       backoffMs = Math.min(backoffMs * 2, BACKOFF_MOST_MS);
@@ -182,11 +188,12 @@ export class Keeper {
 
   /** Looks once, and does what the look asks for. */
   async #turn(tenure: AbortSignal): Promise<Turn> {
-    const { store, rows, log, observer } = this.#options;
+    const { store, rows, log, clock, observer } = this.#options;
     const look: Look = { state: await store.state(), row: await rows.row() };
     const { state, row } = look;
     if (tenure.aborted) return "again";
-    observer.lag(state.outboxLength);
+    this.#outbox.look(look, clock.monotonicMs());
+    observer.lag(state.outboxLength, this.#outbox.stillMs);
     this.#refuseViolation(look);
     if (row.halted !== null && state.open === null) {
       this.#relay.stop();
@@ -194,8 +201,13 @@ export class Keeper {
       observer.halted(row.halted);
       return "steady";
     }
-    if (!isSound(look) || this.#relay.hasFailed) return await this.#recover(row, tenure);
-    if (!(await this.#renew(look))) return "again";
+    const isCarrying = isSound(look) && !this.#relay.hasFailed;
+    // first of all: a broker that is away is no reason to stop selling
+    if (isCarrying && !(await this.#renew(look))) return "again";
+    const refusals = await this.#settings.refusals(`${state.replicationId} ${log.brokerId()}`, isCarrying);
+    if (tenure.aborted) return "again";
+    if (refusals.length > 0) return await this.#refuse(look, refusals, tenure);
+    if (!isCarrying) return await this.#recover(row, tenure);
     const health = await log.verify();
     if (tenure.aborted) return "again";
     await this.#relay.tend(row, state.replicationId, health, tenure);
@@ -224,6 +236,16 @@ export class Keeper {
     if (status === Status.ok) this.#renewedAtMs = sentAtMs;
     this.#setOpen(status === Status.ok, row.epoch);
     return status === Status.ok;
+  }
+
+  /** The stores must not be sold on. What was sold is still carried; the next epoch begins when they are set right. */
+  async #refuse({ state, row }: Look, refusals: readonly string[], tenure: AbortSignal): Promise<Turn> {
+    const { store, log, random, observer } = this.#options;
+    if (state.open !== null) await store.close({ token: this.#lease.token, attempt: random.nonce() });
+    this.#setOpen(false, row.epoch);
+    observer.halted(refusals.join("; "));
+    if (!this.#relay.hasFailed && state.epoch === row.epoch) await this.#relay.tend(row, state.replicationId, await log.verify(), tenure);
+    return "refused";
   }
 
   async #recover(row: ShardRow, tenure: AbortSignal): Promise<Turn> {
@@ -263,7 +285,3 @@ export class Keeper {
     this.#options.observer.open(isOpen, epoch);
   }
 }
-
-/** Whether the shard may go on as it is: open, on this server, in the epoch and by the attempt that the row names. */
-const isSound = ({ state, row }: Look): boolean =>
-  state.isOpen && state.epoch === row.epoch && state.attempt === row.attempt && !row.wall && row.halted === null;

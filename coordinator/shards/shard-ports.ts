@@ -42,3 +42,13 @@ export interface Rows {
     progress: (progress: RestoreProgress) => void,
   ): Promise<Restored>;
 }
+
+/** What the shard's Redis and the broker are set to. */
+export interface StoreSettings {
+  /**
+   * Looks, and says what is wrong (#program/setting-problems).
+   * @returns why the shard must not sell on them, in words; empty if it may
+   * @throws if a store does not answer
+   */
+  refusals(): Promise<readonly string[]>;
+}

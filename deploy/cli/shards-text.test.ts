@@ -15,6 +15,7 @@ const factsOf = (attempt: Attempt | null): ShardFacts => ({
   mode: "rebuild",
   holder: "here/12",
   outboxEntries: 0,
+  oldestMs: null,
   sales: 1,
   units: { left: 5, reserved: 0, sold: 10, arriving: 0 },
   halted: null,
@@ -57,4 +58,11 @@ describe("what `doorbuster shards` says of a shard's attempt to begin an epoch",
       notesOf({ ...factsOf(running), halted: "unknown sale", redisEpoch: 9, units: { left: 5, reserved: 0, sold: 10, arriving: 4 } }),
     ).toEqual(["shard 3: halted: unknown sale; Redis is at epoch 9, beyond Postgres; 4 units arriving; close, by here/12"]);
   });
+});
+
+it("says of an outbox that does not move how long its first entry waits", () => {
+  expect(notesOf({ ...factsOf(null), outboxEntries: 3, oldestMs: 9_999 })).toEqual([]);
+  expect(notesOf({ ...factsOf(null), outboxEntries: 3, oldestMs: 47_000 })).toEqual([
+    "shard 3: its outbox does not move: the first entry waits for 47 s",
+  ]);
 });

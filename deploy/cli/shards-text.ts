@@ -5,6 +5,8 @@ import { NO_INNER_LINES, type Paint, type Palette } from "./color.ts";
 const number = (value: number | null): string => (value === null ? "-" : value.toLocaleString("en-US"));
 const seconds = (ms: number): string => `${(ms / 1_000).toFixed(ms < 10_000 ? 1 : 0)} s`;
 
+/** Postgres applies what it can reach within a second. */
+const STUCK_MS = 10_000;
 /** After that an attempt that ended well is history. */
 const RECENT_MS = 60_000;
 
@@ -18,9 +20,12 @@ const attemptText = ({ attempt }: ShardFacts): string | undefined => {
 };
 
 const noteOf = (facts: ShardFacts): string => {
-  const { units, epoch, redisEpoch, halted } = facts;
+  const { units, epoch, redisEpoch, halted, oldestMs } = facts;
   return [
     halted === null ? undefined : `halted: ${halted}`,
+    oldestMs === undefined || oldestMs === null || oldestMs < STUCK_MS
+      ? undefined
+      : `its outbox does not move: the first entry waits for ${seconds(oldestMs)}`,
     redisEpoch !== null && redisEpoch > epoch ? `Redis is at epoch ${redisEpoch}, beyond Postgres` : undefined,
     units.arriving === 0 ? undefined : `${number(units.arriving)} units arriving`,
     attemptText(facts),

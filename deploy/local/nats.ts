@@ -11,6 +11,12 @@ export interface NatsOptions {
   readonly program: string;
   readonly dir?: string;
   readonly port?: number;
+  /** further lines of its configuration file, asked for at each start */
+  readonly settings?: (() => readonly string[]) | undefined;
+  /** false for tests: a broker without JetStream */
+  readonly jetstream?: boolean | undefined;
+  /** subjects that its user may not publish to: for tests */
+  readonly denied?: readonly string[] | undefined;
 }
 
 export interface NatsPart {
@@ -27,13 +33,14 @@ const STOP_WITHIN_MS = 10_000;
 const USER = "doorbuster";
 
 /** Debian 12's server is 2.9.10: no `sync_interval`, and a setting that it does not know is dropped in silence. */
-const settingsText = (port: number, pass: string, dir: string): string =>
+const settingsText = ({ settings, jetstream = true, denied = [] }: NatsOptions, port: number, pass: string, dir: string): string =>
   [
     `listen: "127.0.0.1:${port}"`,
     `server_name: "doorbuster-${port}"`,
     // Fixed, because the default is three quarters of the free disk: on a small one no stream could reserve its bound.
-    `jetstream { store_dir: ${JSON.stringify(dir)}, max_memory_store: 256MB, max_file_store: 8GB }`,
-    `authorization { user: "${USER}", password: "${pass}" }`,
+    ...(jetstream ? [`jetstream { store_dir: ${JSON.stringify(dir)}, max_memory_store: 256MB, max_file_store: 8GB }`] : []),
+    `authorization { users: [ { user: "${USER}", password: "${pass}"${denied.length === 0 ? "" : `, permissions: { publish: { deny: ${JSON.stringify(denied)} } }`} } ] }`,
+    ...(settings?.() ?? []),
     "",
   ].join("\n");
 
@@ -49,9 +56,9 @@ const natsPart = (run: Run, options: NatsOptions, port: number): NatsPart => {
     args: ["--config", settings],
     prepare: async () => {
       await mkdir(dir, { recursive: true, mode: 0o700 });
-      await writeFile(settings, settingsText(port, pass, dir), { mode: 0o600 });
+      await writeFile(settings, settingsText(options, port, pass, dir), { mode: 0o600 });
     },
-    isReady: () => natsReady(port),
+    isReady: () => natsReady(port, options.jetstream ?? true),
     readyWithinMs: READY_WITHIN_MS,
     stopSignal: "SIGTERM",
     stopWithinMs: STOP_WITHIN_MS,

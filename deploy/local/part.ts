@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from "node:child_process";
 import { mkdir, open, readFile } from "node:fs/promises";
 import { dirname } from "node:path";
+import { logReason } from "./log-reason.ts";
 import { alive, processTree, signal } from "./processes.ts";
 import type { Run } from "./run.ts";
 import { until } from "./wait.ts";
@@ -31,6 +32,8 @@ const LOG_LINE_SHOWN = 300;
 /** Rarer than other waits: the question costs a connection, and what is asked needs the processor to start. */
 const READY_EVERY_MS = 40;
 const KILL_WITHIN_MS = 10_000;
+/** Who starts it wants to know after so long what it waits for, and then whenever that is something else. */
+const SAY_AFTER_MS = 3_000;
 
 /** One server or program as a child process, in a session of its own, with its output in the run's log folder. */
 export class Part {
@@ -83,9 +86,10 @@ export class Part {
   async ready(): Promise<void> {
     let end: string | undefined;
     void this.#end.then((words) => (end = words));
+    const waiting = this.#sayWaiting();
     try {
       await until(
-        async () => end !== undefined || (await this.isReady()),
+        async () => end !== undefined || (await this.isReady()) || (await waiting()),
         `${this.name} to be ready`,
         this.#options.readyWithinMs,
         READY_EVERY_MS,
@@ -141,6 +145,24 @@ export class Part {
     if (this.#child?.pid !== undefined) signal(-this.#child.pid, "SIGKILL");
   }
 
+  /** @returns a function that says what the part waits for, when it is time to, and is always false */
+  #sayWaiting(): () => Promise<false> {
+    let sayAtMs = performance.now() + SAY_AFTER_MS;
+    let said: string | undefined;
+    return async () => {
+      if (performance.now() < sayAtMs) return false;
+      sayAtMs = performance.now() + SAY_AFTER_MS;
+      const reason = logReason(await this.#log());
+      if (reason !== said) this.#run.say(`waiting for ${this.name}${reason === "" ? "" : `: ${reason}`}`);
+      said = reason;
+      return false;
+    };
+  }
+
+  #log(): Promise<string> {
+    return readFile(this.#run.logFile(this.name), "utf8").catch(() => "");
+  }
+
   #isRunning(): boolean {
     const child = this.#child;
     return child?.pid !== undefined && child.exitCode === null && child.signalCode === null;
@@ -181,7 +203,7 @@ export class Part {
   }
 
   async #logTail(): Promise<string> {
-    const text = await readFile(this.#run.logFile(this.name), "utf8").catch(() => "");
+    const text = await this.#log();
     const lines = text.trimEnd().split("\n").slice(-LOG_TAIL_LINES);
     return text.trim() === ""
       ? "; it wrote no log"

@@ -23,8 +23,8 @@ export const redisReady = (port: number): Promise<boolean> =>
   firstAnswer(port, "PING\r\n", (answer) => answer.toString("latin1").startsWith("+PONG"));
 
 /** Greets with its INFO line; the port opens after JetStream has recovered its streams. */
-export const natsReady = (port: number): Promise<boolean> =>
-  firstAnswer(port, "", (answer) => /^INFO .*"jetstream":true/.test(answer.toString("latin1")));
+export const natsReady = (port: number, jetstream = true): Promise<boolean> =>
+  firstAnswer(port, "", (answer) => (jetstream ? /^INFO .*"jetstream":true/ : /^INFO /).test(answer.toString("latin1")));
 
 /** Asks for authentication (`R`); while it starts or recovers, the answer is an error (`E`, 57P03). */
 export const postgresReady = (port: number, user: string): Promise<boolean> => {

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { appendFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { logReason } from "./log-reason.ts";
 import { Part } from "./part.ts";
 import { freePort } from "./port.ts";
 import { httpReady } from "./probe.ts";
@@ -43,6 +44,9 @@ const withoutPrivate = (environment: Environment): Environment => ({
   ...Object.fromEntries(PRIVATE.map((name) => [name, undefined])),
 });
 
+/** Without its user and password. */
+const placeOf = (url: string): string => (URL.canParse(url) ? `${new URL(url).host}${new URL(url).pathname}` : "the address given");
+
 /** Runs the program that applies the migrations, once, to its end. */
 export const migrate = async (run: Run, dist: string, databaseUrl: string): Promise<void> => {
   const program = join(dist, "workers", "migrate.js");
@@ -55,7 +59,8 @@ export const migrate = async (run: Run, dist: string, databaseUrl: string): Prom
     await appendFile(run.logFile("migrate"), stdout);
   } catch (error) {
     const { stdout = "", stderr = "" } = error as { stdout?: string; stderr?: string };
-    throw new Error(`the migrations could not be applied:\n${stdout}${stderr || (error as Error).message}`, { cause: error });
+    const reason = logReason(stdout) || stderr || (error as Error).message;
+    throw new Error(`the migrations could not be applied to Postgres at ${placeOf(databaseUrl)}: ${reason}`, { cause: error });
   }
 };
 

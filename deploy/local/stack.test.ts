@@ -187,7 +187,7 @@ describe("a stack that cannot start", () => {
   it("says why the migrations failed", async () => {
     const dist = await fakePrograms(join(work, "dist-migrate"), ["migrate"]);
     await expect(startStack({ environment, dist, say: () => undefined })).rejects.toThrow(
-      /the migrations could not be applied:\nmigrate cannot work here/,
+      /the migrations could not be applied to Postgres at 127\.0\.0\.1:\d+\/doorbuster: migrate cannot work here/,
     );
   });
 

@@ -47,6 +47,7 @@ const shard: ShardFacts = {
   mode: "rebuild",
   holder: "here/7",
   outboxEntries: 0,
+  oldestMs: null,
   sales: 1,
   units: { left: 5, reserved: 0, sold: 0, arriving: 0 },
   halted: null,

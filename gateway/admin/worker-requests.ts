@@ -49,7 +49,11 @@ export const workerRequests = (connection: () => NatsConnection | undefined): Wo
     order: (address) => forward(requests.order, address),
     payOrder: (pay) => forward(requests.payOrder, pay),
     changeOrder: (change) => forward(requests.changeOrder, change),
-    shards: () => forward(requests.shards, {}),
+    shards: async () => {
+      const asked = await forward(requests.shards, { oldest: true });
+      // a worker of the version before does not take the field
+      return !asked.ok && asked.code === RequestError.badRequest ? await forward(requests.shards, {}) : asked;
+    },
     changeShard: (change) => forward(requests.changeShard, change),
   };
 };

@@ -1,10 +1,12 @@
 import type { NatsConnection } from "nats";
+import { Registry } from "prom-client";
 import { composeCoordinator, type KeeperPorts } from "../../coordinator/compose.ts";
 import { openConnections } from "../../coordinator/connections.ts";
-import { createLog, noCrashPoints, systemClock, systemRandom } from "#program";
+import { createLog, noCrashPoints, settingProblems, systemClock, systemRandom, type SettingProblems } from "#program";
 import type { Clock } from "#protocol/ports";
 import type { ShardLog } from "../../coordinator/shards/relay/relay-ports.ts";
-import type { Keeper, KeeperObserver } from "../../coordinator/shards/keeper.ts";
+import type { Keeper } from "../../coordinator/shards/keeper.ts";
+import type { KeeperObserver } from "../../coordinator/shards/keeper-observer.ts";
 import type { Rows } from "../../coordinator/shards/shard-ports.ts";
 import { until } from "./index.ts";
 import { Gate } from "./gate.ts";
@@ -28,6 +30,7 @@ export interface CoordinatorWorld {
   readonly faults: unknown[];
   readonly purges: number[];
   readonly halts: string[];
+  readonly problems: SettingProblems;
   isHolder(): boolean;
   /** resolves when it has read the shard's row so many more times */
   look(times: number): Promise<void>;
@@ -74,7 +77,7 @@ class KeeperRecord {
 }
 
 /** The keeper's ports with a gate before each call. @param onLook called when the shard's row is read */
-const guarded = (gate: Gate, { store, rows, log }: KeeperPorts, onLook: () => void): KeeperPorts => {
+const guarded = (gate: Gate, { store, rows, log, settings }: KeeperPorts, onLook: () => void): KeeperPorts => {
   const looked: Rows = {
     ...rows,
     row: () => {
@@ -89,6 +92,7 @@ const guarded = (gate: Gate, { store, rows, log }: KeeperPorts, onLook: () => vo
     },
     rows: gate.guard(looked, ["row", "restore"]),
     log: gate.guard(log, ["append", "lastEntry", "verify", "purge"]),
+    settings,
   };
 };
 
@@ -97,6 +101,7 @@ export const startCoordinatorWorld = async (options: CoordinatorWorldOptions): P
   const gate = new Gate();
   const record = new KeeperRecord();
   const { attempts, phases, causes, faults, purges, halts, observer } = record;
+  const problems = settingProblems(silent, new Registry());
   let looks = 0;
   const connections = await openConnections({
     config: { REDIS_SHARDS: [options.redisUrl], DOORBUSTER_LOG_BYTES: maxBytes },
@@ -105,6 +110,7 @@ export const startCoordinatorWorld = async (options: CoordinatorWorldOptions): P
     clock: options.clock ?? systemClock,
     random: systemRandom,
     points: noCrashPoints,
+    problems,
     observer: { shard: () => observer, soldOut: () => undefined, moved: () => undefined, fault: (_where, error) => faults.push(error) },
   });
   const [real] = connections.ports.shards as readonly [KeeperPorts];
@@ -133,6 +139,7 @@ export const startCoordinatorWorld = async (options: CoordinatorWorldOptions): P
     faults,
     purges,
     halts,
+    problems,
     isHolder: () => record.isHolder,
     look: async (times) => {
       const before = looks;

@@ -74,6 +74,11 @@ export const startRedis = (options: TestRedisOptions = {}): Promise<RedisServer>
 export interface TestNatsOptions {
   readonly dir?: string;
   readonly port?: number;
+  /** further lines of its configuration file, asked for at each start */
+  readonly settings?: () => readonly string[];
+  readonly jetstream?: boolean;
+  /** subjects that its user may not publish to */
+  readonly denied?: readonly string[];
 }
 
 /** A NATS server with JetStream, empty unless `dir` holds an older one's files. */

@@ -4,7 +4,16 @@ import { connectNats, connectShard } from "#program";
 import { decodeLogRecord, logSubject, LOG_STREAM, type LogRecord } from "#protocol";
 import { defineSale, Decision, grant, reserve, shardState, type Reservation, type Reserved, type ShardState } from "#lua";
 import { connectDatabase, ensureShards, type Database } from "../../workers/index.ts";
-import { freshDatabase, givenSale, startNats, startRedis, until, type NatsServer, type RedisServer } from "./index.ts";
+import {
+  freshDatabase,
+  givenSale,
+  startNats,
+  startRedis,
+  until,
+  type NatsServer,
+  type RedisServer,
+  type TestNatsOptions,
+} from "./index.ts";
 import { silent, startCoordinatorWorld, type CoordinatorWorld, type CoordinatorWorldOptions } from "./coordinator-world.ts";
 import { startWorkerWorld, type WorkerWorld } from "./worker-world.ts";
 
@@ -135,9 +144,10 @@ const callsOf = (stores: ShardStores): ShardCalls => {
   };
 };
 
-export const startShardWorld = async (): Promise<ShardWorld> => {
+/** @param broker how the broker is set up, where that is what is tested */
+export const startShardWorld = async (broker: TestNatsOptions = {}): Promise<ShardWorld> => {
   const shard = 0;
-  const [server, nats, testDatabase] = await Promise.all([startRedis(), startNats(), freshDatabase()]);
+  const [server, nats, testDatabase] = await Promise.all([startRedis(), startNats(broker), freshDatabase()]);
   const redis = connectShard(server.url, shard, { name: "test", log: silent, commandTimeoutMs: 2_000 });
   const database = await connectDatabase({ url: testDatabase.url, pool: 4, name: "test" });
   await ensureShards(database.sql, 1);

@@ -5,6 +5,7 @@ import { systemClock } from "#program";
 import { publish } from "#program/requests/publish";
 import { serve, type RequestServer } from "#program/requests/serve";
 import { publications } from "#protocol/requests/publications";
+import { eventsByEntry } from "#protocol/status";
 import type { ApplyObserver, Deliveries } from "../../workers/apply/delivery.ts";
 import { TRUSTED_MS } from "../../workers/apply/known.ts";
 import { postgresApplyStore } from "../../workers/apply/postgres.ts";
@@ -64,7 +65,7 @@ export const shardWorker = (options: ShardWorkerOptions): Worker => {
         deliveries === undefined
           ? []
           : [{ shard, deliveries, store: postgresApplyStore(database), settle: (position) => shards.settle(position) }],
-      publish: (status) => publish(connection, publications.status, status.shard, status),
+      publish: (status) => publish(connection, publications.status, status.shard, status, eventsByEntry),
       sweep: { store: NO_SWEEP, shards },
       restore: { source: postgresRestoreSource(database), targetOf: (request) => redisRestoreTarget(redis, request) },
       orders: { ...orders, store: { ...orders.store, dueSales: async () => [] } },

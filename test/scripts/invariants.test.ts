@@ -105,7 +105,7 @@ describe("each is counted by what it is", () => {
   });
 
   it("by a coordinator", async () => {
-    const metrics = createMetrics(silent, systemClock, () => undefined);
+    const metrics = createMetrics(silent, systemClock);
     for (const fault of faults) metrics.fault("here", fault);
     const metric = "doorbuster_coordinator_invariant_violations_total";
     expect(counted(await metrics.registry.getSingleMetricAsString(metric), metric)).toEqual(once);

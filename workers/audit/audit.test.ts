@@ -241,6 +241,18 @@ describe("a damaged sale", () => {
       uid: "emil",
     },
     {
+      name: "an entry waits in the outbox for longer than any recovery takes",
+      damage: async () => {
+        const { outbox } = shardKeys(0);
+        const [[id, fields] = ["", []]] = await redis.xrange(outbox, "-", "+");
+        fields[fields.indexOf("t") + 1] = String(Date.now() - 40_000);
+        await redis.xdel(outbox, id);
+        await redis.call("XSETID", outbox, `${EPOCH}-3`);
+        await redis.xadd(outbox, id, ...fields);
+      },
+      found: [DifferenceKind.outboxStuck],
+    },
+    {
       name: "Redis is told more than is applied",
       damage: () => redis.set(shardKeys(0).applied, `${EPOCH}-4`),
       found: [DifferenceKind.appliedAhead],

@@ -26,6 +26,8 @@ export const DifferenceKind = {
   beyondApplied: "beyond_applied",
   /** the outbox lacks entries that Postgres has not applied: nobody can apply them any more */
   missingEntries: "missing_entries",
+  /** P1: what was sold stays in the outbox, and is not applied: nobody of it gets a final answer */
+  outboxStuck: "outbox_stuck",
   /** Redis has more settled than Postgres has applied */
   appliedAhead: "applied_ahead",
   /** Postgres has applied entries that Redis has not: Redis lost its tail and goes on */

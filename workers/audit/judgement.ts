@@ -1,3 +1,4 @@
+import { formatPosition } from "#lua/core/position";
 import type { ComparisonResult } from "./comparison.ts";
 import { DifferenceKind, type Difference } from "./difference.ts";
 import type { GrantRow, PostgresFacts, SaleRow, ShardInRedis } from "./facts.ts";
@@ -54,6 +55,9 @@ const difference = (kind: DifferenceKind, saleId: string | null, shard: number |
   detail,
 });
 
+/** After a fault has ended, what was sold is applied within a lease, an epoch and a back-off of the relay. */
+const STUCK_MS = 30_000;
+
 /** Positions of the three readings of one shard. */
 const judgeShard = (before: ShardInRedis, after: ShardInRedis, postgres: PostgresFacts): Difference[] => {
   const { shard } = before;
@@ -80,6 +84,16 @@ const judgeShard = (before: ShardInRedis, after: ShardInRedis, postgres: Postgre
         null,
         shard,
         `Postgres is at ${row.epoch}-${row.applied}, Redis's last entry is ${after.last.epoch}-${after.last.seq}`,
+      ),
+    );
+  const { first } = before;
+  if (first?.epoch === row.epoch && first.seq > row.applied && first.ageMs > STUCK_MS)
+    differences.push(
+      difference(
+        DifferenceKind.outboxStuck,
+        null,
+        shard,
+        `entry ${formatPosition(first)} was made ${Math.round(first.ageMs / 1_000)} s ago, Postgres is at ${row.epoch}-${row.applied}`,
       ),
     );
   for (const saleId of before.sales.keys())

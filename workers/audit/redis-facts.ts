@@ -21,18 +21,33 @@ const lastGeneratedId = (info: unknown, epoch: number): Position => {
   return parsePosition(String(info[at + 1])) ?? { epoch, seq: 0 };
 };
 
+/** @param time what TIME answers: seconds and microseconds */
+const firstEntry = (range: unknown, time: unknown): ShardInRedis["first"] => {
+  const [id, fields] = (range as readonly [string, readonly string[]][] | undefined)?.[0] ?? [];
+  const position = id === undefined ? undefined : parsePosition(id);
+  if (position === undefined || fields === undefined) return undefined;
+  const [seconds, micros] = time as readonly [string, string];
+  return { ...position, ageMs: Number(seconds) * 1_000 + Number(micros) / 1_000 - Number(fields[fields.indexOf("t") + 1]) };
+};
+
 const optionalNumber = (value: unknown): number | undefined => (typeof value === "string" && value !== "" ? Number(value) : undefined);
 
 /** Reads all small facts of a shard at one instant. @param saleIds sales that Postgres has; Redis's own are added */
 export const readShard = async (redis: Redis, shard: number, saleIds: readonly string[]): Promise<ShardInRedis> => {
   const keys = shardKeys(shard);
   const known = new Set([...saleIds, ...(await redis.smembers(keys.sales))]);
-  const multi = redis.multi().get(keys.epoch).get(keys.applied).xinfo("STREAM", keys.outbox);
+  const multi = redis
+    .multi()
+    .get(keys.epoch)
+    .get(keys.applied)
+    .xinfo("STREAM", keys.outbox)
+    .xrange(keys.outbox, "-", "+", "COUNT", 1)
+    .time();
   for (const saleId of known) {
     const names = saleKeys(shard, saleId);
     multi.hget(names.sale, "left").smembers(names.grants);
   }
-  const [epochText, appliedText, info, ...rest] = await execute(multi);
+  const [epochText, appliedText, info, range, time, ...rest] = await execute(multi);
   const epoch = optionalNumber(epochText) ?? 0;
   const sales = new Map<string, SaleInRedis>();
   for (const [index, saleId] of [...known].entries()) {
@@ -40,7 +55,8 @@ export const readShard = async (redis: Redis, shard: number, saleIds: readonly s
     const grants = new Set(rest[index * 2 + 1] as string[] | undefined);
     if (leftUnits !== undefined || grants.size > 0) sales.set(saleId, { saleId, leftUnits, grants });
   }
-  return { shard, epoch, last: lastGeneratedId(info, epoch), applied: parsePosition(String(appliedText)), sales };
+  const applied = parsePosition(String(appliedText));
+  return { shard, epoch, last: lastGeneratedId(info, epoch), applied, first: firstEntry(range, time), sales };
 };
 
 /** A page of a buyers' hash: field, value, field, value. Every field that is there all the time comes at least once. */

@@ -8,7 +8,8 @@ import { readShardFacts } from "./facts.ts";
 
 /** What operators ask about shards. */
 export interface ShardAdmin {
-  facts(): Promise<readonly ShardFacts[]>;
+  /** @param withOldest tells `oldestMs`, too */
+  facts(withOldest: boolean): Promise<readonly ShardFacts[]>;
   /** @returns the shard's facts afterwards */
   change(change: ChangeShard): Promise<Reply<ShardFacts>>;
 }
@@ -22,12 +23,12 @@ export interface ShardAdminOptions {
 }
 
 export const shardAdmin = (options: ShardAdminOptions): ShardAdmin => {
-  const facts = (): Promise<readonly ShardFacts[]> => readShardFacts(options);
+  const facts = (withOldest: boolean): Promise<readonly ShardFacts[]> => readShardFacts(options, withOldest);
   return {
     facts,
     change: async (change) => {
       const answer = await changeShard(options, change);
-      return answer.ok ? { ok: true, value: (await facts())[change.shard] as ShardFacts } : answer;
+      return answer.ok ? { ok: true, value: (await facts(false))[change.shard] as ShardFacts } : answer;
     },
   };
 };

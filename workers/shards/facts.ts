@@ -1,6 +1,8 @@
 import type { Redis } from "ioredis";
+import type { ShardRow } from "#protocol/row";
 import { holderOf, ShardCondition, type ShardFacts } from "#protocol/shard-facts";
-import { saleKeys } from "#lua/core/keys";
+import { saleKeys, shardKeys } from "#lua/core/keys";
+import { formatPosition, type Position } from "#lua/core/position";
 import { shardState, type ShardState as RedisState } from "#lua/shard/shard-state";
 import type { Database, EntityManager } from "../db/database.ts";
 import { SaleShard } from "../db/entities.ts";
@@ -41,17 +43,28 @@ const readOnSale = async (em: EntityManager): Promise<(shard: number) => Readonl
 interface InRedis {
   readonly state: RedisState;
   readonly left: number;
+  /** age of the first entry that is not applied; null if there is none */
+  readonly oldestMs: number | null;
 }
 
-const inRedis = async (redis: Redis, shard: number, saleIds: readonly string[]): Promise<InRedis> => {
+/** Read without understanding it: an entry that nobody can apply is the one that is asked about. */
+const oldestOf = async (redis: Redis, shard: number, applied: Position, nowMs: number): Promise<number | null> => {
+  const [first] = await redis.xrange(shardKeys(shard).outbox, `(${formatPosition(applied)}`, "+", "COUNT", 1);
+  const fields = first?.[1] ?? [];
+  const atMs = Number(fields[fields.indexOf("t") + 1]);
+  return first === undefined || Number.isNaN(atMs) ? null : Math.max(0, Math.round(nowMs - atMs));
+};
+
+const inRedis = async (redis: Redis, { shard, epoch, applied }: ShardRow, saleIds: readonly string[]): Promise<InRedis> => {
   const state = await shardState(redis, { shard });
+  const oldestMs = await oldestOf(redis, shard, { epoch, seq: applied }, state.nowMs);
   const lefts = await redis.pipeline(saleIds.map((saleId) => ["hget", saleKeys(shard, saleId).sale, "left"])).exec();
   let left = 0;
   for (const [error, value] of lefts ?? []) {
     if (error !== null) throw error;
     left += Number(value ?? 0);
   }
-  return { state, left };
+  return { state, left, oldestMs };
 };
 
 const stateOf = (
@@ -70,7 +83,10 @@ const stateOf = (
  * What every shard is about, from Postgres and then from each Redis; one that does not answer is `away`.
  * @throws if Postgres does not answer
  */
-export const readShardFacts = async ({ database, shards, redisOf, attempts }: FactSources): Promise<readonly ShardFacts[]> => {
+export const readShardFacts = async (
+  { database, shards, redisOf, attempts }: FactSources,
+  withOldest: boolean,
+): Promise<readonly ShardFacts[]> => {
   const em = database.em();
   const rows = await readShards(em, shards);
   const inPostgres = await readOnSale(em);
@@ -78,7 +94,7 @@ export const readShardFacts = async ({ database, shards, redisOf, attempts }: Fa
     rows.map(async (row) => {
       const { shard } = row;
       const { saleIds, quota, sold, arriving } = inPostgres(shard);
-      const redis = await inRedis(redisOf(shard), shard, saleIds).catch(() => undefined);
+      const redis = await inRedis(redisOf(shard), row, saleIds).catch(() => undefined);
       const reserved = redis === undefined ? null : Math.max(0, quota - sold - redis.left);
       const heard = attempts.of(shard);
       const isEmpty = redis?.left === 0 && reserved === 0 && arriving === 0 && redis.state.outboxLength === 0;
@@ -90,6 +106,7 @@ export const readShardFacts = async ({ database, shards, redisOf, attempts }: Fa
         mode: row.mode,
         holder: redis === undefined ? null : holderOf(redis.state.leaseToken),
         outboxEntries: redis?.state.outboxLength ?? null,
+        oldestMs: withOldest ? (redis?.oldestMs ?? null) : undefined,
         sales: saleIds.length,
         units: { left: redis?.left ?? null, reserved, sold, arriving },
         halted: row.halted,

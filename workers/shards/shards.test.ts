@@ -20,7 +20,7 @@ beforeEach(async () => {
   return () => world.stop();
 });
 
-const facts = async (): Promise<ShardFacts> => (await admin.facts())[0] as ShardFacts;
+const facts = async (): Promise<ShardFacts> => (await admin.facts(true))[0] as ShardFacts;
 const refused = (code: string) => ({ ok: false, code, detail: expect.any(String) });
 
 describe("the facts about a shard", () => {
@@ -39,12 +39,22 @@ describe("the facts about a shard", () => {
       redisEpoch: 1,
       holder: "here/7",
       outboxEntries: 1,
+      oldestMs: expect.any(Number) as number,
       sales: 1,
       units: { left: 3, reserved: 3, sold: 4, arriving: 0 },
       halted: null,
       draining: false,
     });
     world.worker.startApplier();
+    await world.untilApplied(names("v", 3));
+    expect(await facts()).toMatchObject({ outboxEntries: 0, oldestMs: null });
+  });
+
+  it("tell for how long an entry has waited, however little can be read of it", async () => {
+    await world.redis.xadd("{s0}:outbox", "1-1", "k", "unknown", "t", String(Date.now() - 40_000));
+    const { oldestMs } = await facts();
+    expect(oldestMs).toBeGreaterThanOrEqual(40_000);
+    expect(oldestMs).toBeLessThan(80_000);
   });
 
   it("tell a Redis that does not answer, and a halt before all else", async () => {

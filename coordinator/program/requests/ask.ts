@@ -1,8 +1,9 @@
 import { setTimeout as delay } from "node:timers/promises";
-import type { Msg, NatsConnection } from "nats";
+import type { NatsConnection } from "nats";
 import type { z } from "zod";
 import type { Request } from "#protocol/requests/contract";
 import { readReply, Refused, type Reply } from "#protocol/requests/reply";
+import { requestWhole } from "./large-reply.ts";
 
 /**
  * Who does not answer in this time may be a process that stands still: the broker goes on dealing requests to it. Asked
@@ -13,11 +14,11 @@ const AGAIN_MS = 400;
 const MOST_TRIES = 5;
 
 /** The first answer, or the first failure. */
-const firstAnswer = async (connection: NatsConnection, request: Request, body: string, withinMs: number): Promise<Msg> => {
+const firstAnswer = async (connection: NatsConnection, request: Request, body: string, withinMs: number): Promise<Uint8Array> => {
   const over = new AbortController();
-  const asked = async (afterMs: number): Promise<Msg> => {
+  const asked = async (afterMs: number): Promise<Uint8Array> => {
     if (afterMs > 0) await delay(afterMs, undefined, { signal: over.signal });
-    return connection.request(request.subject, body, { timeout: withinMs - afterMs });
+    return requestWhole(connection, request.subject, body, withinMs - afterMs);
   };
   const count = request.isAskedAgain ? Math.min(MOST_TRIES, Math.ceil(withinMs / AGAIN_MS)) : 1;
   try {
@@ -38,8 +39,8 @@ export const ask = async <Body extends z.ZodType, Value extends z.ZodType>(
   body: z.input<Body>,
   withinMs: number = request.withinMs,
 ): Promise<Reply<z.output<Value>>> => {
-  const message = await firstAnswer(connection, request, JSON.stringify(body), withinMs);
-  return readReply(request.subject, request.value, message.data);
+  const answer = await firstAnswer(connection, request, JSON.stringify(body), withinMs);
+  return readReply(request.subject, request.value, answer);
 };
 
 /** As `ask`, for whom a refusal is a fault. @throws Refused with the worker's code */

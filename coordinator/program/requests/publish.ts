@@ -1,15 +1,28 @@
-import type { NatsConnection, Subscription } from "nats";
+import { ErrorCode, NatsError, type NatsConnection, type Subscription } from "nats";
 import type { z } from "zod";
 import { everyShard, publicationSubject, shardOfSubject, type Publication } from "#protocol/requests/publications";
 
-/** Tells all who listen, if anybody does. Silent on a closed connection. */
+/** The client itself refuses what is above the broker's `max_payload`. */
+const isTooLarge = (error: unknown): boolean => error instanceof NatsError && error.code === (ErrorCode.MaxPayloadExceeded as string);
+
+/**
+ * Tells all who listen, if anybody does. Silent on a closed connection.
+ * @param apart what to tell instead where the broker takes no message so large; what is too large then is not told
+ */
 export const publish = <Body extends z.ZodType>(
   connection: NatsConnection,
   publication: Publication<Body>,
   shard: number,
   body: z.output<Body>,
+  apart: (body: z.output<Body>) => readonly z.output<Body>[] = () => [],
 ): void => {
-  if (!connection.isClosed()) connection.publish(publicationSubject(publication, shard), JSON.stringify(body));
+  if (connection.isClosed()) return;
+  try {
+    connection.publish(publicationSubject(publication, shard), JSON.stringify(body));
+  } catch (error) {
+    if (!isTooLarge(error)) throw error;
+    for (const part of apart(body)) publish(connection, publication, shard, part);
+  }
 };
 
 export interface HearOptions<Body> {

@@ -4,6 +4,7 @@ import { requests, type Request, type RequestName, type Requests } from "#protoc
 import { RequestError, type Reply } from "#protocol/requests/reply";
 import { WORKERS } from "#protocol/subjects";
 import { issuesText } from "#protocol/zod-issues";
+import { respond } from "./large-reply.ts";
 
 /** What a handler may give: a list need not be one that may be written to. */
 type Given<Value> = Value extends readonly (infer Item)[] ? readonly Item[] : Value;
@@ -62,14 +63,12 @@ export const serve = ({ connection, handlers, fault }: ServeOptions): RequestSer
   const running = new Set<Promise<void>>();
 
   const answer = async (request: Request, handle: AnyHandler, message: Msg): Promise<void> => {
-    const respond = (reply: Reply<unknown>): void => {
-      if (!connection.isClosed()) message.respond(JSON.stringify(reply));
-    };
+    const answerWith = (reply: Reply<unknown>): void => respond(connection, message, reply);
     try {
-      respond(await replyTo(request, handle, message.data, (value) => respond({ ok: true, value })));
+      answerWith(await replyTo(request, handle, message.data, (value) => answerWith({ ok: true, value })));
     } catch (error) {
       fault(request.subject, error);
-      respond({ ok: false, code: RequestError.unavailable, detail: "a store did not answer; ask again" });
+      answerWith({ ok: false, code: RequestError.unavailable, detail: "a store did not answer; ask again" });
     }
   };
 

@@ -1,5 +1,5 @@
 import type { AttemptResult } from "./attempt.ts";
-import type { KeeperObserver } from "../keeper.ts";
+import type { KeeperObserver } from "../keeper-observer.ts";
 import { AttemptPhase, type AttemptNews } from "#protocol/shard-facts";
 
 /**

@@ -28,15 +28,18 @@ export const flush = async (attempt: Attempt, asked: ShardRow, { epoch }: Closed
   let seq = 0;
   for (let read; (read = await store.readOutbox({ epoch, seq }, FLUSH_ENTRIES)).length > 0;) {
     const entries = read.filter((item) => item.epoch === epoch).map(({ entry }) => entry);
-    for (const record of joinRecords(shard, epoch, entries)) await window.send(record);
+    for (const record of joinRecords(shard, epoch, entries, log.payloadBytes())) await window.send(record);
     const lost = lostLease(attempt);
     if (lost !== undefined) return lost;
     if (window.failure !== undefined) break;
     seq = read.at(-1)?.entry.seq ?? seq;
   }
   await window.drain();
-  if (window.failure?.cause === "full") return endedBy(AttemptResult.logFull);
-  if (window.failure !== undefined) throw window.failure.error;
+  const { failure } = window;
+  if (failure?.cause === "full") return endedBy(AttemptResult.logFull);
+  // joined for another broker than is there now
+  if (failure?.cause === "too_large" && failure.error === undefined) return endedBy(AttemptResult.logChanged);
+  if (failure !== undefined) throw failure.error;
   return undefined;
 };
 
@@ -55,6 +58,7 @@ export const mark = async (attempt: Attempt, asked: ShardRow, { epoch, last }: C
     attempt: nonce,
   });
   if (answer.status === "full") return endedBy(AttemptResult.logFull);
+  if (answer.status === "too_large") throw new Error(`the broker takes no message of ${answer.bytes} bytes: raise max_payload`);
   return { streamSeq: answer.streamSeq, lastSeq: 0, bytes: answer.bytes };
 };
 

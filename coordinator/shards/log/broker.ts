@@ -10,16 +10,21 @@ export interface Broker {
   readonly manager: JetStreamManager;
   /** changes with every start of the broker; empty while disconnected: what is sent then waits in the client and is sent late */
   id(): string;
+  /** what this user may not do on this connection, as far as it was tried */
+  denied(): readonly string[];
 }
 
 /** @param onConnect called whenever the connection is there again */
 export const createBroker = async (connection: NatsConnection, onConnect: () => void): Promise<Broker> => {
   let isConnected = true;
+  const denied = new Set<string>();
   const follow = async (): Promise<void> => {
-    for await (const { type } of connection.status()) {
+    for await (const { type, permissionContext } of connection.status()) {
+      if (permissionContext !== undefined) denied.add(`${permissionContext.operation} ${permissionContext.subject}`);
       if (type === Events.Disconnect) isConnected = false;
       if (type !== Events.Reconnect) continue;
       isConnected = true;
+      denied.clear();
       onConnect();
     }
     isConnected = false;
@@ -30,6 +35,7 @@ export const createBroker = async (connection: NatsConnection, onConnect: () => 
     connection,
     client,
     manager: await connection.jetstreamManager({ timeout: REQUEST_TIMEOUT_MS, checkAPI: false }),
+    denied: () => [...denied],
     id: () => (isConnected && !connection.isClosed() ? (connection.info?.server_id ?? "") : ""),
   };
 };

@@ -6,6 +6,8 @@ export const JetStreamError = {
   consumerNameExists: 10_013,
   streamNotFound: 10_059,
   messageNotFound: 10_037,
+  /** above the stream's `max_msg_size` */
+  messageTooLarge: 10_054,
   /** what a stream with `discard: new` answers at its bound */
   storeFailed: 10_077,
 } as const;

@@ -1,4 +1,4 @@
-import type { JetStreamClient, JetStreamManager, StoredMsg } from "nats";
+import { ErrorCode, NatsError, type JetStreamClient, type JetStreamManager, type StoredMsg } from "nats";
 import { decodeLogRecord, encodeLogRecord, type LogRecord } from "#protocol/log-record";
 import type { Random } from "#protocol/ports";
 import { consumerHint, LOG_STREAM, logSubject } from "#protocol/subjects";
@@ -22,6 +22,11 @@ export interface ShardLogOptions {
   readonly random: Random;
 }
 
+/** The client itself refuses what is above the `max_payload` of the broker that it is connected to; a stream has a bound, too. */
+const isTooLarge = (error: unknown): boolean =>
+  (error instanceof NatsError && error.code === (ErrorCode.MaxPayloadExceeded as string)) ||
+  jetStreamCode(error) === JetStreamError.messageTooLarge;
+
 const append = async (client: JetStreamClient, subject: string, record: LogRecord): Promise<AppendAnswer> => {
   const bytes = encodeLogRecord(record);
   try {
@@ -29,6 +34,7 @@ const append = async (client: JetStreamClient, subject: string, record: LogRecor
     return { status: "stored", streamSeq: ack.seq, bytes: bytes.byteLength };
   } catch (error) {
     if (jetStreamCode(error) === JetStreamError.storeFailed) return { status: "full" };
+    if (isTooLarge(error)) return { status: "too_large", bytes: bytes.byteLength };
     throw error;
   }
 };
@@ -82,6 +88,7 @@ export const createShardLog = (options: ShardLogOptions): ShardLog => {
   return {
     purgeAtBytes: maxBytes / 4 / options.shards,
     brokerId: () => broker.id(),
+    payloadBytes: () => connection.info?.max_payload ?? Number.POSITIVE_INFINITY,
     append: (record) => append(client, subject, record),
     lastEntry: (epoch) => lastEntry(manager, subject, epoch),
     verify: async () => {

@@ -1,56 +1,62 @@
-import { DiscardPolicy, RetentionPolicy, StorageType, type JetStreamManager, type StreamConfig, type StreamInfo } from "nats";
-import { LOG_STREAM, LOG_SUBJECTS } from "#protocol/subjects";
+import type { JetStreamManager, StreamConfig, StreamInfo } from "nats";
+import { STREAM_RULES, type StreamRule } from "#program/store-settings/jetstream";
+import { SettingVerdict, type SettingProblem } from "#program/setting-problems";
+import { LOG_STREAM } from "#protocol/subjects";
 import { isRefusal, jetStreamCode, JetStreamError } from "./errors.ts";
 
 /** The stream is not as it has to be, and cannot be made so by us: an operator has to. */
 export class StreamConfigError extends Error {
   override readonly name = "StreamConfigError";
+  readonly problems: readonly SettingProblem[];
+
+  constructor(message: string, problems: readonly SettingProblem[], options?: ErrorOptions) {
+    super(message, options);
+    this.problems = problems;
+  }
 }
 
-/**
- * What the protocol needs of the stream. The number of replicas is the operator's choice (made with 1), and the
- * duplicate window does not matter: records carry no id, because an entry appended again must be stored again.
- */
-const wanted = (maxBytes: number): Partial<StreamConfig> => ({
-  subjects: [LOG_SUBJECTS],
-  retention: RetentionPolicy.Limits,
-  storage: StorageType.File,
-  discard: DiscardPolicy.New,
-  max_bytes: maxBytes,
-  max_msgs: -1,
-  max_msgs_per_subject: -1,
-  max_age: 0,
-  max_msg_size: -1,
-  no_ack: false,
-  sealed: false,
-  deny_purge: false,
-});
+const wantedOf = ({ setting, wanted }: StreamRule, maxBytes: number): unknown => (setting === "max_bytes" ? maxBytes : wanted);
 
-/** @returns one line for each setting that differs */
-const streamDifferences = (config: Partial<StreamConfig>, maxBytes: number): string[] => {
-  const differences: string[] = [];
-  for (const [name, value] of Object.entries(wanted(maxBytes))) {
+const askedFor = (maxBytes: number): Partial<StreamConfig> =>
+  Object.fromEntries(STREAM_RULES.filter((rule) => rule.isAskedFor).map((rule) => [rule.setting, wantedOf(rule, maxBytes)]));
+
+const streamDifferences = (config: Partial<StreamConfig>, maxBytes: number): SettingProblem[] =>
+  STREAM_RULES.flatMap((rule) => {
+    const { setting, breaks } = rule;
     // the broker leaves out what is false
-    const found = config[name as keyof StreamConfig] ?? false;
-    if (JSON.stringify(found) !== JSON.stringify(value))
-      differences.push(`${name} is ${JSON.stringify(found)}, not ${JSON.stringify(value)}`);
-  }
-  return differences;
+    const found = JSON.stringify(config[setting] ?? false);
+    const wanted = JSON.stringify(wantedOf(rule, maxBytes));
+    return found === wanted ? [] : [{ setting, found, wanted, verdict: SettingVerdict.refuse, breaks }];
+  });
+
+const textOf = (problems: readonly SettingProblem[]): string =>
+  problems.map(({ setting, found, wanted }) => `${setting} is ${found}, not ${wanted}`).join("; ");
+
+/** The broker refused a stream of these settings: what differs is why, or else what it says itself (an account's limit, say). */
+const refusedBy = (error: unknown, differences: readonly SettingProblem[], maxBytes: number): StreamConfigError => {
+  const reason = error instanceof Error ? error.message : String(error);
+  const limit: SettingProblem = {
+    setting: "max_bytes",
+    found: `refused: ${reason}`,
+    wanted: String(maxBytes),
+    verdict: SettingVerdict.refuse,
+    breaks: "there is no log: lower DOORBUSTER_LOG_BYTES, or raise the limits of JetStream and of the account",
+  };
+  return new StreamConfigError(
+    `the broker refuses the stream "${LOG_STREAM}": ${reason}${differences.length === 0 ? "" : ` (${textOf(differences)})`}`,
+    differences.length === 0 ? [limit] : differences,
+    { cause: error },
+  );
 };
 
 const addOrUpdate = async (manager: JetStreamManager, found: StreamInfo | undefined, maxBytes: number): Promise<StreamInfo> => {
   try {
     return found === undefined
-      ? await manager.streams.add({ name: LOG_STREAM, num_replicas: 1, ...wanted(maxBytes) })
-      : await manager.streams.update(LOG_STREAM, wanted(maxBytes));
+      ? await manager.streams.add({ name: LOG_STREAM, num_replicas: 1, ...askedFor(maxBytes) })
+      : await manager.streams.update(LOG_STREAM, askedFor(maxBytes));
   } catch (error) {
     if (!isRefusal(error)) throw error;
-    const differences = found === undefined ? [] : streamDifferences(found.config, maxBytes);
-    throw new StreamConfigError(
-      `the broker refuses the stream "${LOG_STREAM}": ${error instanceof Error ? error.message : String(error)}` +
-        (differences.length === 0 ? "" : ` (${differences.join("; ")})`),
-      { cause: error },
-    );
+    throw refusedBy(error, found === undefined ? [] : streamDifferences(found.config, maxBytes), maxBytes);
   }
 };
 
@@ -69,6 +75,7 @@ export const verifyStream = async (manager: JetStreamManager, maxBytes: number):
   if (info !== undefined && streamDifferences(info.config, maxBytes).length === 0) return info;
   const made = await addOrUpdate(manager, info, maxBytes);
   const differences = streamDifferences(made.config, maxBytes);
-  if (differences.length > 0) throw new StreamConfigError(`the stream "${LOG_STREAM}" cannot be made right: ${differences.join("; ")}`);
+  if (differences.length > 0)
+    throw new StreamConfigError(`the stream "${LOG_STREAM}" cannot be made right: ${textOf(differences)}`, differences);
   return made;
 };

@@ -7,8 +7,18 @@ const APPENDS_IN_FLIGHT = 8;
 /** From which entry on everything has to be appended again, and why. */
 export interface AppendFailure {
   readonly seq: number;
-  readonly cause: "full" | "unanswered";
+  readonly cause: "full" | "too_large" | "unanswered";
+  /** what was thrown; EntryTooLarge if not even the entry alone fits */
   readonly error?: unknown;
+}
+
+/** An entry that the broker does not take, however often it is appended: what is sold behind it cannot be carried. */
+export class EntryTooLarge extends Error {
+  override readonly name = "EntryTooLarge";
+
+  constructor(seq: number, bytes: number, payloadBytes: number) {
+    super(`entry ${seq} needs a message of ${bytes} bytes, and the broker's max_payload is ${payloadBytes}: raise max_payload`);
+  }
 }
 
 export interface StoredRecord {
@@ -28,13 +38,13 @@ interface InFlight {
  * be a gap for the worker: the caller drains the window and begins a new one before the failed entry.
  */
 export class AppendWindow {
-  readonly #log: Pick<ShardLog, "append">;
+  readonly #log: Pick<ShardLog, "append" | "payloadBytes">;
   readonly #onStored: (record: StoredRecord) => void;
   readonly #inFlight: InFlight[] = [];
   #failure: AppendFailure | undefined;
   #storedTo: number;
 
-  constructor(log: Pick<ShardLog, "append">, from: number, onStored: (record: StoredRecord) => void) {
+  constructor(log: Pick<ShardLog, "append" | "payloadBytes">, from: number, onStored: (record: StoredRecord) => void) {
     this.#log = log;
     this.#storedTo = from;
     this.#onStored = onStored;
@@ -83,7 +93,10 @@ export class AppendWindow {
     try {
       const answer = await this.#log.append(record);
       if (answer.status === "full") this.#fail({ seq: first, cause: Cause.full });
-      else this.#onStored({ streamSeq: answer.streamSeq, lastSeq, bytes: answer.bytes });
+      else if (answer.status === "too_large") {
+        const error = record.entries.length > 1 ? {} : { error: new EntryTooLarge(first, answer.bytes, this.#log.payloadBytes()) };
+        this.#fail({ seq: first, cause: Cause.tooLarge, ...error });
+      } else this.#onStored({ streamSeq: answer.streamSeq, lastSeq, bytes: answer.bytes });
     } catch (error) {
       this.#fail({ seq: first, cause: Cause.unanswered, error });
     }

@@ -15,8 +15,14 @@ export interface Outbox {
   close(): void;
 }
 
-/** What became of an append; `full`: the log is at its bound and took nothing. */
-export type AppendAnswer = { readonly status: "stored"; readonly streamSeq: number; readonly bytes: number } | { readonly status: "full" };
+/**
+ * What became of an append; `full`: the log is at its bound and took nothing; `too_large`: the broker takes no message of so
+ * many bytes, and took nothing.
+ */
+export type AppendAnswer =
+  | { readonly status: "stored"; readonly streamSeq: number; readonly bytes: number }
+  | { readonly status: "full" }
+  | { readonly status: "too_large"; readonly bytes: number };
 
 /** The last record of an epoch in the log that carries entries. */
 export interface LastEntry {
@@ -43,6 +49,8 @@ export interface LogHealth {
 export interface ShardLog {
   /** which run of the broker this process is connected to; empty while it is not */
   brokerId(): string;
+  /** bytes that a message may have on the broker that this process is connected to (`max_payload`); another may take fewer */
+  payloadBytes(): number;
   /** @throws if the outcome is unknown: the record may have been stored */
   append(record: LogRecord): Promise<AppendAnswer>;
   /** looks back from the subject's last record, past markers and other epochs (bounded); undefined if it finds none */
@@ -63,6 +71,8 @@ export interface ShardLog {
 export const Cause = {
   /** an append was refused because the log is full */
   full: "full",
+  /** several entries were joined for a broker that takes larger messages than the one that is there now */
+  tooLarge: "too_large",
   /** an append failed or was not answered */
   unanswered: "unanswered",
   /** the row shows that the log went on at a position that does not follow */

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Entry } from "#lua/shard/entry";
 import { systemClock } from "#program/system";
-import { RECORD_ORDERS, type EntriesRecord } from "#protocol/log-record";
+import { encodeLogRecord, entriesThatFit, RECORD_ORDERS, type EntriesRecord } from "#protocol/log-record";
 import { until } from "../../../test/harness/index.ts";
 import { names, startShardWorld, type ShardWorld } from "../../../test/harness/shard-world.ts";
 import { joinRecords } from "./record-join.ts";
@@ -14,20 +14,43 @@ const order = (seq: number, count: number): Entry => ({
   count,
   purchases: names("u", count).join(" "),
 });
+/** what the broker of the tests takes */
+const PAYLOAD = 1 << 20;
 const shape = (messages: readonly EntriesRecord[]): number[][] => messages.map(({ entries }) => entries.map(({ seq }) => seq));
 
 describe("joinRecords", () => {
   it("joins what is there up to the bound", () => {
-    expect(shape(joinRecords(0, 1, [order(1, 400), order(2, 400), order(3, 400)]))).toEqual([[1, 2], [3]]);
-    expect(shape(joinRecords(0, 1, [order(1, 500), order(2, RECORD_ORDERS - 500), order(3, 1)]))).toEqual([[1, 2], [3]]);
+    expect(shape(joinRecords(0, 1, [order(1, 400), order(2, 400), order(3, 400)], PAYLOAD))).toEqual([[1, 2], [3]]);
+    expect(shape(joinRecords(0, 1, [order(1, 500), order(2, RECORD_ORDERS - 500), order(3, 1)], PAYLOAD))).toEqual([[1, 2], [3]]);
   });
 
   it("never splits an entry", () => {
-    expect(shape(joinRecords(0, 1, [order(1, RECORD_ORDERS + 1), order(2, 1)]))).toEqual([[1], [2]]);
+    expect(shape(joinRecords(0, 1, [order(1, RECORD_ORDERS + 1), order(2, 1)], PAYLOAD))).toEqual([[1], [2]]);
+  });
+
+  it("keeps a message within what the broker takes, an entry that is larger alone", () => {
+    const entries = [order(1, 100), order(2, 100), order(3, 100), order(4, 500), order(5, 1)];
+    const records = joinRecords(0, 1, entries, 1_400);
+    expect(shape(records)).toEqual([[1, 2], [3], [4], [5]]);
+    for (const { entries: joined } of records.filter(({ entries: [first] }) => first?.seq !== 4))
+      expect(encodeLogRecord({ type: "entries", shard: 0, epoch: 1, entries: joined }).byteLength).toBeLessThan(1_400);
+  });
+
+  it("knows a message's size from above, whatever is in it", () => {
+    const most = Number.MAX_SAFE_INTEGER;
+    const id = "i".repeat(64);
+    const entries: Entry[] = [
+      { kind: "o", seq: most - 2, saleId: id, atMs: most, count: most, purchases: `${id}:${id}:999999999` },
+      { kind: "g", seq: most - 1, saleId: id, atMs: most, grantId: id, units: most },
+      { kind: "w", seq: most, saleId: id, atMs: most, receiver: most, units: most },
+    ];
+    const { byteLength } = encodeLogRecord({ type: "entries", shard: most, epoch: most, entries });
+    expect(entriesThatFit(entries, byteLength - 1)).toBeLessThan(3);
+    expect(entriesThatFit(entries, byteLength + 512)).toBe(3);
   });
 
   it("begins another message where the outbox was trimmed in between", () => {
-    expect(shape(joinRecords(0, 1, [order(1, 1), order(2, 1), order(7, 1)]))).toEqual([[1, 2], [7]]);
+    expect(shape(joinRecords(0, 1, [order(1, 1), order(2, 1), order(7, 1)], PAYLOAD))).toEqual([[1, 2], [7]]);
   });
 });
 

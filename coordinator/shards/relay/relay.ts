@@ -3,7 +3,7 @@ import { CorruptEntry } from "#lua/shard/outbox";
 import { Wakeup } from "#program/wakeup";
 import { RECORD_ORDERS } from "#protocol/log-record";
 import type { Clock, Random } from "#protocol/ports";
-import { AppendWindow, type StoredRecord } from "./append-window.ts";
+import { AppendWindow, EntryTooLarge, type StoredRecord } from "./append-window.ts";
 import { AppliedLog } from "./applied-log.ts";
 import { entryOrders, recordLength } from "./record-join.ts";
 import type { Cause, Outbox, ShardLog } from "./relay-ports.ts";
@@ -117,7 +117,7 @@ export class Relay {
 
   /**
    * Runs until stopped, or until the outbox shows another epoch.
-   * @throws if an entry cannot be read: nothing after it may be carried
+   * @throws if an entry cannot be read, or is larger than the broker takes: nothing after it may be carried
    */
   async run(stop: AbortSignal): Promise<void> {
     const close = (): void => this.#options.outbox.close();
@@ -180,7 +180,7 @@ export class Relay {
   }
 
   async #sendNext(): Promise<void> {
-    const entries = this.#buffer.splice(0, recordLength(this.#buffer));
+    const entries = this.#buffer.splice(0, recordLength(this.#buffer, this.#options.log.payloadBytes()));
     for (const entry of entries) this.#orders -= entryOrders(entry);
     const lastSeq = entries.at(-1)?.seq ?? 0;
     if (!(await this.#window.send({ type: "entries", shard: this.#options.shard, epoch: this.epoch, entries }))) return;
@@ -202,6 +202,7 @@ export class Relay {
     this.#window = this.#openWindow(from);
     if (again !== undefined) this.#options.observer.appendedAgain(again.cause, from);
     if (failure === undefined) return;
+    if (failure.error instanceof EntryTooLarge) throw failure.error;
     this.#options.observer.appendedAgain(failure.cause, from);
     if (failure.error !== undefined) this.#options.observer.fault(failure.error);
     await this.#backOff(stop);

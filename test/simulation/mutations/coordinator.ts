@@ -29,13 +29,13 @@ const altersMarker =
   });
 
 /** Goes by the row in which an attempt found itself until the attempt is over; the keeper's next turn begins with a look at Redis. */
-const readsOnce = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
+const readsOnce = ({ store, rows, ...ports }: KeeperPorts): KeeperPorts => {
   let nonce = "";
   let found: ShardRow | undefined;
   /** only open is left, before which an attempt looks at Redis, too */
   let isLast = false;
   return {
-    log,
+    ...ports,
     store: {
       ...store,
       state: () => {
@@ -102,11 +102,11 @@ const believesAppends = (log: ShardLog): ShardLog => {
 };
 
 /** Prolongs the permission on the last row it saw while nobody can read it; what Redis was told of since it takes for read. */
-const renewsBlindly = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
+const renewsBlindly = ({ store, rows, ...ports }: KeeperPorts): KeeperPorts => {
   let seen: ShardRow | undefined;
   let settled = parsePosition("0-0");
   return {
-    log,
+    ...ports,
     store: {
       ...store,
       state: async () => {
@@ -131,10 +131,10 @@ const renewsBlindly = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
 };
 
 /** Takes every server for the one that the row's attempt had closed, and waited for. */
-const takesAnyServer = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
+const takesAnyServer = ({ store, rows, ...ports }: KeeperPorts): KeeperPorts => {
   let asked: ShardRow | undefined;
   return {
-    log,
+    ...ports,
     rows: {
       ...rows,
       row: async () => {
@@ -157,10 +157,10 @@ const takesAnyServer = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
 };
 
 /** An attempt goes by the row as it is only after its close. */
-const asksAfterClose = ({ store, rows, log }: KeeperPorts): KeeperPorts => {
+const asksAfterClose = ({ store, rows, ...ports }: KeeperPorts): KeeperPorts => {
   let asked: ShardRow | undefined;
   return {
-    log,
+    ...ports,
     rows: {
       ...rows,
       row: async () => {

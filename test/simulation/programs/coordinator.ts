@@ -8,7 +8,7 @@ import {
   type CoordinatorPorts,
   type KeeperPorts,
 } from "../../../coordinator/compose.ts";
-import type { KeeperObserver } from "../../../coordinator/shards/keeper.ts";
+import type { KeeperObserver } from "../../../coordinator/shards/keeper-observer.ts";
 import type { Restored, Rows } from "../../../coordinator/shards/shard-ports.ts";
 import type { SoldOutPorts } from "../../../coordinator/sales/sold-out/sold-out-ports.ts";
 import type { TransferPorts } from "../../../coordinator/sales/transfers/transfer-ports.ts";
@@ -176,6 +176,8 @@ const keeperPortsOf = (world: World, life: Life, shard: number): KeeperPorts => 
     store: twins.shardStore?.(store, shard, world) ?? store,
     rows: twins.rows?.(rows, shard, world) ?? rows,
     log: twins.shardLog?.(log, shard, world) ?? log,
+    // simulated stores have no settings
+    settings: { refusals: async () => [] },
   };
   return twins.keeper?.(ports) ?? ports;
 };

@@ -31,6 +31,7 @@ export const shardLogOf = (world: World, life: Life, shard: number): ShardLog =>
   return {
     purgeAtBytes: PURGE_AT_BYTES,
     brokerId,
+    payloadBytes: () => Number.POSITIVE_INFINITY,
     append: (message) =>
       wire.call(message.type === "marker" ? MARK : APPEND, () => {
         const answer = broker.append(message);
