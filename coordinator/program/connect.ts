@@ -3,8 +3,9 @@ import { Redis, type RedisOptions as AnyRedisOptions } from "ioredis";
 import { connect, type ConnectionOptions, type NatsConnection } from "nats";
 import { slotKeyOf } from "#protocol/shard-map";
 import type { Log } from "./log.ts";
-import { clusterAddress, withoutCredentials, type ClusterAddress } from "./redis-address.ts";
+import { clusterAddress, sentinelAddress, withoutCredentials } from "./redis-address.ts";
 import { slotConnection } from "./redis-cluster.ts";
+import { sentinelConnection } from "./redis-sentinel.ts";
 import { systemClock } from "./system.ts";
 import { sayWaiting } from "./waiting.ts";
 
@@ -54,14 +55,25 @@ const connectTo = (url: string, place: IoredisOptions | undefined, options: Redi
   return redis;
 };
 
+/** Of a silence that is no more a slow answer, in time-outs of a command. */
+const SILENT_TIMEOUTS = 2;
+
+/** How to find the server, where the URL does not name it. */
+const serverOf = (url: string, shard: number, { commandTimeoutMs }: RedisOptions): IoredisOptions | undefined => {
+  const cluster = clusterAddress(url);
+  if (cluster !== undefined) return slotConnection(cluster, slotKeyOf(shard));
+  const sentinel = sentinelAddress(url);
+  return sentinel && sentinelConnection(sentinel, commandTimeoutMs * SILENT_TIMEOUTS);
+};
+
 /**
- * A connection to the server of a shard: the instance that the URL names, or the node of a cluster that holds the shard's
- * slot. It fails fast while the server is away and never sends a command twice: a script whose answer was lost may have
+ * A connection to the server of a shard: the instance that the URL names, the node of a cluster that holds the shard's
+ * slot, or the primary that sentinels name. It fails fast while the server is away and never sends a command twice: a script whose answer was lost may have
  * run (DESIGN 4.3).
  * @param url an item of REDIS_SHARDS
  */
 export const connectShard = (url: string, shard: number, options: RedisOptions): Redis =>
-  connectTo(url, clusterAddress(url) && slotConnection(clusterAddress(url) as ClusterAddress, slotKeyOf(shard)), options);
+  connectTo(url, serverOf(url, shard, options), options);
 
 /**
  * The connection of each shard, by shard number: shards on the same instance share one; each shard of a cluster has its

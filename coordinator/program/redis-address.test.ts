@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { ConfigError, readConfig } from "./config.ts";
-import { clusterAddress, shardUrls, withoutCredentials } from "./redis-address.ts";
+import { clusterAddress, sentinelAddress, shardUrls, withoutCredentials } from "./redis-address.ts";
 
 const shards = (text: string): readonly string[] => readConfig(["REDIS_SHARDS"], { REDIS_SHARDS: text }).REDIS_SHARDS;
 
@@ -28,7 +28,31 @@ describe("REDIS_SHARDS", () => {
     expect(clusterAddress("redis://a:1")).toBeUndefined();
   });
 
+  it("names a primary by its sentinels and their name for it", () => {
+    const [url = "", ...others] = shards("redis-sentinel://me:p%40ss@a:26380;b;[::1]:3/my-primary?sentinelPassword=q%26a*2");
+    expect(others).toEqual([url]);
+    expect(sentinelAddress(url)).toEqual({
+      sentinels: [
+        { host: "a", port: 26_380 },
+        { host: "b", port: 26_379 },
+        { host: "::1", port: 3 },
+      ],
+      name: "my-primary",
+      username: "me",
+      password: "p@ss",
+      sentinelUsername: undefined,
+      sentinelPassword: "q&a",
+      tls: false,
+    });
+    expect(sentinelAddress("rediss-sentinel://a/p")).toMatchObject({ tls: true, username: undefined, password: undefined });
+    expect(withoutCredentials(url)).toBe("redis-sentinel://a:26380;b;[::1]:3/my-primary");
+  });
+
   it.each([
+    "redis-sentinel://a:1",
+    "redis-sentinel://a:1/",
+    "redis-sentinel://a:1;/p",
+    "redis-sentinel://a:1/p?db=3",
     "http://a:1",
     "redis-cluster://",
     "redis-cluster://a:99999",

@@ -1,12 +1,9 @@
-import { connect as connectTcp, Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
-import { AbstractConnector, Redis, type RedisOptions } from "ioredis";
+import { Redis, type RedisOptions } from "ioredis";
+import { askOptions, foundConnection } from "./found-connection.ts";
 import type { ClusterAddress, RedisNode } from "./redis-address.ts";
 
 /** A node that does not say this soon who holds a slot is passed over. */
 const ASK_WITHIN_MS = 1_000;
-/** ioredis's own: what is left of a connection that was ended is destroyed after so long. */
-const DISCONNECT_WITHIN_MS = 2_000;
 /** While the whole cluster is down, another look for the slot is worth it this often. */
 const DOWN_LOOK_MS = 1_000;
 
@@ -66,14 +63,8 @@ class ClusterMap {
       ...(username === undefined ? {} : { username }),
       ...(password === undefined ? {} : { password }),
       ...(tls ? { tls: {} } : {}),
+      ...askOptions(ASK_WITHIN_MS),
       connectionName: "slots",
-      lazyConnect: true,
-      enableReadyCheck: false,
-      enableOfflineQueue: false,
-      maxRetriesPerRequest: 0,
-      connectTimeout: ASK_WITHIN_MS,
-      commandTimeout: ASK_WITHIN_MS,
-      retryStrategy: () => null,
     });
     redis.on("error", () => undefined);
     try {
@@ -100,47 +91,15 @@ class ClusterMap {
   }
 }
 
-/** A stream that failed before it began: ioredis reports it and tries again, where a rejection would end it for good. */
-const failedStream = (error: unknown): Socket => new Socket().on("error", () => undefined).destroy(error as Error);
-
 /**
  * Options that make a plain ioredis connection lead to the node that holds one slot: it is looked for at every
- * (re)connection, and MOVED makes a new one. ioredis's own Cluster sends commands again by itself, which no script of
- * ours may be (DESIGN 4.3); all keys of a shard share a slot, so a shard needs no more than one node.
+ * (re)connection, and MOVED makes a new one. All keys of a shard share a slot, so a shard needs no more than one node.
  */
 export const slotConnection = (address: ClusterAddress, key: string): Omit<RedisOptions, "replyMapping"> => {
   const map = new ClusterMap(address);
-  const { username, password, tls } = address;
   let downAtMs = Number.NEGATIVE_INFINITY;
-
-  class SlotConnector extends AbstractConnector {
-    constructor() {
-      super(DISCONNECT_WITHIN_MS);
-    }
-
-    async connect(): Promise<Socket> {
-      this.connecting = true;
-      try {
-        const { host, port } = await map.ownerOf(key);
-        if (!this.connecting) return failedStream(new Error("the connection was given up"));
-        const stream = tls ? connectTls({ host, port, servername: host }) : connectTcp({ host, port });
-        stream.once("error", (error) => {
-          this.firstError = error;
-        });
-        this.stream = stream;
-        return stream;
-      } catch (error) {
-        this.firstError = error as Error;
-        return failedStream(error);
-      }
-    }
-  }
-
   return {
-    Connector: SlotConnector,
-    ...(username === undefined ? {} : { username }),
-    ...(password === undefined ? {} : { password }),
-    ...(tls ? { tls: {} } : {}),
+    ...foundConnection({ ...address, find: () => map.ownerOf(key) }),
     reconnectOnError: ({ message }) => {
       if (message.startsWith("MOVED ")) return true;
       if (!message.startsWith("CLUSTERDOWN")) return false;

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { parseCrashAt } from "./crash-points.ts";
 import { readOrigin } from "./origins.ts";
-import { clusterAddress, isInstanceUrl, shardUrls } from "./redis-address.ts";
+import { clusterAddress, isInstanceUrl, sentinelAddress, shardUrls } from "./redis-address.ts";
 import { readTrustedProxies } from "./trusted-proxies.ts";
 
 /**
@@ -17,10 +17,12 @@ const flag = z.enum(["true", "false"]).transform((value) => value === "true");
 const redisUrls = text.transform((value, context) => {
   const urls = shardUrls(value);
   for (const [shard, url] of urls.entries()) {
-    if (!isInstanceUrl(url) && clusterAddress(url) === undefined)
+    if (!isInstanceUrl(url) && clusterAddress(url) === undefined && sentinelAddress(url) === undefined)
       context.addIssue({
         code: "custom",
-        message: `shard ${shard}: not a redis:// or rediss:// URL, nor redis-cluster://host:port[;host:port]`,
+        message:
+          `shard ${shard}: not a redis:// or rediss:// URL, nor redis-cluster://host:port[;host:port], ` +
+          "nor redis-sentinel://host:port[;host:port]/name",
       });
   }
   return urls;
@@ -92,7 +94,8 @@ export const settings = {
   /**
    * One URL a shard, comma separated; shard N is the N-th. The same URL again puts another shard on the same server; `URL*8`
    * is short for eight times. `redis://` and `rediss://` name an instance, `redis-cluster://host:port;host:port` (any nodes
-   * of it; `rediss-cluster` with TLS) a Redis Cluster, in which each shard is on the node that holds its slot.
+   * of it; `rediss-cluster` with TLS) a Redis Cluster, in which each shard is on the node that holds its slot,
+   * `redis-sentinel://host:port;host:port/name` (`rediss-sentinel`) the primary that these sentinels name.
    */
   REDIS_SHARDS: redisUrls,
   NATS_URL: text,

@@ -11,6 +11,7 @@ export * from "./leftovers.ts";
 export { environment } from "./run.ts";
 export * from "./pgbouncer.ts";
 export * from "./redis-cluster.ts";
+export * from "./redis-sentinel.ts";
 export * from "./seed.ts";
 export * from "./servers.ts";
 export * from "./stack.ts";
