@@ -110,6 +110,8 @@ describe("who is no page of another origin", () => {
       ["own.example", "https://own.example:8443", 403],
       ["own.example:8443", "https://own.example", 403],
       ["own.example", "capacitor://own.example", 403],
+      // as long as http://
+      ["own.example", "file://own.example", 403],
       ["own.example", "own.example", 403],
       ["own.example", "https://", 403],
       ["own.example.evil.example", "https://own.example", 403],
@@ -285,6 +287,8 @@ describe("OPTIONS", () => {
       const answer = await wire.write(request("OPTIONS", path, headers)).answer();
       expect([answer?.status, answer?.headers["allow"], answer?.headers["access-control-allow-methods"]]).toEqual([204, allow, undefined]);
     }
+    const nothing = await wire.write(request("OPTIONS", "/nowhere")).answer();
+    expect([nothing?.status, code(nothing)]).toEqual([404, "not_found"]);
     wire.destroy();
   });
 

@@ -15,13 +15,15 @@ interface Askable {
   readonly pattern: string;
   readonly pages: Pages;
   readonly methods: readonly string[];
+  /** the answer to who asks no preflight, if there is nothing at the address whose methods could be named */
+  readonly otherwise?: Answer;
 }
 
 /**
  * Answers OPTIONS from prepared bytes and without closing. To a preflight it says what the page may send; to that of a
  * page that may not read the answers nothing, by which its browser refuses. To who asks otherwise it names the methods.
  */
-export const mountOptions = (app: TemplatedApp, edge: Edge, { pattern, pages, methods }: Askable): void => {
+export const mountOptions = (app: TemplatedApp, edge: Edge, { pattern, pages, methods, otherwise }: Askable): void => {
   const named = methods.join(", ");
   const granted = makeAnswer(
     204,
@@ -32,7 +34,7 @@ export const mountOptions = (app: TemplatedApp, edge: Edge, { pattern, pages, me
     },
     undefined,
   );
-  const plain = makeAnswer(204, { Allow: `${named}, OPTIONS` }, undefined);
+  const plain = otherwise ?? makeAnswer(204, { Allow: `${named}, OPTIONS` }, undefined);
   const answerTo = (head: Readonly<RequestHead>, { isForeign, cors }: Reader): Answer =>
     head.askedMethod !== "" && cors !== undefined && !isForeign ? granted : plain;
   app.options(

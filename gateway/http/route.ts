@@ -87,6 +87,6 @@ export const mountNotFound = (app: TemplatedApp, edge: Edge, pattern: string): v
   const nothing = { pages: "all", takesBody: true, handle } as const;
   app.head(pattern, wrapped(edge, { ...nothing, isHead: true }));
   // A page whose request needs a preflight could not read the 404 without one.
-  mountOptions(app, edge, { pattern, pages: "all", methods: ["GET", "HEAD", "POST"] });
+  mountOptions(app, edge, { pattern, pages: "all", methods: ["GET", "HEAD", "POST"], otherwise: edgeAnswers.notFound });
   app.any(pattern, wrapped(edge, nothing));
 };
