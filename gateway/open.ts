@@ -3,6 +3,7 @@ import { register, type Registry } from "prom-client";
 import { connectNats, createLog, noCrashPoints, readConfig, type Config, type CrashPoints, type Log, type OnViolation } from "#program";
 import { systemClock, systemRandom } from "#program/system";
 import { InvariantViolation } from "#lua/core/invariant";
+import { countStoreRefusals } from "./store-refusals.ts";
 import { countViolations } from "./violations.ts";
 import { composeBuyService } from "./buy/compose.ts";
 import { FIXED_POLICY, type BuyPolicy } from "./buy/policy.ts";
@@ -102,6 +103,7 @@ const realPorts = ({ config, nats, tickets, log, registry, points = noCrashPoint
     hintDry: (shard, hint) => hintDry(nats, shard, hint),
     untilDue: ({ everyMs }, stop) => clock.sleep(everyMs, stop),
     ...callMetrics(registry),
+    onRefused: countStoreRefusals(registry, log, clock),
     onFault: (error, what) => {
       if (error instanceof InvariantViolation) reportViolation(error);
       log.debug({ err: error }, what);

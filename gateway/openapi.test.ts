@@ -201,8 +201,10 @@ describe("openapi.json", () => {
     for (const uid of ["nobody", "again", "rejected", "recovering", "often"]) await get(edge, "/buy/{ticket}", `/buy/${ticketFor(uid)}`);
     for (const ticket of ["nonsense", ticketFor("win", SALE, 1), ticketFor("win", "other"), `${ticketFor("nobody")}?order=0-1-1-0`])
       await get(edge, "/buy/{ticket}", `/buy/${ticket}`);
-    broken.service.standing = (_request, answer) => answer(refusals.busy);
-    await get(broken, "/buy/{ticket}", `/buy/${ticketFor("win")}`);
+    for (const refusal of [refusals.busy, refusals.tryAgain]) {
+      broken.service.standing = (_request, answer) => answer(refusal);
+      await get(broken, "/buy/{ticket}", `/buy/${ticketFor("win")}`);
+    }
     broken.service.standing = broken.service.isReady = () => {
       throw new Error("a broken service");
     };
@@ -245,7 +247,7 @@ describe("openapi.json", () => {
       { code: "not_open", opensAtMs: 4_000_000_000_000, retryAfterMs: 61_500 },
     ];
     for (const outcome of outcomes) expect(isFrame("OutcomeFrame", outcomeFrame("a", outcome)), outcome.code).toBe(true);
-    for (const outcome of outcomes.filter(({ code }) => code === "confirmed" || code === "rejected"))
+    for (const outcome of outcomes.filter(({ code }) => code === "confirmed" || code === "rejected" || code === "not_survived"))
       expect(isFrame("StatusFrame", statusFrame(outcome))).toBe(true);
     for (const code of ["bad_request", "too_large"] as const) expect(isFrame("ErrorFrame", errorFrame(code, "because"))).toBe(true);
     expect(isFrame("ErrorFrame", outcomeFrame(1, refusals.badRequest))).not.toBe(true);

@@ -6,6 +6,7 @@ export * from "./core/invariant.ts";
 export * from "./core/codes.ts";
 export * from "./core/keys.ts";
 export * from "./core/position.ts";
+export * from "./core/refusal.ts";
 export * from "./core/script.ts";
 export * from "./message/message-change.ts";
 export * from "./message/message-claim.ts";

@@ -30,6 +30,21 @@ describe("reading answers", () => {
     expect(read(["HTTP/1.1 304 Not Modified\r\nETag: a\r\n\r\n", answer(200, "a")])).toEqual([304, 200]);
   });
 
+  it("tells those apart that ask to come again, if it is asked to", () => {
+    const heard: [number, boolean][] = [];
+    const pieces = ["HTTP/1.1 409 Conflict\r\nRetry-After: 1\r\nContent-Length: 1\r\n\r\na", answer(409, "Retry-After: 1")];
+    for (const looks of [true, false]) {
+      const reader = new AnswerReader((status, isAgain) => heard.push([status, isAgain]), looks);
+      for (const piece of pieces) reader.read(Buffer.from(piece));
+    }
+    expect(heard).toEqual([
+      [409, true],
+      [409, false],
+      [409, false],
+      [409, false],
+    ]);
+  });
+
   it("refuses an answer of unknown length", () => {
     expect(() => read(["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"])).toThrow(/without a length/);
   });

@@ -1,6 +1,8 @@
 const HEAD_END = "\r\n\r\n";
 /** `Content-Length: ` in any spelling that servers use. */
 const LENGTH = "ength: ";
+/** `Retry-After: `, likewise. */
+const AGAIN = "etry-";
 const NOTHING = Buffer.alloc(0);
 const ZERO = 48;
 
@@ -9,11 +11,17 @@ const ZERO = 48;
  * or without a body (204, 304) are understood; that is what the servers here send.
  */
 export class AnswerReader {
-  readonly #onAnswer: (status: number) => void;
+  readonly #onAnswer: (status: number, isAgain: boolean) => void;
+  readonly #looksForAgain: boolean;
   #rest: Buffer = NOTHING;
 
-  constructor(onAnswer: (status: number) => void) {
+  /**
+   * @param onAnswer `isAgain`: it asks to come again (Retry-After)
+   * @param looksForAgain false: nobody asks, and it is not looked for
+   */
+  constructor(onAnswer: (status: number, isAgain: boolean) => void, looksForAgain = false) {
     this.#onAnswer = onAnswer;
+    this.#looksForAgain = looksForAgain;
   }
 
   /** @throws Error for an answer without a length */
@@ -25,8 +33,9 @@ export class AnswerReader {
       const status = this.#digits(bytes, 9, 12);
       const end = headEnd + HEAD_END.length + this.#bodyBytes(bytes, headEnd, status);
       if (bytes.length < end) break;
+      const isAgain = this.#looksForAgain && bytes.subarray(0, headEnd).includes(AGAIN, 0, "latin1");
       bytes = bytes.subarray(end);
-      this.#onAnswer(status);
+      this.#onAnswer(status, isAgain);
       if (bytes.length === 0) break;
     }
     this.#rest = bytes;

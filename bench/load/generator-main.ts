@@ -28,7 +28,7 @@ class Ledger {
   failed = 0;
   counts = true;
 
-  answer(status: number, startMs: number, nowMs: number): void {
+  answer(status: string, startMs: number, nowMs: number): void {
     if (!this.counts || startMs < this.beginMs) return;
     this.lastMs = nowMs;
     this.answered[status] = (this.answered[status] ?? 0) + 1;
@@ -172,10 +172,10 @@ class Generator {
   #listen(connection: Connection): void {
     let answered = 0;
     let nowMs = 0;
-    const reader = new AnswerReader((status) => {
-      this.#ledger.answer(status, connection.starts.shift() as number, nowMs);
+    const reader = new AnswerReader((status, isAgain) => {
+      this.#ledger.answer(isAgain ? `${status} again` : String(status), connection.starts.shift() as number, nowMs);
       answered += 1;
-    });
+    }, this.#order.countsAgain);
     connection.socket.on("data", (piece: Buffer) => {
       nowMs = performance.now();
       answered = 0;

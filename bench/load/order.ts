@@ -22,6 +22,8 @@ export interface LoadOrder {
   readonly measureMs: number;
   /** open loop: arrivals a second, whatever the answers do; 0 = closed loop, each answer lets the next request go */
   readonly perSecond: number;
+  /** answers that ask to come again (Retry-After) are counted apart, as `<status> again`; false if left out */
+  readonly countsAgain?: boolean;
   /** closed loop only */
   readonly pause?: Pause | undefined;
 }
@@ -57,7 +59,7 @@ export interface LoadResult {
   /** from the first to the last moment that was counted */
   readonly seconds: number;
   readonly sent: number;
-  /** answers by HTTP status */
+  /** answers by HTTP status, or `<status> again` (`countsAgain`) */
   readonly answered: Readonly<Record<string, number>>;
   /** requests whose connection broke, or that had no answer in time */
   readonly failed: number;

@@ -78,6 +78,14 @@ export const shardFactsSchema = z.object({
     sold: z.int().min(0).describe("in live orders"),
     arriving: z.int().min(0).describe("granted, and not yet taken in"),
   }),
+  memory: z
+    .object({
+      usedBytes: z.int().min(0).describe("what counts towards its bound"),
+      mostBytes: z.int().min(0).describe("maxmemory; 0: no bound"),
+    })
+    .nullable()
+    .optional()
+    .describe("of its Redis, with everything else that is on that server; null if it does not answer"),
   halted: z.string().nullable().describe("why it is halted"),
   draining: z.boolean(),
   /** the attempt to begin an epoch that runs, or ended last; null if none was heard of */
@@ -91,6 +99,10 @@ export const shardFactsSchema = z.object({
 export type ShardFacts = Readonly<z.infer<typeof shardFactsSchema>>;
 
 export const allShardFactsSchema = z.array(shardFactsSchema);
+
+/** Its Redis refuses what takes memory: nothing is sold there, what is sold is carried on. */
+export const isFull = ({ memory }: Pick<ShardFacts, "memory">): boolean =>
+  memory !== undefined && memory !== null && memory.mostBytes > 0 && memory.usedBytes > memory.mostBytes;
 
 /** What can be asked for one shard. */
 export const ShardChange = {

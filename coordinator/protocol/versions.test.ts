@@ -44,6 +44,7 @@ const facts: ShardFacts = {
   oldestMs: null,
   sales: 1,
   units: { left: 1, reserved: 0, sold: 4, arriving: 0 },
+  memory: { usedBytes: 1_000_000, mostBytes: 0 },
   halted: null,
   draining: false,
   attempt: { holder: "h/1", phase: "open", orders: 0, ofUnits: 0, result: "open", agoMs: 5 },
@@ -89,7 +90,7 @@ const examples: Readonly<Record<RequestName, readonly [body: object, value: obje
     { decision: "kept", order },
   ],
   changeOrder: [{ ...address, change: "cancel" }, order],
-  shards: [{ oldest: true }, [facts]],
+  shards: [{ all: true }, [facts]],
   changeShard: [{ shard: 0, change: "drain" }, facts],
 };
 

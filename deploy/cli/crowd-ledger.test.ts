@@ -51,12 +51,13 @@ describe("Ledger", () => {
 
   it("sends back whoever has no definite answer", () => {
     const ledger = new Ledger(1);
-    for (const code of ["rate_limited", "recovering", "busy", "try_again", "paused"]) expect(ledger.record(0, told(code))).toBe(Next.again);
+    for (const code of ["rate_limited", "recovering", "busy", "try_again", "paused", "units_moving"])
+      expect(ledger.record(0, told(code))).toBe(Next.again);
     expect(ledger.failed()).toBe(Next.again);
     expect(ledger.record(0, readAnswer(502, "<html>"))).toBe(Next.again);
     expect(ledger.record(0, readAnswer(500, "[]"))).toBe(Next.again);
     expect(ledger.answered).toBe(0);
-    expect(ledger.counts).toMatchObject({ requests: 8, rateLimited: 1, comeAgain: 4, errors: 3 });
+    expect(ledger.counts).toMatchObject({ requests: 9, rateLimited: 1, comeAgain: 5, errors: 3 });
   });
 });
 

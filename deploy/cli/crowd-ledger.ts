@@ -22,7 +22,7 @@ export interface Counts {
   repeats: number;
   soldOut: number;
   rateLimited: number;
-  /** asked to come again: 503 with a code of ours, or not open yet */
+  /** asked to come again: a refusal of ours with Retry-After that is no rate limit */
   comeAgain: number;
   /** any other refusal */
   refused: number;
@@ -34,7 +34,16 @@ export interface Counts {
 
 const WON: ReadonlySet<string> = new Set(["reserved", "confirmed"]);
 /** `sale_unknown`: a gateway process that was started this moment may not have heard of the sale. */
-const COME_AGAIN: ReadonlySet<string> = new Set(["paused", "recovering", "busy", "try_again", "not_open", "sale_unknown"]);
+const COME_AGAIN: ReadonlySet<string> = new Set([
+  "paused",
+  "units_moving",
+  "not_survived",
+  "recovering",
+  "busy",
+  "try_again",
+  "not_open",
+  "sale_unknown",
+]);
 /** Contradictions that are kept to be shown. */
 const SHOWN = 20;
 

@@ -54,6 +54,8 @@ class SocketBuyer {
   #sentAt = 0;
   /** when the purchase that won was sent; 0 before it is answered */
   #wonAt = 0;
+  /** the order that was last pushed as confirmed */
+  #pushed: string | undefined;
   #undecided = 0;
   #askAgain: NodeJS.Timeout | undefined;
   #resolveOpened: () => void = () => undefined;
@@ -138,7 +140,8 @@ class SocketBuyer {
       return;
     }
     if (ledger.counts.reserved > wins) this.#wonAt = this.#sentAt;
-    if (code === "confirmed") this.#confirmed();
+    // what another connection of this buyer bought may be pushed before this one's answer comes
+    if (code === "confirmed" || (code === "reserved" && orderId === this.#pushed)) this.#confirmed();
     else if (code !== "reserved") this.#isFinal = true;
   }
 
@@ -149,12 +152,14 @@ class SocketBuyer {
       ledger.contradict(`buyer ${this.#buyer}: answered ${answered}, pushed ${orderId}`);
     if (code === "confirmed") {
       ledger.confirmed(this.#buyer);
+      this.#pushed = orderId;
       this.#confirmed();
     } else if (code === "rejected") this.#isFinal = true;
+    else if (code === "not_survived") this.#later(RECONNECT_MS);
   }
 
   #confirmed(): void {
-    // a push may overtake the answer: then the answer brings the latency
+    // without an answer yet there is no latency: the answer brings it
     if (this.#isFinal || this.#wonAt === 0) return;
     this.#isFinal = true;
     this.#options.confirmLatency.record(Math.max(1, Math.round((performance.now() - this.#wonAt) * 1_000)));

@@ -14,7 +14,7 @@ export interface DemoReport {
   /** reservations that went down with the data of their Redis before they were confirmed; those buyers bought again */
   readonly lostWithRedis: number;
   readonly rateLimited: number;
-  /** answered to come again later (503 with a code of ours) */
+  /** answered to come again later */
   readonly comeAgain: number;
   /** transport failures, 5xx without a code of ours, contradictions */
   readonly errors: number;

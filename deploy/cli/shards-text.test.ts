@@ -18,6 +18,7 @@ const factsOf = (attempt: Attempt | null): ShardFacts => ({
   oldestMs: null,
   sales: 1,
   units: { left: 5, reserved: 0, sold: 10, arriving: 0 },
+  memory: null,
   halted: null,
   draining: false,
   attempt,
@@ -65,4 +66,20 @@ it("says of an outbox that does not move how long its first entry waits", () => 
   expect(notesOf({ ...factsOf(null), outboxEntries: 3, oldestMs: 47_000 })).toEqual([
     "shard 3: its outbox does not move: the first entry waits for 47 s",
   ]);
+});
+
+describe("what it says of a shard's memory", () => {
+  const withMemory = (usedBytes: number, mostBytes: number): ShardFacts => ({ ...factsOf(null), memory: { usedBytes, mostBytes } });
+  const cellOf = (facts: ShardFacts): string | undefined =>
+    shardsText([facts], paletteOf({}, {}))
+      .split("\n")
+      .find((line) => line.includes("recovering"))
+      ?.split("│")[5]
+      ?.trim();
+
+  it("is the share of what Redis may use, and that it is full", () => {
+    expect([cellOf(factsOf(null)), cellOf(withMemory(5, 0)), cellOf(withMemory(970, 1_000))]).toEqual(["-", "-", "97 %"]);
+    expect(notesOf(withMemory(1_000, 1_000))).toEqual([]);
+    expect(notesOf(withMemory(1_001, 1_000))).toEqual(["shard 3: its Redis is full: new buyers hear busy until there is room"]);
+  });
 });

@@ -1,5 +1,5 @@
 import Table from "cli-table3";
-import { ShardCondition, type ShardFacts } from "#protocol";
+import { isFull, ShardCondition, type ShardFacts } from "#protocol";
 import { NO_INNER_LINES, type Paint, type Palette } from "./color.ts";
 
 const number = (value: number | null): string => (value === null ? "-" : value.toLocaleString("en-US"));
@@ -19,6 +19,10 @@ const attemptText = ({ attempt }: ShardFacts): string | undefined => {
     : `the last attempt ended ${attempt.result} at ${attempt.phase} ${seconds(attempt.agoMs)} ago`;
 };
 
+/** Used share of what the server may use; "-" where it has no bound, or does not answer. */
+const memoryText = ({ memory }: ShardFacts): string =>
+  memory === undefined || memory === null || memory.mostBytes === 0 ? "-" : `${Math.round((memory.usedBytes / memory.mostBytes) * 100)} %`;
+
 const noteOf = (facts: ShardFacts): string => {
   const { units, epoch, redisEpoch, halted, oldestMs } = facts;
   return [
@@ -28,6 +32,7 @@ const noteOf = (facts: ShardFacts): string => {
       : `its outbox does not move: the first entry waits for ${seconds(oldestMs)}`,
     redisEpoch !== null && redisEpoch > epoch ? `Redis is at epoch ${redisEpoch}, beyond Postgres` : undefined,
     units.arriving === 0 ? undefined : `${number(units.arriving)} units arriving`,
+    isFull(facts) ? "its Redis is full: new buyers hear busy until there is room" : undefined,
     attemptText(facts),
   ]
     .filter((part) => part !== undefined)
@@ -42,8 +47,8 @@ const paintOf = (state: ShardCondition, palette: Palette): Paint => {
 /** What `doorbuster shards` prints: a row a shard. */
 export const shardsText = (shards: readonly ShardFacts[], palette: Palette): string => {
   const table = new Table({
-    head: ["shard", "state", "epoch", "lease", "outbox", "sales", "left", "reserved", "sold"],
-    colAligns: ["right", "left", "right", "left", "right", "right", "right", "right", "right"],
+    head: ["shard", "state", "epoch", "lease", "memory", "outbox", "sales", "left", "reserved", "sold"],
+    colAligns: ["right", "left", "right", "left", "right", "right", "right", "right", "right", "right"],
     style: palette.table,
     ...(shards.length > 3 ? { chars: NO_INNER_LINES } : {}),
   });
@@ -53,6 +58,7 @@ export const shardsText = (shards: readonly ShardFacts[], palette: Palette): str
       paintOf(facts.state, palette)(facts.state),
       String(facts.epoch),
       facts.holder ?? "-",
+      isFull(facts) ? palette.bad(memoryText(facts)) : memoryText(facts),
       number(facts.outboxEntries),
       number(facts.sales),
       number(facts.units.left),

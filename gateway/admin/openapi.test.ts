@@ -50,6 +50,7 @@ const shard: ShardFacts = {
   oldestMs: null,
   sales: 1,
   units: { left: 5, reserved: 0, sold: 0, arriving: 0 },
+  memory: { usedBytes: 1_000_000, mostBytes: 0 },
   halted: null,
   draining: false,
   attempt: { holder: "here/7", phase: "restore", orders: 10, ofUnits: 20, result: null, agoMs: 40 },

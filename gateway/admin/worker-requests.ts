@@ -50,7 +50,7 @@ export const workerRequests = (connection: () => NatsConnection | undefined): Wo
     payOrder: (pay) => forward(requests.payOrder, pay),
     changeOrder: (change) => forward(requests.changeOrder, change),
     shards: async () => {
-      const asked = await forward(requests.shards, { oldest: true });
+      const asked = await forward(requests.shards, { all: true });
       // a worker of the version before does not take the field
       return !asked.ok && asked.code === RequestError.badRequest ? await forward(requests.shards, {}) : asked;
     },

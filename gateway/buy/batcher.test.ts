@@ -8,7 +8,7 @@ import { until } from "../../test/harness/index.ts";
 import { startGatewayWorld, type GatewayWorld } from "../../test/harness/gateway-world.ts";
 import { RedisConnections } from "../stores/connections.ts";
 import { Batcher, SECOND_CALL_LEAST, type BatchOperation } from "./batcher.ts";
-import type { Outcome } from "./outcome.ts";
+import { refusals, type Outcome } from "./outcome.ts";
 import { reserveOperation } from "./purchases.ts";
 import { redisPurchaseStore } from "../stores/purchase-store.ts";
 import { systemTurn } from "../stores/system.ts";
@@ -35,7 +35,16 @@ const batcherOf = async (
   await until(() => redis.status === "ready", "connected");
   const seen: Seen = { calls: [], resets: 0 };
   const store = redisPurchaseStore(redis, 0, 100_000);
-  const real = reserveOperation({ shard: 0, store, shardsOf: () => 1, hold: () => undefined, wallNowMs: () => Date.now() });
+  const real = reserveOperation({
+    shard: 0,
+    store,
+    shardsOf: () => 1,
+    hold: () => undefined,
+    refused: () => undefined,
+    lookUp: (_saleId, _purchase, answer) => answer(refusals.refused),
+    soldOut: () => refusals.soldOut,
+    wallNowMs: () => Date.now(),
+  });
   let together = 0;
   const operation: BatchOperation<string, Reserved> = {
     ...real,

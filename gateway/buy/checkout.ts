@@ -4,7 +4,7 @@ import { packPurchase } from "#lua/stock/fields";
 import type { Admission } from "../admission/admission.ts";
 import type { ReadAdmission, Reader } from "../admission/read-admission.ts";
 import type { SaleBook } from "../sales/book.ts";
-import type { KnownSale } from "../sales/known-sale.ts";
+import { WINDOW_SLACK_MS, type KnownSale } from "../sales/known-sale.ts";
 import { Found, type SaleSearch } from "../sales/sale-search.ts";
 import { OutcomeCode, refusals, type OnOutcome, type Outcome } from "./outcome.ts";
 import { zeroCounts, type OutcomeCounts } from "./outcome-counts.ts";
@@ -13,12 +13,6 @@ import type { PurchaseKey, Tickets, WallClock } from "./service-ports.ts";
 import { notOpenUntil } from "./purchases.ts";
 import { rateLimited } from "./rate-limited.ts";
 import type { ShardQueues } from "./shard-queues.ts";
-
-/**
- * The gateway refuses what is earlier than this before the opening; the rest is Redis's to judge, so that a gateway whose
- * clock is a little behind keeps nobody out of a sale that is open.
- */
-const OPENING_SLACK_MS = 250;
 
 const MOST_UNITS = 1_000;
 
@@ -47,6 +41,8 @@ export interface StandingRequest extends Reader {
 
 export interface BuyRequest extends StandingRequest {
   readonly units: number;
+  /** the channel calls `waitFinal` in `onOutcome` if it is reserved: until then the service listens for what becomes of it */
+  readonly waits?: boolean;
 }
 
 const badUnits: Outcome = Object.freeze({ code: OutcomeCode.badRequest, detail: `units: an integer from 1 to ${MOST_UNITS}` });
@@ -112,10 +108,11 @@ export class Checkout {
     if (!sale.hasOpened) {
       const wallNowMs = this.#options.wallClock.nowMs();
       const { opensAtMs } = sale.record;
-      if (wallNowMs < opensAtMs - OPENING_SLACK_MS) return notOpenUntil(opensAtMs, wallNowMs);
+      if (wallNowMs < opensAtMs - WINDOW_SLACK_MS) return notOpenUntil(opensAtMs, wallNowMs);
       sale.hasOpened = true;
     }
-    if (sale.isLost(nowMs, text, from, to)) return refusals.soldOut;
+    // whoever holds something of it hears the first answer from Redis, on day three, too (P3)
+    if (sale.isLost(nowMs, text, from, to)) return sale.isOver(nowMs, this.#options.wallClock) ? refusals.closed : refusals.soldOut;
     const waitMs = this.#options.admission.peek(sale.ceiling, nowMs, text, from, to);
     return waitMs > 0 ? rateLimited(waitMs) : undefined;
   }

@@ -4,9 +4,9 @@ import { ReadAdmission } from "../admission/read-admission.ts";
 import { SaleBook } from "../sales/book.ts";
 import { SaleSearch } from "../sales/sale-search.ts";
 import { SoldOut } from "../sales/sold-out.ts";
-import { Checkout } from "./checkout.ts";
+import { Checkout, type BuyRequest } from "./checkout.ts";
 import type { OutcomeCounts } from "./outcome-counts.ts";
-import { OutcomeCode, refusals, type Outcome } from "./outcome.ts";
+import { OutcomeCode, refusals, type OnOutcome, type Outcome } from "./outcome.ts";
 import type { BuyPolicy } from "./policy.ts";
 import { rateLimited } from "./rate-limited.ts";
 import type { BuyPorts, Loop } from "./service-ports.ts";
@@ -121,6 +121,21 @@ const runLoops = ({ shards, waiting, soldOut }: Parts, ports: BuyPorts, policy: 
   ]);
 };
 
+/** What is said of the order before it is known here must not be missed by who will wait for it. */
+const buyExpected = ({ checkout, waiting }: Parts, request: BuyRequest, onOutcome: OnOutcome): void => {
+  const isHere = waiting.expect();
+  checkout.buy(request, (outcome) => {
+    onOutcome(outcome);
+    isHere();
+  });
+};
+
+const refusingOf = (shards: readonly ShardQueues[]): ReadonlyMap<number, string> => {
+  const words = new Map<number, string>();
+  for (const [shard, { refusedBy }] of shards.entries()) if (refusedBy !== undefined) words.set(shard, refusedBy);
+  return words;
+};
+
 /** Puts the service together and keeps it running until `drain`. Everybody does it with this: gateways and simulation. */
 export const composeBuyService = (ports: BuyPorts, policy: BuyPolicy): ComposedBuyService => {
   const { clock, tickets } = ports;
@@ -134,7 +149,7 @@ export const composeBuyService = (ports: BuyPorts, policy: BuyPolicy): ComposedB
     isLoaded = true;
   };
   const unfollowStatus = ports.followStatus({
-    isNeeded: () => waiting.count > 0 || !watching.isEmpty,
+    isNeeded: () => waiting.isListening || !watching.isEmpty,
     onEvent: (event) => {
       watching.onStatus(event);
       waiting.onStatus(event);
@@ -142,7 +157,11 @@ export const composeBuyService = (ports: BuyPorts, policy: BuyPolicy): ComposedB
   });
   const running = Promise.all([runLoops(parts, ports, policy, ended.signal), ports.followSales(book, onLoaded, ended.signal)]);
   return {
-    buy: (request, onOutcome) => (isStopping ? onOutcome(refusals.stopping) : checkout.buy(request, onOutcome)),
+    buy: (request, onOutcome) => {
+      if (isStopping) onOutcome(refusals.stopping);
+      else if (request.waits === true) buyExpected(parts, request, onOutcome);
+      else checkout.buy(request, onOutcome);
+    },
     refusal: (ticket) => (isStopping ? refusals.stopping : checkout.refusal(ticket)),
     standing: (request, onOutcome) => (isStopping ? onOutcome(refusals.stopping) : checkout.standing(request, onOutcome)),
     waitFinal: (ticket, key, orderId, onFinal) => {
@@ -156,6 +175,7 @@ export const composeBuyService = (ports: BuyPorts, policy: BuyPolicy): ComposedB
     readRefusal: (reader) => limited(reads.publicRead(reader, turnClock.monotonicMs())),
     searchRefusal: (reader) => limited(reads.countedRead(reader, turnClock.monotonicMs())),
     saleView: (saleId) => book.get(saleId)?.view(turnClock.monotonicMs()),
+    refusing: () => refusingOf(shards),
     isReady: () => isLoaded && !isStopping && ports.shards.some((store) => store.isReady()),
     drain: async () => {
       isStopping = true;

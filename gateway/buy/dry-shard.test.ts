@@ -6,7 +6,7 @@ import { OutcomeCode, refusals, type OnOutcome, type Outcome } from "./outcome.t
 const TICK_MS = 25;
 
 let nowMs = 0;
-let isSoldOut = false;
+let end: Outcome | undefined;
 let asked: { readonly packed: string; readonly answer: OnOutcome }[] = [];
 let hints: number[] = [];
 let refusal: Outcome | undefined;
@@ -14,7 +14,7 @@ let dry: DryShard;
 
 beforeEach(() => {
   nowMs = 1_000;
-  isSoldOut = false;
+  end = undefined;
   asked = [];
   hints = [];
   refusal = undefined;
@@ -25,7 +25,7 @@ beforeEach(() => {
       asked.push({ packed, answer });
       return undefined;
     },
-    isSoldOut: () => isSoldOut,
+    end: () => end,
     hint: (_saleId, units) => hints.push(units),
   });
 });
@@ -57,7 +57,7 @@ describe("a buyer at a dry shard", () => {
     pass(DRY_WAIT_MS - TICK_MS);
     expect(codeOf("ann")).toBeUndefined();
     pass(2 * TICK_MS);
-    expect(told.get("ann")).toMatchObject({ code: "try_again", retryAfterMs: 1_000 });
+    expect(told.get("ann")).toMatchObject({ code: "units_moving", retryAfterMs: 1_000 });
     expect(dry.count).toBe(0);
   });
 
@@ -72,7 +72,7 @@ describe("a buyer at a dry shard", () => {
   it("is told sold_out as soon as the flag comes in, after Redis was asked once more", () => {
     arrive("ann");
     arrive("holder");
-    isSoldOut = true;
+    end = refusals.soldOut;
     pass(TICK_MS, (packed) => (packed === "holder" ? win : undefined));
     expect([codeOf("ann"), codeOf("holder")]).toEqual(["sold_out", "reserved"]);
     arrive("bob");
@@ -80,10 +80,10 @@ describe("a buyer at a dry shard", () => {
   });
 
   it("who wants more than is left is not told sold_out, flag or not", () => {
-    isSoldOut = true;
+    end = refusals.soldOut;
     arrive("ann", 2, "ann::3");
     pass(DRY_WAIT_MS * 2, () => refusals.fewerLeft);
-    expect(codeOf("ann")).toBe("try_again");
+    expect(codeOf("ann")).toBe("units_moving");
   });
 
   it("hears what the batcher says if it takes nobody", () => {
@@ -125,14 +125,14 @@ describe("a crowd at a dry shard", () => {
     const winners = ["b0", "b1", "b2", "b3", "b4"].filter((uid) => codeOf(uid) === "reserved");
     expect(winners).toEqual(["b0", "b1", "b2"]);
     pass(DRY_WAIT_MS);
-    expect([codeOf("b3"), codeOf("b4")]).toEqual(["try_again", "try_again"]);
+    expect([codeOf("b3"), codeOf("b4")]).toEqual(["units_moving", "units_moving"]);
   });
 
   it("is bounded: one more is told at once to come again", () => {
     crowd(MOST_DRY_WAITERS);
     expect(codeOf("b0")).toBeUndefined();
     arrive("late");
-    expect(codeOf("late")).toBe("try_again");
+    expect(codeOf("late")).toBe("units_moving");
     expect(dry.count).toBe(MOST_DRY_WAITERS);
   });
 

@@ -18,8 +18,8 @@ export interface DryShardOptions {
   readonly clock: Clock;
   /** asks Redis once more; @returns the refusal, if it was not taken: then `answer` is never called */
   readonly ask: (saleId: string, packed: string, answer: OnOutcome) => Outcome | undefined;
-  /** the sold-out flag of the sale stands and may be believed (DESIGN 7.4) */
-  readonly isSoldOut: (saleId: string) => boolean;
+  /** what is answered while the sale's sold-out flag stands and may be believed (DESIGN 7.4); undefined without it */
+  readonly end: (saleId: string) => Outcome | undefined;
   /** tells the coordinators that units are wanted here; may get lost */
   readonly hint: (saleId: string, units: number) => void;
 }
@@ -42,7 +42,7 @@ interface Line {
 
 /**
  * Where purchases wait whose shard has too few units while the sale is not sold out: another shard may have some, and
- * they can be brought here (DESIGN 7.3). A moment, bounded in time and number; then `try_again`, never `sold_out`, unless
+ * they can be brought here (DESIGN 7.3). A moment, bounded in time and number; then `units_moving`, never `sold_out`, unless
  * the flag comes in. However many wait, Redis hears one question every KNOCK_MS from a process; only when that one is
  * sold a unit do all others ask too, in the batcher's batches.
  */
@@ -67,7 +67,8 @@ export class DryShard {
     const nowMs = this.#options.clock.monotonicMs();
     const again = this.#asking.get(answer);
     if (again !== undefined) this.#asking.delete(answer);
-    if (left === 0 && this.#options.isSoldOut(saleId)) return (again?.answer ?? answer)(refusals.soldOut);
+    const end = left === 0 ? this.#options.end(saleId) : undefined;
+    if (end !== undefined) return (again?.answer ?? answer)(end);
     const line = this.#line(saleId, nowMs);
     line.askedMs = nowMs;
     if (line.nextHintMs <= nowMs) {
@@ -75,7 +76,7 @@ export class DryShard {
       this.#options.hint(saleId, unpackPurchase(packed)?.units ?? 1);
     }
     if (again === undefined ? this.count >= MOST_DRY_WAITERS : again.untilMs <= nowMs)
-      return (again?.answer ?? answer)(left > 0 ? refusals.fewerLeft : refusals.tryAgain);
+      return (again?.answer ?? answer)(left > 0 ? refusals.fewerLeft : refusals.unitsMoving);
     this.#waiting += 1;
     if (again === undefined) line.waiters.push(this.#waiter(saleId, packed, answer, nowMs));
     else line.waiters.unshift(again);
@@ -84,8 +85,8 @@ export class DryShard {
   /** To be called many times a second. */
   tick(nowMs: number): void {
     for (const [saleId, line] of this.#lines) {
-      while (line.waiters.length > 0 && (line.waiters[0] as Waiter).untilMs <= nowMs) this.#next(line).answer(refusals.tryAgain);
-      if (line.waiters.length > 0 && this.#options.isSoldOut(saleId)) this.#askAll(saleId, line);
+      while (line.waiters.length > 0 && (line.waiters[0] as Waiter).untilMs <= nowMs) this.#next(line).answer(refusals.unitsMoving);
+      if (line.waiters.length > 0 && this.#options.end(saleId) !== undefined) this.#askAll(saleId, line);
       else if (line.waiters.length > 0 && line.nextKnockMs <= nowMs) {
         line.nextKnockMs = nowMs + KNOCK_MS;
         this.#askAgain(saleId, this.#next(line));

@@ -10,10 +10,14 @@ export const OutcomeCode = {
   soldOut: "sold_out",
   limitReached: "limit_reached",
   rejected: "rejected",
+  /** the order went down with its Redis before it was stored, and is no more */
+  notSurvived: "not_survived",
   rateLimited: "rate_limited",
   notOpen: "not_open",
   closed: "closed",
   paused: "paused",
+  /** none to be had here at the moment, and the sale is not sold out */
+  unitsMoving: "units_moving",
   recovering: "recovering",
   busy: "busy",
   tryAgain: "try_again",
@@ -57,6 +61,10 @@ export interface OutcomeKind {
 
 const kind = (status: number, title: string, retryable = false): OutcomeKind => Object.freeze({ status, title, retryable });
 
+/**
+ * A fact about one sale or one purchase is a 4xx, also where asking again may end otherwise. A 5xx says that a server or
+ * a store behind it cannot decide at the moment: balancers that count 5xx take a whole gateway out.
+ */
 export const outcomeKinds: Readonly<Record<OutcomeCode, OutcomeKind>> = Object.freeze({
   reserved: kind(202, "Reserved"),
   confirmed: kind(201, "Confirmed"),
@@ -65,10 +73,12 @@ export const outcomeKinds: Readonly<Record<OutcomeCode, OutcomeKind>> = Object.f
   sold_out: kind(409, "Sold out"),
   limit_reached: kind(409, "Your limit is used up"),
   rejected: kind(409, "The order was refused"),
+  not_survived: kind(409, "The reservation was lost", true),
+  units_moving: kind(409, "No unit at the moment", true),
   rate_limited: kind(429, "Too many requests", true),
   not_open: kind(403, "The sale is not open yet", true),
   closed: kind(403, "The sale is over"),
-  paused: kind(503, "The sale is paused", true),
+  paused: kind(403, "The sale is paused", true),
   recovering: kind(503, "Recovering", true),
   busy: kind(503, "Busy", true),
   try_again: kind(503, "Try again", true),
@@ -108,12 +118,14 @@ export const refusals = Object.freeze({
   recovering: refusal("recovering"),
   stalled: refusal("recovering", "The shard does not answer at the moment; nothing was taken by this request."),
   busy: refusal("busy"),
+  refused: refusal("busy", "The shard takes no writes at the moment; nothing was taken by this request."),
   stopping: refusal("busy", "This gateway is stopping; nothing was taken by this request."),
+  unitsMoving: refusal("units_moving"),
+  fewerLeft: refusal("units_moving", "Fewer units are left than were asked for; ask for fewer."),
+  unstocked: refusal("units_moving", "The stock has not arrived yet."),
   tryAgain: refusal("try_again"),
-  fewerLeft: refusal("try_again", "Fewer units are left than were asked for; ask for fewer."),
-  unstocked: refusal("try_again", "The stock has not arrived yet."),
   outcomeUnknown: refusal("try_again", "The outcome is unknown, ask again: the first answer stands."),
-  notSurvived: refusal("try_again", "The reservation did not survive a fail-over; buy again."),
+  notSurvived: refusal("not_survived", "The reservation did not survive a fail-over; buy again."),
   ticketInvalid: refusal("ticket_invalid"),
   ticketExpired: refusal("ticket_expired"),
   saleUnknown: refusal("sale_unknown"),

@@ -1,5 +1,5 @@
 import { formatOrderId } from "#protocol/order-id";
-import { Decision } from "#lua/core/codes";
+import { Decision, Status } from "#lua/core/codes";
 import type { Reservation } from "#lua/stock/fields";
 import type { ReserveAnswer, Reserved } from "#lua/stock/reserve";
 import type { Standings } from "#lua/stock/standing";
@@ -52,12 +52,19 @@ export interface ReserveOptions {
   readonly shardsOf: (saleId: string) => number;
   /** takes over whom a shard of several had too few units for: calls `answer` later */
   readonly hold: (saleId: string, purchase: string, answer: OnOutcome, left: number) => void;
+  /** called for each batch with the word by which the server refused it; undefined: it ran */
+  readonly refused: (by: string | undefined) => void;
+  /** answers with what stands of a purchase, without writing: calls `answer` later */
+  readonly lookUp: (saleId: string, purchase: string, answer: OnOutcome) => void;
+  /** what is answered where the sale's only shard has nothing left */
+  readonly soldOut: (saleId: string) => Outcome;
   /** wall clock, for the Retry-After of `not_open` */
   readonly wallNowMs: () => number;
 }
 
 /** Purchases to `reserve`; an item is a packed purchase (lua/stock/fields.ts). */
-export const reserveOperation = ({ shard, store, shardsOf, hold, wallNowMs }: ReserveOptions): BatchOperation<string, Reserved> => {
+export const reserveOperation = (options: ReserveOptions): BatchOperation<string, Reserved> => {
+  const { shard, store, shardsOf, hold, refused, lookUp, soldOut, wallNowMs } = options;
   const orderIds = new OrderIds(shard);
 
   const outcomeOf = ({ decision, reservation }: ReserveAnswer, dry: Outcome, notOpen: Outcome): Outcome => {
@@ -70,7 +77,13 @@ export const reserveOperation = ({ shard, store, shardsOf, hold, wallNowMs }: Re
   };
 
   const deliver = (saleId: string, result: Reserved, items: readonly string[], answers: readonly OnOutcome[]): void => {
-    if (result.status !== "ok") {
+    refused("by" in result ? result.by : undefined);
+    if (result.status === Status.refused) {
+      // A full server takes nothing more, and a holder still hears the first answer (P3).
+      for (let i = 0; i < answers.length; i++) lookUp(saleId, items[i] as string, answers[i] as OnOutcome);
+      return;
+    }
+    if (result.status !== Status.ok) {
       // A shard without the sale's hash has not heard of it yet: never sold out, never unlimited (DESIGN 4.3).
       for (const answer of answers) answer(refusals.recovering);
       return;
@@ -78,7 +91,7 @@ export const reserveOperation = ({ shard, store, shardsOf, hold, wallNowMs }: Re
     // P5: not "sold out" while this shard has a unit that was too few, nor while another may have one: a shard of several
     // cannot know, and may never have been dealt a unit. Where there is one shard, what it says is the fact: a unit is
     // on sale from the moment at which that Redis takes it in, and none is ever on its way to another.
-    const dry = result.left > 0 ? refusals.fewerLeft : refusals.soldOut;
+    const dry = result.left > 0 ? refusals.fewerLeft : soldOut(saleId);
     const isOneOfSeveral = shardsOf(saleId) > 1;
     const notOpen = result.opensAtMs === undefined ? refusals.tryAgain : notOpenUntil(result.opensAtMs, wallNowMs());
     for (let i = 0; i < answers.length; i++) {
@@ -114,7 +127,7 @@ export const standingOperation = (shard: number, store: PurchaseStore): BatchOpe
     send: (saleId, purchases) => store.standing(saleId, purchases),
     deliver: (_saleId, result, _items, answers) => {
       for (let i = 0; i < answers.length; i++) {
-        const standing = result.status === "ok" ? result.standings[i] : undefined;
+        const standing = result.status === Status.ok ? result.standings[i] : undefined;
         const answer = answers[i] as OnOutcome;
         if (standing === undefined) answer(refusals.recovering);
         else if (standing.state === "none") answer(refusals.none);

@@ -38,7 +38,7 @@ export interface PurchaseKey {
 
 /**
  * One shard's Redis, as the service uses it. A rejected promise means that the outcome is unknown: the command may have
- * been executed, or may still be.
+ * been executed, or may still be. What a server refuses before it begins is an answer.
  */
 export interface PurchaseStore {
   /** false: a call would fail without having been sent */
@@ -98,6 +98,8 @@ export interface BuyPorts {
   readonly untilDue: (loop: Loop, stop: AbortSignal) => Promise<void>;
   readonly onPurchases: OnCall;
   readonly onStandings: OnCall;
+  /** a shard's server refused a batch of purchases before it began. @param by the first word of its error: OOM, LOADING ... */
+  readonly onRefused: (shard: number, by: string) => void;
   /** a call failed; @param what a few words for a person */
   readonly onFault: (error: unknown, what: string) => void;
 }

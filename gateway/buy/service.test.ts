@@ -1,12 +1,12 @@
 // Over 400 lines: all of the service's promises on one world of real servers; a second file would start them again.
 import * as fc from "fast-check";
-import { pino } from "pino";
-import { Registry } from "prom-client";
+import type { Registry } from "prom-client";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { until } from "../../test/harness/index.ts";
+import { gatewayService } from "../../test/harness/gateway-service.ts";
 import { startGatewayWorld, type GatewayWorld } from "../../test/harness/gateway-world.ts";
-import { signTicket, ticketKeys, ticketReader } from "../identity/ticket.ts";
-import { buyServiceOn, type StoreOptions } from "../open.ts";
+import { signTicket, ticketKeys } from "../identity/ticket.ts";
+import type { StoreOptions } from "../open.ts";
 import type { Outcome } from "./outcome.ts";
 import type { BuyService } from "./service.ts";
 
@@ -18,36 +18,13 @@ let world: GatewayWorld;
 const services: BuyService[] = [];
 
 const serviceOf = async (config: Partial<StoreOptions["config"]> = {}, of = world): Promise<BuyService & { registry: Registry }> => {
-  const registry = new Registry();
-  const service = buyServiceOn({
-    config: {
-      REDIS_SHARDS: of.redis.map((server) => server.url),
-      DOORBUSTER_BUYER_RATE: 0,
-      DOORBUSTER_BUYER_BURST: 1,
-      DOORBUSTER_ADDRESS_RATE: 0,
-      DOORBUSTER_ADDRESS_BURST: 1,
-      DOORBUSTER_READ_RATE: 0,
-      DOORBUSTER_READ_BURST: 1,
-      DOORBUSTER_READ_CEILING: 0,
-      DOORBUSTER_SALE_RATE: 0,
-      DOORBUSTER_SALE_BURST: 1,
-      DOORBUSTER_BUCKETS: 1_024,
-      DOORBUSTER_QUEUE_LIMIT: 20_000,
-      DOORBUSTER_DECISION_TIMEOUT_MS: 2_000,
-      DOORBUSTER_OUTBOX_LIMIT: 100_000,
-      ...config,
-    },
-    nats: of.connection,
-    tickets: ticketReader(keys),
-    log: pino({ level: "silent" }),
-    registry,
-  });
+  const service = gatewayService(of, keys, { config });
   services.push(service);
   await until(() => service.isReady(), "the service is ready");
   // Ready is said when one shard can be asked; the tests ask both.
   for (const probe of ["probe-0", "probe-1"])
     await until(async () => (await standing(service, probe, "nobody")).code === "none", `${probe} can be asked`);
-  return { ...service, registry };
+  return service;
 };
 
 /** With the answer's time of arrival left out, and a count of answers, because each must come exactly once. */
@@ -158,7 +135,7 @@ describe("a purchase", () => {
     await known(service, sale);
     expect(await buy(service, ticketOf(sale, "a"), { units: 2, key: "k1" })).toMatchObject({ code: "reserved", units: 2 });
     expect(await buy(service, ticketOf(sale, "a"), { units: 1, key: "k2" })).toMatchObject({ code: "limit_reached" });
-    expect(await buy(service, ticketOf(sale, "b"), { units: 2, key: "k1" })).toMatchObject({ code: "try_again" });
+    expect(await buy(service, ticketOf(sale, "b"), { units: 2, key: "k1" })).toMatchObject({ code: "units_moving" });
     expect(await buy(service, ticketOf(sale, "b"), { units: 1, key: "k2" })).toMatchObject({ code: "reserved", units: 1 });
     expect(await buy(service, ticketOf(sale, "c"), { units: 2 })).toMatchObject({ code: "sold_out" });
     expect(await buy(service, ticketOf(sale, "a"), { units: 2, key: "k1" })).toMatchObject({ code: "reserved", units: 2, repeat: true });
@@ -196,11 +173,11 @@ describe("a purchase", () => {
     silence();
   });
 
-  it("on a dry shard of a sale on two is try_again, never sold_out", async () => {
+  it("on a dry shard of a sale on two is units_moving, never sold_out", async () => {
     const sale = await openSale(5, { shards: [0, 1] });
     const service = await serviceOf();
     await known(service, sale);
-    expect(tally(await buyAll(service, sale, uidsOf(200)))).toEqual({ reserved: 10, try_again: 190 });
+    expect(tally(await buyAll(service, sale, uidsOf(200)))).toEqual({ reserved: 10, units_moving: 190 });
   });
 });
 
@@ -274,7 +251,7 @@ describe("the order of checks", () => {
     expect((await buy(service, ticketOf(early, "a"))).retryAfterMs).toBeGreaterThan(3_500_000);
     expect(await buy(service, ticketOf(late, "a"))).toMatchObject({ code: "closed" });
     expect(await buy(service, good)).toMatchObject({ code: "paused" });
-    expect(await buy(service, ticketOf(unstocked, "a"))).toMatchObject({ code: "try_again" });
+    expect(await buy(service, ticketOf(unstocked, "a"))).toMatchObject({ code: "units_moving" });
     expect(await buy(service, `${good.slice(0, -1)}${good.endsWith("A") ? "B" : "A"}`)).toMatchObject({ code: "ticket_invalid" });
     expect(await buy(service, ticketOf(paused, "a", Date.now() - 1))).toMatchObject({ code: "ticket_expired" });
     expect(await buy(service, good, { units: 0 })).toMatchObject({ code: "bad_request" });
@@ -347,7 +324,7 @@ describe("the order of checks", () => {
     const sale = await openSale(0);
     const service = await serviceOf();
     await known(service, sale);
-    expect(await buy(service, ticketOf(sale, "a"))).toMatchObject({ code: "try_again" });
+    expect(await buy(service, ticketOf(sale, "a"))).toMatchObject({ code: "units_moving" });
     const record = service.saleView(sale)?.record;
     if (record === undefined) throw new Error("no record");
     const opensAtMs = Date.now() + 60_000;
@@ -512,7 +489,7 @@ describe("waiting and watching", () => {
     const epoch = await world.openShard(0);
     world.say({ shard: 0, epoch, applied: 0, orders: [], rejected: [] });
     expect(await kept).toMatchObject({ code: "confirmed", orderId: a.orderId });
-    expect(await gone).toMatchObject({ code: "try_again" });
+    expect(await gone).toMatchObject({ code: "not_survived" });
   });
 
   it("a cancelled wait is never told", async () => {

@@ -19,8 +19,8 @@ export interface BuyService {
   /** Calls `onOutcome` exactly once: in the same tick for what needs no Redis, later otherwise. */
   buy(request: BuyRequest, onOutcome: OnOutcome): void;
   /**
-   * Asked before `buy` by a channel that would have to make something for it: `sold_out`, `rate_limited`, `not_open`,
-   * `ticket_invalid`, `busy`, if that is what `buy` would answer in this tick and the ticket alone tells.
+   * Asked before `buy` by a channel that would have to make something for it: `sold_out`, `closed`, `rate_limited`,
+   * `not_open`, `ticket_invalid`, `busy`, if that is what `buy` would answer in this tick and the ticket alone tells.
    */
   refusal(ticket: string): Outcome | undefined;
   /**
@@ -30,14 +30,14 @@ export interface BuyService {
   standing(request: StandingRequest, onOutcome: OnOutcome): void;
   /**
    * Calls `onFinal` once, when the order is final: `confirmed` or `rejected`. Two more answers are possible: `reserved`,
-   * when too many wait already or this process stops, and `try_again` if the reservation did not survive a fail-over.
+   * when too many wait already or this process stops, and `not_survived` if the reservation was lost in a fail-over.
    * `ticket` and `key` are those of the purchase (its ticket was verified when it was bought; here it names the buyer);
    * without them a lost event could not be made up for by asking Redis.
    */
   waitFinal(ticket: string, key: string, orderId: string, onFinal: OnOutcome): Cancel;
   /**
    * Pushes each order of this buyer in this sale that becomes final (`confirmed`, `rejected`) as far as it becomes known
-   * here, and `try_again` if a reservation made here did not survive a fail-over. A convenience: `standing` is the truth.
+   * here, and `not_survived` if a reservation made here was lost in a fail-over. A convenience: `standing` is the truth.
    */
   watchBuyer(saleId: string, uid: string, onPush: OnOutcome): Cancel;
   saleView(saleId: string): SaleView | undefined;
@@ -49,6 +49,8 @@ export interface BuyService {
   findSale(saleId: string, done: (found: Found) => void): void;
   /** the sales are known, a shard is connected, and `drain` was not called */
   isReady(): boolean;
+  /** Shards whose server refused the last purchases that came to it, by the first word of its error: OOM, LOADING ... */
+  refusing(): ReadonlyMap<number, string>;
   /** Refuses what is new as `busy`, answers what it holds (each within the decision time-out), then closes its connections. */
   drain(): Promise<void>;
 }

@@ -76,6 +76,40 @@ describe("who waits", () => {
     expect(waiting.count).toBe(0);
   });
 
+  it("who comes when the position is known to be beyond is asked about at once, and once more if Redis is not settled yet", () => {
+    const { waiting, asked, told, wait } = waitingRoom();
+    waiting.onStatus(event({ applied: 2, orders: [[2, "s", "a"]] }));
+    wait("a", "0-2-2-0");
+    wait("b", "0-1-9-0");
+    wait("c", "0-2-3-0");
+    wait("d", "1-2-1-0");
+    expect(asked.map(({ uid }) => uid)).toEqual(["a", "b"]);
+    asked[0]?.answer({ code: "reserved", orderId: "0-2-2-0", units: 1 });
+    waiting.tick(1);
+    expect(asked.map(({ uid }) => uid)).toEqual(["a", "b", "a"]);
+    asked[2]?.answer({ code: "reserved", orderId: "0-2-2-0", units: 1 });
+    waiting.tick(2);
+    expect(asked).toHaveLength(3);
+    // an event that says less, or comes again, takes nothing back
+    waiting.onStatus(event({ applied: 1 }));
+    waiting.onStatus(event({ epoch: 1, applied: 99 }));
+    wait("e", "0-2-2-1");
+    asked[3]?.answer({ code: "confirmed", orderId: "0-2-2-1", units: 1 });
+    expect(told).toEqual(["e confirmed"]);
+  });
+
+  it("is listened for from when the purchase goes out", () => {
+    const { waiting, wait } = waitingRoom();
+    expect(waiting.isListening).toBe(false);
+    const isHere = waiting.expect();
+    expect(waiting.isListening).toBe(true);
+    const cancel = wait("a", "0-2-1-0");
+    isHere();
+    expect(waiting.isListening).toBe(true);
+    cancel();
+    expect(waiting.isListening).toBe(false);
+  });
+
   it("follows the buyer to a new reservation when the first was lost", () => {
     const { waiting, asked, told, wait } = waitingRoom();
     wait("a", "0-1-5-0");

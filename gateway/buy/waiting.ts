@@ -23,6 +23,8 @@ interface Waiter {
   done: OnOutcome | undefined;
   isAsked: boolean;
   askAtMs: number;
+  /** Postgres is known to be beyond its order, but Redis, not settled yet, still said `reserved`: asked once more soon */
+  isHurried: boolean;
 }
 
 /** The waiters of one shard for one epoch, by the seq of their entry, mostly in rising order. */
@@ -33,6 +35,10 @@ type BySeq = Map<number, Waiter[]>;
  * below its position without being listed (an event was lost), and everybody of an older epoch, is looked up in Redis at
  * once, as is everybody about once a second: an event says how an order ended only if it names it, because a refusal by
  * Postgres that was in a lost event must not be answered as a confirmation (P1).
+ *
+ * An event may come before the answer of Redis that made the order, and so before its waiter. So the positions that were
+ * heard are remembered, and whoever comes with an order at or below one is looked up at once, too; who will come is
+ * announced by `expect`, because events are read only while somebody is there for them.
  */
 export class Waiting {
   readonly #ask: AskStanding;
@@ -42,6 +48,11 @@ export class Waiting {
   #asking: Waiter[] = [];
   #nextAsking: Waiter[] = [];
   #count = 0;
+  #expected = 0;
+  /** by shard: how far Postgres is for certain */
+  readonly #applied = new Map<number, Pick<StatusEvent, "epoch" | "applied">>();
+  /** waiters that are asked about with the next tick */
+  #hurried: Waiter[] = [];
 
   /**
    * @param limit most waiters, those counted that ended less than ASK_AGAIN_MS ago; one more is answered `reserved` at once
@@ -55,6 +66,19 @@ export class Waiting {
     return this.#count;
   }
 
+  /** somebody waits, or will */
+  get isListening(): boolean {
+    return this.#count > 0 || this.#expected > 0;
+  }
+
+  /** A purchase goes to Redis that will be waited for if it is reserved. @returns ends that, after `add`; once */
+  expect(): () => void {
+    this.#expected += 1;
+    return () => {
+      this.#expected -= 1;
+    };
+  }
+
   /** @returns cancels; may be called late and twice */
   add(purchase: WaitingPurchase, orderId: string, done: OnOutcome, nowMs: number): () => void {
     const order = parseOrderId(orderId);
@@ -62,14 +86,18 @@ export class Waiting {
       done({ code: OutcomeCode.reserved, orderId });
       return () => undefined;
     }
-    const waiter: Waiter = { purchase, order, orderId, done, isAsked: false, askAtMs: nowMs + ASK_AGAIN_MS };
+    const waiter: Waiter = { purchase, order, orderId, done, isAsked: false, askAtMs: nowMs + ASK_AGAIN_MS, isHurried: false };
     this.#count += 1;
     this.#enter(waiter);
     this.#nextAsking.push(waiter);
+    if (this.#isApplied(order)) this.#askAll([waiter]);
     return () => this.#finish(waiter, undefined);
   }
 
   onStatus(event: StatusEvent): void {
+    const known = this.#applied.get(event.shard);
+    if (known === undefined || known.epoch < event.epoch || (known.epoch === event.epoch && known.applied < event.applied))
+      this.#applied.set(event.shard, { epoch: event.epoch, applied: event.applied });
     const epochs = this.#shards.get(event.shard);
     if (epochs === undefined) return;
     for (const [epoch, bySeq] of epochs) {
@@ -89,6 +117,9 @@ export class Waiting {
 
   /** To be called several times a second. */
   tick(nowMs: number): void {
+    const hurried = this.#hurried;
+    this.#hurried = [];
+    this.#askAll(hurried);
     if (this.#asking.length === 0) {
       this.#asking = this.#nextAsking.toReversed();
       this.#nextAsking = [];
@@ -129,7 +160,7 @@ export class Waiting {
 
   #askAll(waiters: readonly Waiter[]): void {
     for (const waiter of waiters.slice()) {
-      if (waiter.isAsked) continue;
+      if (waiter.isAsked || waiter.done === undefined) continue;
       waiter.isAsked = true;
       this.#ask(waiter.order.shard, waiter.purchase, (standing) => {
         waiter.isAsked = false;
@@ -145,7 +176,19 @@ export class Waiting {
     if (orderId === undefined) return;
     if (code === OutcomeCode.confirmed || code === OutcomeCode.rejected)
       this.#finish(waiter, { code, orderId, ...(units === undefined ? {} : { units }) });
-    else if (orderId !== waiter.orderId) this.#move(waiter, orderId);
+    else this.#stillReserved(waiter, orderId);
+  }
+
+  #stillReserved(waiter: Waiter, orderId: string): void {
+    if (orderId !== waiter.orderId) this.#move(waiter, orderId);
+    if (waiter.isHurried || !this.#isApplied(waiter.order)) return;
+    waiter.isHurried = true;
+    this.#hurried.push(waiter);
+  }
+
+  #isApplied({ shard, epoch, seq }: OrderId): boolean {
+    const known = this.#applied.get(shard);
+    return known !== undefined && (epoch < known.epoch || (epoch === known.epoch && seq <= known.applied));
   }
 
   /** The reservation was lost with its server and the buyer has bought again since. */

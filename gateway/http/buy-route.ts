@@ -33,7 +33,7 @@ export const buyRoute = (prefix: string, service: BuyService, held: HeldAnswers,
     const asked = askedPurchase(exchange, body);
     if ("refused" in asked) return exchange.answer(asked.refused);
     const { units, key, waitSeconds } = asked;
-    service.buy(new HttpPurchase(exchange, units, key), (outcome) => {
+    service.buy(new HttpPurchase(exchange, units, key, waitSeconds > 0), (outcome) => {
       if (outcome.code !== OutcomeCode.reserved || waitSeconds === 0 || exchange.over) sendOutcome(exchange, key, outcome);
       else held.hold(exchange, key, outcome, waitSeconds, (final) => sendOutcome(exchange, key, final));
     });

@@ -1,5 +1,6 @@
 import type { BuyService } from "../buy/service.ts";
 import { refusals } from "../buy/outcome.ts";
+import { refusalText } from "../store-refusals.ts";
 import { makeAnswer, type Answer } from "./answer.ts";
 import type { Edge } from "./exchange.ts";
 import { problem } from "./problem.ts";
@@ -7,7 +8,10 @@ import type { Route } from "./route.ts";
 
 const plain = { "Content-Type": "application/json", "Cache-Control": "no-store" } as const;
 
-/** `/healthz`: this process answers. `/readyz`: it can sell; a balancer should send buyers elsewhere while it says 503. */
+/**
+ * `/healthz`: this process answers. `/readyz`: it can sell; a balancer should send buyers elsewhere while it says 503. What
+ * elsewhere is no better (a shard whose Redis is full) is said in the 200, for people.
+ */
 export const healthRoutes = (prefix: string, service: BuyService, edge: Edge): readonly Route[] => {
   const alive = makeAnswer(200, plain, '{"status":"alive"}');
   const ready = makeAnswer(200, plain, '{"status":"ready"}');
@@ -20,9 +24,13 @@ export const healthRoutes = (prefix: string, service: BuyService, edge: Edge): r
       pattern: `${prefix}/readyz`,
       pages: "all",
       get: (exchange) => {
-        const detail = edge.clients.latestDoubt();
-        if (!service.isReady() || edge.stopping) exchange.answer(unready);
-        else exchange.answer(detail === undefined ? ready : readyBut(detail));
+        if (!service.isReady() || edge.stopping) return exchange.answer(unready);
+        const doubt = edge.clients.latestDoubt();
+        const details = [
+          ...(doubt === undefined ? [] : [doubt]),
+          ...Array.from(service.refusing(), ([shard, by]) => refusalText(shard, by)),
+        ];
+        exchange.answer(details.length === 0 ? ready : readyBut(details.join("; ")));
       },
     },
   ];

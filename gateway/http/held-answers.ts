@@ -38,7 +38,7 @@ export class HeldAnswers {
 
   /**
    * Calls `answer` when the order is final; with `reserved` itself after `seconds` or when there is no room to wait.
-   * Whatever else a wait may end with (`try_again`: it did not survive a fail-over) is the answer as it is.
+   * Whatever else a wait may end with (`not_survived`: it was lost in a fail-over) is the answer as it is.
    */
   hold(exchange: Exchange, key: string, reserved: Outcome, seconds: number, answer: (outcome: Outcome) => void): void {
     const orderId = reserved.orderId;

@@ -68,9 +68,11 @@ export class HttpStanding implements StandingRequest {
 /** A purchase, likewise. */
 export class HttpPurchase extends HttpStanding implements BuyRequest {
   readonly units: number;
+  readonly waits: boolean;
 
-  constructor(exchange: Exchange, units: number, key: string) {
+  constructor(exchange: Exchange, units: number, key: string, waits: boolean) {
     super(exchange, key);
     this.units = units;
+    this.waits = waits;
   }
 }

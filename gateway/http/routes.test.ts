@@ -205,7 +205,7 @@ describe("GET /buy/:ticket", () => {
     const get = (uid: string, order: string): Promise<WireAnswer | undefined> =>
       ask(edge.port, request("GET", `/buy/${ticketFor(uid)}?order=${order}`));
     const lost = await get("nobody", "0-1-3-0");
-    expect([lost?.status, fields(lost)]).toMatchObject([503, { code: "try_again", detail: refusals.notSurvived.detail }]);
+    expect([lost?.status, fields(lost)]).toMatchObject([409, { code: "not_survived", detail: refusals.notSurvived.detail }]);
     expect(fields(await get("win", "0-1-9-0"))).toEqual({ code: "reserved", orderId: "0-1-3-0", units: 1 });
     expect(fields(await get("nobody", ""))).toEqual({ code: "none" });
     expect((await get("nobody", "0-1"))?.status).toBe(400);
@@ -287,6 +287,21 @@ describe("health", () => {
     expect((await ask(edge.port, request("GET", "/readyz")))?.status).toBe(503);
     expect((await ask(edge.port, request("GET", "/healthz")))?.status).toBe(200);
     edge.service.ready = true;
+  });
+
+  it("is ready, and says what is wrong, where another gateway could do no more", async () => {
+    edge.service.refused.set(2, "OOM").set(3, "LOADING");
+    const full = await ask(edge.port, request("GET", "/readyz"));
+    expect([full?.status, fields(full)]).toEqual([
+      200,
+      {
+        status: "ready",
+        detail:
+          "shard 2: Redis refused the last purchases (OOM): maxmemory is reached; shard 3: Redis refused the last purchases (LOADING)",
+      },
+    ]);
+    edge.service.refused.clear();
+    expect(fields(await ask(edge.port, request("GET", "/readyz")))).toEqual({ status: "ready" });
   });
 });
 

@@ -25,8 +25,16 @@ export const outcomeFrameSchema = z
   .describe("the answer to one buy frame, under its ref");
 
 export const statusFrameSchema = z
-  .strictObject({ op: z.literal("status"), code: z.enum(answers).extract(["confirmed", "rejected"]), orderId, units, reason })
-  .describe("one of the buyer's orders became final, wherever it was bought");
+  .strictObject({
+    op: z.literal("status"),
+    code: z.enum(answers).extract(["confirmed", "rejected", "notSurvived"]),
+    orderId,
+    units,
+    reason,
+  })
+  .describe(
+    "one of the buyer's orders became final, wherever it was bought; or one that was bought here was lost in a fail-over: buy again",
+  );
 
 export const errorFrameSchema = z
   .strictObject({ op: z.literal("error"), code: z.enum(["bad_request", "too_large"]), detail: z.string() })

@@ -5,7 +5,8 @@ import { edgeAnswers, problemOf } from "../http/problem.ts";
 import { CloseCode, type Socket, type SocketRoute } from "../http/socket-route.ts";
 import { readTicket, verifyTicket, type TicketKeys } from "../identity/ticket.ts";
 import type { OutcomeCounts } from "../buy/outcome-counts.ts";
-import { errorFrame, MAX_FRAME_BYTES, outcomeFrame, readFrame, statusFrame, type UpFrame } from "./frames.ts";
+import { errorFrame, MAX_FRAME_BYTES, outcomeFrame, readFrame, type UpFrame } from "./frames.ts";
+import { OutcomeFirst } from "./outcome-first.ts";
 
 /** A client that goes on sending what is not understood is closed. */
 const MAX_BAD_FRAMES = 3;
@@ -23,7 +24,6 @@ interface Visitor {
   /** key of the address bucket (admission/address.ts) */
   readonly address: string;
   badFrames: number;
-  undecided: number;
   cancelWatch: Cancel | undefined;
 }
 
@@ -59,7 +59,7 @@ const buyerOf = ({ saleId, uid }: { readonly saleId: string; readonly uid: strin
 /** The open sockets of a process and what becomes of their frames. */
 class LiveSockets {
   readonly #options: LiveOptions;
-  readonly #sockets = new Set<Socket<Visitor>>();
+  readonly #sockets = new Map<Socket<Visitor>, OutcomeFirst>();
   readonly #perBuyer = new Map<string, number>();
   #isClosing = false;
 
@@ -79,15 +79,16 @@ class LiveSockets {
       return undefined;
     }
     const { saleId, uid } = admitted;
-    return { ticket, saleId, uid, address: exchange.address, badFrames: 0, undecided: 0, cancelWatch: undefined };
+    return { ticket, saleId, uid, address: exchange.address, badFrames: 0, cancelWatch: undefined };
   }
 
   open(socket: Socket<Visitor>): void {
     const visitor = socket.data;
     const buyer = buyerOf(visitor);
-    this.#sockets.add(socket);
     this.#perBuyer.set(buyer, (this.#perBuyer.get(buyer) ?? 0) + 1);
-    visitor.cancelWatch = this.#options.service.watchBuyer(visitor.saleId, visitor.uid, (outcome) => socket.send(statusFrame(outcome)));
+    const order = new OutcomeFirst((frame) => socket.send(frame));
+    this.#sockets.set(socket, order);
+    visitor.cancelWatch = this.#options.service.watchBuyer(visitor.saleId, visitor.uid, (outcome) => order.push(outcome));
   }
 
   closed(socket: Socket<Visitor>): void {
@@ -108,21 +109,22 @@ class LiveSockets {
 
   closeAll(): void {
     this.#isClosing = true;
-    for (const socket of this.#sockets) socket.close(CloseCode.restart, "restarting, connect again");
+    for (const socket of this.#sockets.keys()) socket.close(CloseCode.restart, "restarting, connect again");
   }
 
   #buy(socket: Socket<Visitor>, { ref, units, key }: UpFrame): void {
     const { service, answered } = this.#options;
     const visitor = socket.data;
-    const answer = (outcome: Outcome): void => {
-      answered[outcome.code] += 1;
-      socket.send(outcomeFrame(ref, outcome));
-    };
-    if (visitor.undecided >= MAX_UNDECIDED) return answer(tooManyUndecided);
-    visitor.undecided += 1;
+    const order = this.#sockets.get(socket);
+    if (order === undefined) return;
+    if (order.undecided >= MAX_UNDECIDED) {
+      answered[tooManyUndecided.code] += 1;
+      return socket.send(outcomeFrame(ref, tooManyUndecided));
+    }
+    const answer = order.begin();
     service.buy({ ticket: visitor.ticket, address: visitor.address, units, key }, (outcome) => {
-      visitor.undecided -= 1;
-      answer(outcome);
+      answered[outcome.code] += 1;
+      answer(outcome, outcomeFrame(ref, outcome));
     });
   }
 

@@ -97,6 +97,18 @@ describe("live", () => {
     await expect.poll(() => edge.service.watching.get("sale-1 win")?.size, { timeout: 10_000 }).toBe(1);
   });
 
+  it("answers a purchase before it says what became of it", async () => {
+    const buyer = await Client.open("hang");
+    buyer.send({ op: "buy", ref: 1 });
+    await expect.poll(() => edge.service.hanging.length, { timeout: 10_000 }).toBe(1);
+    edge.service.push("hang", { code: "confirmed", orderId: "0-1-4-0", units: 1 });
+    for (const answer of edge.service.hanging.splice(0)) answer();
+    expect(await buyer.received(2)).toEqual([
+      { op: "outcome", ref: 1, code: "reserved", orderId: "0-1-4-0", units: 1 },
+      { op: "status", code: "confirmed", orderId: "0-1-4-0", units: 1 },
+    ]);
+  });
+
   it("refuses the upgrade without a good ticket", async () => {
     const genuine = ticketFor("win");
     const cases: [string, number][] = [

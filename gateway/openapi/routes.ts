@@ -54,20 +54,11 @@ const buy: DocumentedRoute = {
   ],
   refusals: [
     ...badTicket,
-    ...(
-      [
-        "not_open",
-        "closed",
-        "sale_unknown",
-        "sold_out",
-        "limit_reached",
-        "rejected",
-        "too_large",
-        "rate_limited",
-        "origin_not_allowed",
-      ] as const
-    ).map((code) => refusal(code)),
-    ...(["paused", "recovering", "busy", "try_again"] as const).map((code) => refusal(code)),
+    ...(["not_open", "closed", "paused", "sale_unknown", "too_large", "rate_limited", "origin_not_allowed"] as const).map((code) =>
+      refusal(code),
+    ),
+    ...(["sold_out", "units_moving", "limit_reached", "rejected", "not_survived"] as const).map((code) => refusal(code)),
+    ...(["recovering", "busy", "try_again"] as const).map((code) => refusal(code)),
     ...everyRefusal,
     fault,
   ],
@@ -86,7 +77,7 @@ const standing: DocumentedRoute = {
       name: "order",
       in: "query",
       description:
-        "the order id that the purchase was answered with, as Location has it: if that reservation did not survive a fail-over, the answer is `try_again` with this reason instead of `none`",
+        "the order id that the purchase was answered with, as Location has it: if that reservation did not survive a fail-over, the answer is `not_survived` instead of `none`",
       schema: orderIdSchema,
     },
   ],
@@ -102,6 +93,7 @@ const standing: DocumentedRoute = {
     ...badTicket,
     refusal("sale_unknown"),
     refusal("rate_limited", "this buyer asks too often, or forged tickets come from this address"),
+    refusal("not_survived"),
     ...(["recovering", "busy", "try_again"] as const).map((code) => refusal(code, "cannot be known at the moment")),
     ...everyRefusal,
     fault,
@@ -156,7 +148,7 @@ const live: DocumentedRoute = {
   operationId: "live",
   summary: "WebSocket: buys, and hears of every order of its buyer that becomes final",
   description:
-    'Up: BuyFrame, `{"op":"buy","ref":1,"units":1,"key":""}`, text frames of at most 1 kB; `units` and `key` may be left out. Down: OutcomeFrame, `{"op":"outcome","ref":1,"code":...,"orderId":...,"units":...}` with the codes of `POST /buy/{ticket}` (`repeat`, `retryAfterMs`, `opensAt`, `reason`, `detail` where they apply), StatusFrame, `{"op":"status","code":"confirmed"|"rejected","orderId":...}`, and ErrorFrame, `{"op":"error","code":"bad_request"|"too_large","detail":...}`, for a frame that is not understood; the third closes with 1008, and the reason says what was wrong. 1012 means: connect again.',
+    'Up: BuyFrame, `{"op":"buy","ref":1,"units":1,"key":""}`, text frames of at most 1 kB; `units` and `key` may be left out. Down: OutcomeFrame, `{"op":"outcome","ref":1,"code":...,"orderId":...,"units":...}` with the codes of `POST /buy/{ticket}` (`repeat`, `retryAfterMs`, `opensAt`, `reason`, `detail` where they apply), StatusFrame, `{"op":"status","code":"confirmed"|"rejected"|"not_survived","orderId":...}`, after the OutcomeFrame of a purchase that was sent on this socket, and ErrorFrame, `{"op":"error","code":"bad_request"|"too_large","detail":...}`, for a frame that is not understood; the third closes with 1008, and the reason says what was wrong. 1012 means: connect again.',
   parameters: [{ name: "ticket", in: "query", required: true, schema: ticketSchema }],
   good: [{ status: 101, description: "upgraded" }],
   refusals: [
@@ -182,7 +174,7 @@ const health = (path: string, summary: string, status: string): Omit<DocumentedR
   summary,
   good: [{ status: 200, description: status, schema: z.object({ status: z.literal(status) }) }],
 });
-const detail = z.string().optional().describe("what is wrong with its settings all the same, for a person");
+const detail = z.string().optional().describe("what is wrong with its settings, or with a shard, all the same; for a person");
 
 /** Everything that plugin.ts mounts, by what it may answer. */
 export const documentedRoutes: readonly DocumentedRoute[] = [

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { SaleRecord } from "#protocol/sale";
-import { KnownSale } from "./known-sale.ts";
+import { KnownSale, WINDOW_SLACK_MS } from "./known-sale.ts";
 import { saleRecord } from "../../test/harness/sale-record.ts";
 
 const record = saleRecord({ id: "phone", campaign: "spring", shards: [0, 1], version: 3 });
@@ -15,5 +15,37 @@ describe("what the public sees of a sale", () => {
     sale.define(later);
     sale.flag(1, 0);
     expect(JSON.parse(sale.view(0).body.toString())).toEqual({ ...shown, soldOut: true });
+  });
+});
+
+describe("the end of a sale", () => {
+  const END_MS = 1_000_000;
+  const ending = (): KnownSale => new KnownSale({ ...record, closesAtMs: END_MS });
+  const at = (wallMs: number): { nowMs(): number } => ({ nowMs: () => wallMs });
+
+  it("is past only when it is past for a clock that is ahead, too", () => {
+    expect(ending().isOver(0, at(END_MS + WINDOW_SLACK_MS - 1))).toBe(false);
+    expect(ending().isOver(0, at(END_MS + WINDOW_SLACK_MS))).toBe(true);
+  });
+
+  it("is when it was closed, whatever the window says, and is not believed any more when the clock was set back", () => {
+    const sale = ending();
+    expect(sale.isOver(0, at(END_MS * 2))).toBe(true);
+    expect(sale.isOver(1_000, at(0))).toBe(false);
+    sale.define({ ...sale.record, state: "closed" });
+    expect(sale.isOver(1_000, at(0))).toBe(true);
+  });
+
+  it("does not take a look at the clock for each loser", () => {
+    const sale = ending();
+    let looks = 0;
+    const clock = {
+      nowMs: () => {
+        looks += 1;
+        return END_MS * 2;
+      },
+    };
+    for (let nowMs = 0; nowMs < 100; nowMs++) expect(sale.isOver(nowMs, clock)).toBe(true);
+    expect(looks).toBe(1);
   });
 });

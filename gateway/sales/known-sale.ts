@@ -2,9 +2,17 @@
 import { createHash } from "node:crypto";
 import { homeShard } from "#protocol/home-shard";
 import type { SaleRecord } from "#protocol/sale";
-import { SOLD_OUT_LEASE_MS } from "#protocol/sale";
+import { SaleState, SOLD_OUT_LEASE_MS } from "#protocol/sale";
 import type { Ceiling } from "../admission/admission.ts";
 import type { Winners } from "./winners.ts";
+
+/**
+ * A gateway refuses by its own clock what is earlier than this before the opening, or later after the end; the rest is
+ * Redis's to judge, so that a gateway whose clock is a little off keeps nobody out of a sale that is open.
+ */
+export const WINDOW_SLACK_MS = 250;
+/** The wall clock is read so often for the end of a sale, and not once for each loser of a crowd. */
+const END_LOOK_MS = 100;
 
 /** Bytes of GET /sales/:id, made once a change and not once a read. */
 export interface SaleView {
@@ -64,6 +72,9 @@ export class KnownSale {
   #record: SaleRecord;
   #views: { readonly selling: SaleView; readonly soldOut: SaleView };
   #flag: Flag | undefined;
+  #isOver = false;
+  /** monotonic ms */
+  #endLookMs = Number.NEGATIVE_INFINITY;
   #winners: { readonly version: number; readonly set: Winners } | undefined;
 
   constructor(record: SaleRecord) {
@@ -91,6 +102,7 @@ export class KnownSale {
 
   define(record: SaleRecord): void {
     if (record.opensAtMs !== this.#record.opensAtMs) this.hasOpened = false;
+    this.#endLookMs = Number.NEGATIVE_INFINITY;
     this.#record = record;
     this.#views = { selling: viewOf(record, false), soldOut: viewOf(record, true) };
   }
@@ -130,6 +142,19 @@ export class KnownSale {
     if (!this.isFlagged(nowMs)) return false;
     const winners = this.#winners;
     return winners !== undefined && winners.version === this.#flag?.version && !winners.set.has(text, from, to);
+  }
+
+  /**
+   * The sale has ended: it was closed, or its window is over even if this gateway's clock is ahead by WINDOW_SLACK_MS.
+   * @param nowMs monotonic
+   */
+  isOver(nowMs: number, wallClock: { nowMs(): number }): boolean {
+    if (nowMs >= this.#endLookMs) {
+      const { state, closesAtMs } = this.#record;
+      this.#endLookMs = nowMs + END_LOOK_MS;
+      this.#isOver = state === SaleState.closed || wallClock.nowMs() >= closesAtMs + WINDOW_SLACK_MS;
+    }
+    return this.#isOver;
   }
 
   /** The sale is sold out, all shards together, and that may be believed now (DESIGN 7.4). */

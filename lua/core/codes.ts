@@ -32,6 +32,8 @@ export const Status = {
   ok: "ok",
   /** the latch is not there or not this server's: an epoch has to begin first */
   recovering: "recovering",
+  /** the server takes no writes (core/refusal.ts); nothing ran */
+  refused: "refused",
   /** no such sale on this shard */
   unknown: "unknown",
   /** done before with the same identity; nothing changed */

@@ -2,6 +2,7 @@ import { Decision, Status } from "../core/codes.ts";
 import { parseReservation, type Reservation } from "./fields.ts";
 import { saleKeys, shardKeys } from "../core/keys.ts";
 import { parsePosition, type Position } from "../core/position.ts";
+import { asRefused, type Refused } from "../core/refusal.ts";
 import { loadScript, onReplica, type ScriptRedis } from "../core/script.ts";
 
 export const reserveScript = loadScript("reserve", import.meta.url);
@@ -37,7 +38,8 @@ export type Reserved =
       readonly opensAtMs?: number;
     }
   /** the whole batch, repeats too */
-  | { readonly status: typeof Status.recovering | typeof Status.unknown };
+  | { readonly status: typeof Status.recovering | typeof Status.unknown }
+  | Refused;
 
 /** One shared object for each decision that carries no reservation: refusals allocate nothing. */
 const BARE = new Map<string, ReserveAnswer>(Object.values(Decision).map((decision) => [decision, { decision }]));
@@ -82,7 +84,7 @@ const readReply = (purchases: readonly string[], reply: Reply): Reserved => {
 
 /**
  * Decides a batch (DESIGN 4.3). If this throws, whether the batch was decided is unknown: ask with `standing`, or
- * repeat the purchases, which is always safe.
+ * repeat the purchases, which is always safe. A refusal by the server is no such error: nothing was decided.
  */
 export const reserve = async (redis: ScriptRedis, { shard, saleId, outboxLimit, purchases }: ReserveBatch): Promise<Reserved> => {
   const keys = shardKeys(shard);
@@ -93,7 +95,8 @@ export const reserve = async (redis: ScriptRedis, { shard, saleId, outboxLimit, 
       [keys.open, keys.epoch, keys.applied, keys.outbox, sale.sale, sale.buyers],
       [saleId, outboxLimit, purchases.length, purchases.join(" ")],
     )
-    .catch(onReplica(Status.recovering));
-  if (!Array.isArray(reply)) return { status: reply as typeof Status.recovering | typeof Status.unknown };
-  return readReply(purchases, reply as Reply);
+    .catch(onReplica(Status.recovering))
+    .catch(asRefused);
+  if (Array.isArray(reply)) return readReply(purchases, reply as Reply);
+  return typeof reply === "string" ? { status: reply as typeof Status.recovering | typeof Status.unknown } : (reply as Refused);
 };

@@ -1,6 +1,7 @@
 import { Decision, Status } from "../core/codes.ts";
 import { parseReservation, type Reservation } from "./fields.ts";
 import { saleKeys, shardKeys } from "../core/keys.ts";
+import { asRefused, type Refused } from "../core/refusal.ts";
 import { loadScript, type ScriptRedis } from "../core/script.ts";
 
 export const standingScript = loadScript("standing", import.meta.url);
@@ -18,7 +19,8 @@ export type PurchaseStanding =
 
 export type Standings =
   | { readonly status: typeof Status.ok; readonly standings: readonly PurchaseStanding[] }
-  | { readonly status: typeof Status.recovering | typeof Status.unknown };
+  | { readonly status: typeof Status.recovering | typeof Status.unknown }
+  | Refused;
 
 const STATES = { [Decision.reserved]: "reserved", [Decision.confirmed]: "confirmed", [Decision.rejected]: "rejected" } as const;
 const NONE: PurchaseStanding = { state: "none" };
@@ -27,12 +29,15 @@ const NONE: PurchaseStanding = { state: "none" };
 export const standing = async (redis: ScriptRedis, { shard, saleId, purchases }: StandingQuery): Promise<Standings> => {
   const keys = shardKeys(shard);
   const sale = saleKeys(shard, saleId);
-  const reply = await standingScript.run(
-    redis,
-    [keys.open, keys.epoch, keys.applied, sale.sale, sale.buyers],
-    purchases.flatMap(({ uid, key }) => [uid, key]),
-  );
-  if (!Array.isArray(reply)) return { status: reply as typeof Status.recovering | typeof Status.unknown };
+  const reply = await standingScript
+    .run(
+      redis,
+      [keys.open, keys.epoch, keys.applied, sale.sale, sale.buyers],
+      purchases.flatMap(({ uid, key }) => [uid, key]),
+    )
+    .catch(asRefused);
+  if (typeof reply === "string") return { status: reply as typeof Status.recovering | typeof Status.unknown };
+  if (!Array.isArray(reply)) return reply as Refused;
   const [states, ...reservations] = reply as string[];
   let next = 0;
   const standings = Array.from(states ?? "", (code): PurchaseStanding => {

@@ -3,12 +3,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { environment, FaultNet, until } from "../harness/index.ts";
+import { environment, FaultNet, until, type Purchase } from "../harness/index.ts";
 import { SmallDisk, whyNoMount } from "../harness/disk.ts";
 import { CrashWorld } from "../harness/crash-world.ts";
 import { LiveSale } from "../harness/live-sale.ts";
+import { redisClient } from "../harness/open-shard.ts";
 
-/** A store that is away for long, or whose disk is full, in the middle of a sale. */
+/** A store that is away for long, or whose disk or memory is full, in the middle of a sale. */
 const isWhole = environment["CRASH_MATRIX"] === "whole";
 
 let net: FaultNet;
@@ -55,6 +56,38 @@ describe.runIf(isWhole)("the workers are away", { timeout: 400_000 }, () => {
     }
     const won = sale.counts.won;
     await until(() => sale.counts.won > won + 10, "the sale to go on", 120_000);
+    expect(await sale.end()).toEqual([]);
+  });
+});
+
+describe("every Redis is full", { timeout: 300_000 }, () => {
+  it("new buyers hear busy, holders their first answer; what is sold is carried on, and it sells again when there is room", async () => {
+    const sale = await openSale();
+    const { gateway, redisShards } = await world.stack.info();
+    const servers = await Promise.all(redisShards.split(",").map(redisClient));
+    const setMost = (bytes: number): Promise<unknown> => Promise.all(servers.map((redis) => redis.config("SET", "maxmemory", bytes)));
+    const before = await world.shards();
+    await setMost(1);
+    try {
+      expect(await world.once("POST", world.urlOf(sale.id, "stranger"))).toMatchObject({ status: 503, code: "busy" });
+      const { uid, answer } = sale.crowd.purchases.find((purchase) => purchase.answer?.orderId !== undefined) as Purchase;
+      expect(await world.once("POST", world.urlOf(sale.id, uid))).toMatchObject({ orderId: answer?.orderId, units: 1 });
+      // settled by Redis, full as it is
+      expect(await world.final(sale.id, uid)).toMatchObject({ code: "confirmed", orderId: answer?.orderId });
+      await until(async () => (await world.shards()).every(({ outboxEntries }) => outboxEntries === 0), "the outboxes to drain", 60_000);
+      for (const facts of await world.shards())
+        expect(facts).toMatchObject({ state: "open", epoch: before[facts.shard]?.epoch, memory: { mostBytes: 1 } });
+      const warned = async (): Promise<boolean> => {
+        const response = await fetch(`${gateway}/readyz`);
+        return response.status === 200 && (await response.text()).includes("maxmemory is reached");
+      };
+      await until(warned, "a gateway to warn of it");
+    } finally {
+      await setMost(0);
+      for (const redis of servers) redis.disconnect();
+    }
+    const { won } = sale.counts;
+    await until(() => sale.counts.won > won + 10, "the sale to go on", 60_000);
     expect(await sale.end()).toEqual([]);
   });
 });

@@ -24,6 +24,8 @@ export class ScriptedBuyService implements BuyService {
   readonly waiting = new Map<string, (outcome: Outcome) => void>();
   readonly watching = new Map<string, Set<(outcome: Outcome) => void>>();
   readonly #keys: TicketKeys;
+  /** what `refusing` says */
+  readonly refused = new Map<number, string>();
   ready = true;
   drained = false;
   view: SaleView = {
@@ -106,6 +108,10 @@ export class ScriptedBuyService implements BuyService {
 
   findSale(saleId: string, done: (found: Found) => void): void {
     queueMicrotask(() => done(saleId === "silent" ? Found.silence : Found.none));
+  }
+
+  refusing(): ReadonlyMap<number, string> {
+    return this.refused;
   }
 
   isReady(): boolean {

@@ -34,7 +34,15 @@ const HOUR_MS = 3_600_000;
 const connections = new Agent({ connect: { timeout: ANSWER_WITHIN_MS }, headersTimeout: ANSWER_WITHIN_MS, bodyTimeout: ANSWER_WITHIN_MS });
 
 /** Codes that say "ask again": everything else is an answer. */
-export const AGAIN: ReadonlySet<string> = new Set(["rate_limited", "recovering", "busy", "try_again", "away"]);
+export const AGAIN: ReadonlySet<string> = new Set([
+  "rate_limited",
+  "recovering",
+  "busy",
+  "units_moving",
+  "not_survived",
+  "try_again",
+  "away",
+]);
 
 /**
  * The whole: servers, gateway, coordinator and workers as compiled programs (`npm run build` first), the operator's requests,

@@ -34,7 +34,7 @@ export interface Identity {
   readonly hasReplicas: boolean;
 }
 
-type Outcome = { readonly value: unknown } | { readonly error: string };
+export type Outcome = { readonly value: unknown } | { readonly error: string };
 
 interface Asked {
   readonly what: string;

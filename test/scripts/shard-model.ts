@@ -10,6 +10,7 @@ export const START_MS = 4_000_000_000_000;
 export const SALES = ["a", "b"] as const;
 /** Of scripts that take memory: without `allow-oom` they are refused by a full server. */
 const TAKES_MEMORY: ReadonlySet<string> = new Set(["reserve", "grant"]);
+const REFUSED = { reserve: { status: "refused", by: "OOM" } };
 
 /** A model of a shard on a server, and what its coordinators did so far, right or wrong. */
 export interface ShardModel {
@@ -42,7 +43,11 @@ export const ask = <Request extends object>(
   send: (redis: ScriptRedis, request: Request & { readonly shard: number }) => Promise<unknown>,
   answer: (shard: model.Shard, request: Request) => unknown,
 ): void =>
-  asker(TAKES_MEMORY, () => shard.server.isPrimary)(step, {
+  asker(
+    TAKES_MEMORY,
+    () => shard.server.isPrimary,
+    REFUSED,
+  )(step, {
     script,
     request,
     send: (redis) => send(redis, { ...request, shard: SHARD }),

@@ -1,6 +1,6 @@
 import * as fc from "fast-check";
 import type { ScriptRedis } from "#lua";
-import { outcomeOf, type Lockstep } from "./lockstep.ts";
+import { outcomeOf, type Lockstep, type Outcome } from "./lockstep.ts";
 
 /** Does something to the model and asks the server for the same. */
 export type Act<Model, Params> = (model: Model, lockstep: Lockstep, params: Params) => void | Promise<void>;
@@ -59,10 +59,13 @@ export interface Question {
   readonly answer: () => unknown;
 }
 
-/** Asks both. A full server refuses what takes memory before it runs. */
+const OOM: Outcome = { error: "OOM" };
+
+/** Asks both. A full server refuses what takes memory before it runs, with an error unless the script has an answer for it. */
 export const asker =
-  (takesMemory: ReadonlySet<string>, isPrimary: () => boolean) =>
+  (takesMemory: ReadonlySet<string>, isPrimary: () => boolean, refused: Readonly<Record<string, unknown>> = {}) =>
   (lockstep: Lockstep, { script, request, send, answer }: Question): void => {
     const isRefused = lockstep.isFull && isPrimary() && takesMemory.has(script);
-    lockstep.ask(`${script} ${JSON.stringify(request)}`, send, isRefused ? { error: "OOM" } : outcomeOf(answer));
+    const whenFull = (): Outcome => (Object.hasOwn(refused, script) ? { value: refused[script] } : OOM);
+    lockstep.ask(`${script} ${JSON.stringify(request)}`, send, isRefused ? whenFull() : outcomeOf(answer));
   };

@@ -17,6 +17,8 @@ export const FaultKind = {
   redisFailover: "redis failover",
   /** the call at which it is set has its effect `ms` later, or, set after the effect, loses its answer */
   late: "late",
+  /** has reached its `maxmemory` for `ms` */
+  redisFull: "redis full",
   /** its wall clock jumps by `ms` */
   redisClock: "redis clock",
   /** a process's wall clock jumps by `ms` */

@@ -2,16 +2,17 @@ import { expect, it } from "vitest";
 import { CASES } from "./cases.ts";
 import { MUTATIONS } from "./mutations/pairs.ts";
 import { hunt } from "./mutations/run.ts";
-import { expand } from "./options.ts";
+import { FULL } from "./mutations/profiles.ts";
+import { expand, type Profile } from "./options.ts";
 import { runSchedule, runSchedules } from "./runner.ts";
 import type { Result } from "./result.ts";
 
 const LONG_MS = 300_000;
 
-const runSeeds = async (from: number, count: number): Promise<Result[]> => {
+const runSeeds = async (from: number, count: number, profile?: Profile): Promise<Result[]> => {
   const results: Result[] = [];
   let seed = from;
-  await runSchedules(() => (seed < from + count ? expand(seed++) : undefined), { done: (result) => results.push(result) });
+  await runSchedules(() => (seed < from + count ? expand(seed++, profile) : undefined), { done: (result) => results.push(result) });
   return results.sort((a, b) => a.options.seed - b.options.seed);
 };
 
@@ -30,6 +31,13 @@ it(
   },
   LONG_MS,
 );
+
+it("keeps every promise while servers are full, and everything comes to rest when there is room", async () => {
+  const results = await runSeeds(1, 300, FULL);
+  expect(results.flatMap(({ options, violations }) => (violations.length === 0 ? [] : [{ options, violations }]))).toEqual([]);
+  const struck = new Set(results.flatMap(({ faults }) => Array.from(faults.keys())));
+  for (const what of ["redis full", "told busy", "told reserved"]) expect(struck).toContain(what);
+}, 60_000);
 
 it("makes the same schedule of the same seed", async () => {
   const traces = (results: readonly Result[]): string[] => results.map(({ options, hash, steps }) => `${options.seed} ${hash} ${steps}`);

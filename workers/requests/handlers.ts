@@ -67,7 +67,7 @@ export const requestHandlers = (options: HandlerOptions): Handlers => {
     order: (address) => readOrder(orders, address),
     payOrder: (pay) => payOrder(orders, pay),
     changeOrder: (change) => changing(changeOrder(orders, change)),
-    shards: async ({ oldest }) => ok(await options.shardAdmin.facts(oldest)),
+    shards: async ({ all }) => ok(await options.shardAdmin.facts(all)),
     changeShard: async (change) => (change.shard < shards ? options.shardAdmin.change(change) : noShard(change.shard)),
   };
 };

@@ -8,8 +8,8 @@ import { readShardFacts } from "./facts.ts";
 
 /** What operators ask about shards. */
 export interface ShardAdmin {
-  /** @param withOldest tells `oldestMs`, too */
-  facts(withOldest: boolean): Promise<readonly ShardFacts[]>;
+  /** @param all tells `oldestMs` and `memory`, too */
+  facts(all: boolean): Promise<readonly ShardFacts[]>;
   /** @returns the shard's facts afterwards */
   change(change: ChangeShard): Promise<Reply<ShardFacts>>;
 }
@@ -23,7 +23,7 @@ export interface ShardAdminOptions {
 }
 
 export const shardAdmin = (options: ShardAdminOptions): ShardAdmin => {
-  const facts = (withOldest: boolean): Promise<readonly ShardFacts[]> => readShardFacts(options, withOldest);
+  const facts = (all: boolean): Promise<readonly ShardFacts[]> => readShardFacts(options, all);
   return {
     facts,
     change: async (change) => {

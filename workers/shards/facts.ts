@@ -45,7 +45,14 @@ interface InRedis {
   readonly left: number;
   /** age of the first entry that is not applied; null if there is none */
   readonly oldestMs: number | null;
+  readonly memory: NonNullable<ShardFacts["memory"]>;
 }
+
+/** INFO memory, read as Redis reads it before a script: buffers of replicas and of the append-only file do not count (evict.c). */
+const memoryOf = (info: string): InRedis["memory"] => {
+  const bytes = (name: string): number => Number(new RegExp(`^${name}:(\\d+)`, "m").exec(info)?.[1] ?? 0);
+  return { usedBytes: Math.max(0, bytes("used_memory") - bytes("mem_not_counted_for_evict")), mostBytes: bytes("maxmemory") };
+};
 
 /** Read without understanding it: an entry that nobody can apply is the one that is asked about. */
 const oldestOf = async (redis: Redis, shard: number, applied: Position, nowMs: number): Promise<number | null> => {
@@ -58,13 +65,14 @@ const oldestOf = async (redis: Redis, shard: number, applied: Position, nowMs: n
 const inRedis = async (redis: Redis, { shard, epoch, applied }: ShardRow, saleIds: readonly string[]): Promise<InRedis> => {
   const state = await shardState(redis, { shard });
   const oldestMs = await oldestOf(redis, shard, { epoch, seq: applied }, state.nowMs);
+  const memory = memoryOf(await redis.info("memory"));
   const lefts = await redis.pipeline(saleIds.map((saleId) => ["hget", saleKeys(shard, saleId).sale, "left"])).exec();
   let left = 0;
   for (const [error, value] of lefts ?? []) {
     if (error !== null) throw error;
     left += Number(value ?? 0);
   }
-  return { state, left, oldestMs };
+  return { state, left, oldestMs, memory };
 };
 
 const stateOf = (
@@ -85,7 +93,7 @@ const stateOf = (
  */
 export const readShardFacts = async (
   { database, shards, redisOf, attempts }: FactSources,
-  withOldest: boolean,
+  all: boolean,
 ): Promise<readonly ShardFacts[]> => {
   const em = database.em();
   const rows = await readShards(em, shards);
@@ -106,9 +114,10 @@ export const readShardFacts = async (
         mode: row.mode,
         holder: redis === undefined ? null : holderOf(redis.state.leaseToken),
         outboxEntries: redis?.state.outboxLength ?? null,
-        oldestMs: withOldest ? (redis?.oldestMs ?? null) : undefined,
+        oldestMs: all ? (redis?.oldestMs ?? null) : undefined,
         sales: saleIds.length,
         units: { left: redis?.left ?? null, reserved, sold, arriving },
+        memory: all ? (redis?.memory ?? null) : undefined,
         halted: row.halted,
         draining: row.draining,
         attempt:

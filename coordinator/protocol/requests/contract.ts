@@ -78,8 +78,8 @@ export const requests = {
   payOrder: command("doorbuster.order.pay", payOrderSchema.strip(), paidOrderSchema),
   /** `conflict` if the order's state does not allow it */
   changeOrder: command("doorbuster.order.change", changeOrderSchema.strip(), orderRecordSchema),
-  /** by shard, with `oldestMs` only for who asks so: 1ec634c takes no field that it does not know. Asks every Redis, so it is not asked twice while one is away */
-  shards: command("doorbuster.shards", z.object({ oldest: z.boolean().default(false) }), allShardFactsSchema),
+  /** by shard, with `oldestMs` and `memory` only for who wants all: 1ec634c takes no field that it does not know. Asks every Redis, so it is not asked twice while one is away */
+  shards: command("doorbuster.shards", z.object({ all: z.boolean().default(false) }), allShardFactsSchema),
   /** the shard's facts afterwards */
   changeShard: command("doorbuster.shard.change", changeShardSchema.strip(), shardFactsSchema),
 } as const satisfies Readonly<Record<string, Request>>;

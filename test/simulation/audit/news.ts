@@ -20,7 +20,14 @@ export interface Watch {
   reserved: string | undefined;
 }
 
+/** A purchase that is on its way and whose buyer will wait for its end. */
+interface Expected {
+  readonly saleId: string;
+  readonly uid: string;
+}
+
 interface AtGateway {
+  readonly expected: Set<Expected>;
   readonly waits: Wait[];
   readonly watches: Watch[];
 }
@@ -35,6 +42,14 @@ export class News {
 
   constructor(world: World) {
     this.#world = world;
+  }
+
+  /** @returns to be called with the purchase's answer */
+  willWait(life: Life, saleId: string, uid: string): () => void {
+    const { expected } = this.#at(life);
+    const one = { saleId, uid };
+    expected.add(one);
+    return () => void expected.delete(one);
   }
 
   /** @returns to be called with the end */
@@ -66,9 +81,9 @@ export class News {
     for (const watch of this.#at(life).watches) if (watch.saleId === saleId && watch.uid === uid) watch.reserved = orderId;
   }
 
-  /** A gateway has heard this event, and done with it what it does. */
-  heard(life: Life, { shard, epoch, orders }: StatusEvent): void {
-    const { waits, watches } = this.#at(life);
+  /** A gateway has heard this event, and done with it what it does. @param isRead it has looked into it */
+  heard(life: Life, { shard, epoch, orders }: StatusEvent, isRead: boolean): void {
+    const { expected, waits, watches } = this.#at(life);
     for (const [seq, saleId, packed] of orders) {
       for (const [index, purchase] of packed.split(" ").entries()) {
         const [uid] = purchase.split(":");
@@ -79,6 +94,9 @@ export class News {
         for (const wait of waits)
           if (wait.orderId === orderId && wait.uid === uid && !wait.isOver)
             this.#world.ledger.violate("L_NOT_ANSWERED", `${uid} ${orderId} at ${life.process.name}`);
+        for (const one of isRead ? [] : expected)
+          if (one.saleId === saleId && one.uid === uid)
+            this.#world.ledger.violate("L_NOT_READ", `${uid} ${orderId} at ${life.process.name}`);
       }
     }
   }
@@ -98,7 +116,7 @@ export class News {
 
   #at(life: Life): AtGateway {
     let at = this.#gateways.get(life);
-    if (at === undefined) this.#gateways.set(life, (at = { waits: [], watches: [] }));
+    if (at === undefined) this.#gateways.set(life, (at = { expected: new Set(), waits: [], watches: [] }));
     return at;
   }
 }

@@ -72,6 +72,14 @@ const injectFault = (world: World, fault: Fault, caller?: Process, call?: Trappe
     case FaultKind.redisFailover:
       failover(world, fault);
       return;
+    case FaultKind.redisFull: {
+      const { current } = world.node(shard);
+      current.isFull = true;
+      world.kernel.after(ms, () => {
+        current.isFull = false;
+      });
+      return;
+    }
     case FaultKind.redisClock:
       world.node(shard).current.aheadMs += ms;
       return;

@@ -32,12 +32,18 @@ export const COMPOSITION_MUTATIONS: readonly LeftOut[] = [
   service("status feed", "the service hears the workers", "ports.followStatus({", "((_listener) => () => undefined)({"),
   service("who waits hears", "an event answers those who wait", "waiting.onStatus(event);"),
   service("who watches hears", "an event is pushed to those who watch", "watching.onStatus(event);"),
-  service("events for who waits", "events are read while somebody waits", "waiting.count > 0 || !watching.isEmpty", "!watching.isEmpty"),
+  service("events for who waits", "events are read while somebody waits", "waiting.isListening || !watching.isEmpty", "!watching.isEmpty"),
+  service(
+    "events for who will wait",
+    "events are read while a purchase is on its way that will be waited for",
+    "const isHere = waiting.expect();",
+    "const isHere = () => undefined;",
+  ),
   service(
     "events for who watches",
     "events are read while somebody watches",
-    "waiting.count > 0 || !watching.isEmpty",
-    "waiting.count > 0",
+    "waiting.isListening || !watching.isEmpty",
+    "waiting.isListening",
   ),
   service(
     "who watches is waited for",
@@ -74,7 +80,7 @@ export const COMPOSITION_MUTATIONS: readonly LeftOut[] = [
     "dry line",
     "who comes to a dry shard waits for units",
     "hold: (saleId, packed, onOutcome, left) => this.#dry.hold(saleId, packed, onOutcome, left),",
-    'hold: (_saleId, _packed, onOutcome) => onOutcome({ code: "try_again" }),',
+    'hold: (_saleId, _packed, onOutcome) => onOutcome({ code: "units_moving" }),',
     STOCK_MOVES,
   ),
   shard(

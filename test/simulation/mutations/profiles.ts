@@ -56,6 +56,15 @@ export const STOCK_MOVES: Profile = {
   }),
 };
 
+/** Servers that have reached their `maxmemory`, now and then in the middle of something else. */
+export const FULL: Profile = {
+  name: "full",
+  weights: { "redis full": 8, "redis restart": 2, "redis failover": 1, crash: 2, pause: 1 },
+  ops: ["redis reserve", "redis grant", "redis close", "redis keep", "redis swap", "redis stage", "redis settle", "pg commit"],
+  traps: 0.6,
+  mostFaults: 7,
+};
+
 /** Brokers that lose, repeat and fill up. */
 export const BROKER: Profile = {
   name: "broker",

@@ -99,8 +99,9 @@ export const buyPortsOf = (world: World, life: Life, sales: readonly SaleRecord[
   const worker = new Wire(life, world, () => world.broker, REQUEST_MS);
   let listener: StatusListener | undefined;
   world.bus.hear(life, (event) => {
-    if (listener?.isNeeded() === true) listener.onEvent(event);
-    world.news.heard(life, event);
+    const isRead = listener?.isNeeded() === true;
+    if (isRead) listener?.onEvent(event);
+    world.news.heard(life, event, isRead);
   });
   return {
     shards: redis.map((wire) => storeOf(wire, pace)),
@@ -128,6 +129,7 @@ export const buyPortsOf = (world: World, life: Life, sales: readonly SaleRecord[
     untilDue: pace.untilDue,
     onPurchases: () => undefined,
     onStandings: () => undefined,
+    onRefused: () => undefined,
     onFault: (error, what) => world.fault(`${process.name}: ${what}`, error),
   };
 };

@@ -74,7 +74,7 @@ export class Buyers {
     const waits = draw.chance(0.25);
     if (draw.chance(0.25)) counter.watch(saleId, uid, (final) => this.#hearPush(memory, final));
     let isNow = true;
-    counter.buy({ saleId, uid, key, units }, (outcome) => {
+    counter.buy({ saleId, uid, key, units, waits }, (outcome) => {
       // said without asking Redis: believed of the whole sale
       if (isNow && outcome.code === "sold_out") this.#world.ledger.believedSoldOut(saleId);
       this.#hear(memory, outcome, before);
@@ -86,7 +86,7 @@ export class Buyers {
   #wait(counter: Counter, memory: BuyerMemory, orderId: string): void {
     counter.wait(memory.saleId, memory, orderId, (final) => {
       // it did not survive: the same as to hear that there is none
-      if (final.code === "try_again") this.#hear(memory, { code: "none" }, orderId);
+      if (final.code === "not_survived") this.#hear(memory, { code: "none" }, orderId);
       else this.#hear(memory, final, undefined);
     });
   }

@@ -27,7 +27,7 @@ const POLICY: BuyPolicy = {
 
 /** What a buyer can do at one gateway. */
 export interface Counter {
-  buy(request: { saleId: string; uid: string; key: string; units: number }, onOutcome: OnOutcome): void;
+  buy(request: { saleId: string; uid: string; key: string; units: number; waits?: boolean }, onOutcome: OnOutcome): void;
   standing(saleId: string, purchase: PurchaseKey, onOutcome: OnOutcome): void;
   wait(saleId: string, purchase: PurchaseKey, orderId: string, onFinal: OnOutcome): void;
   watch(saleId: string, uid: string, onPush: OnOutcome): void;
@@ -59,12 +59,14 @@ export const gatewayProgram = (world: World, name: string, sales: readonly SaleR
     };
     const isOnOneShard = (saleId: string): boolean => service.saleView(saleId)?.record.shards.length === 1;
     world.counters.set(life.process, {
-      buy: ({ saleId, uid, key, units }, onOutcome) => {
+      buy: ({ saleId, uid, key, units, waits = false }, onOutcome) => {
+        const isHere = waits ? news.willWait(life, saleId, uid) : () => undefined;
         const onReserved: OnOutcome = (outcome) => {
+          isHere();
           if (outcome.code === "reserved" && outcome.orderId !== undefined) news.reserved(life, saleId, uid, outcome.orderId);
           onOutcome(outcome);
         };
-        service.buy({ ticket: ticketOf(saleId, uid), address: "", units, key }, inTime(saleId, isOnOneShard(saleId), onReserved));
+        service.buy({ ticket: ticketOf(saleId, uid), address: "", units, key, waits }, inTime(saleId, isOnOneShard(saleId), onReserved));
       },
       standing: (saleId, { uid, key }, onOutcome) =>
         service.standing({ ticket: ticketOf(saleId, uid), address: "", key }, inTime(saleId, true, onOutcome)),

@@ -10,6 +10,8 @@ export interface Server {
   readonly isPrimary: boolean;
   /** replicas may have its keys: its backlog is there */
   readonly hasReplicas: boolean;
+  /** `maxmemory` is reached: what takes memory is refused before it begins */
+  readonly isFull?: boolean;
   /** the server's own wall clock: expiry and the sale's window are judged by it */
   nowMs(): number;
 }

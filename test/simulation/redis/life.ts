@@ -16,6 +16,7 @@ const leaseHolder = ({ data, server }: Shard): string =>
 
 /** What a replica answers to a script that writes. */
 export const readOnly = (): Error => new Error("READONLY You can't write against a read only replica.");
+export const outOfMemory = (): Error => new Error("OOM command not allowed when used memory > 'maxmemory'.");
 
 /** `lease.lua` */
 export const acquireLease = (shard: Shard, token: string, leaseMs: number): LeaseAnswer => {

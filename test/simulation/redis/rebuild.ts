@@ -4,13 +4,14 @@ import { parsePosition } from "#lua/core/position";
 import type { StagedSale, SwapAnswer, SwapShard } from "#lua/shard/swap";
 import type { RestoredSale } from "../../../workers/restore/restore-ports.ts";
 import type { SaleData, Shard, StagedData } from "./data.ts";
-import { beginEpoch, isFenced, readOnly } from "./life.ts";
+import { beginEpoch, isFenced, outOfMemory, readOnly } from "./life.ts";
 
 const keyOf = (attempt: string, saleId: string): string => `${attempt}:${saleId}`;
 
 /** The staged keys of an attempt for one sale, made when the first is written. */
 const stagedOf = ({ data, journal, server }: Shard, attempt: string, saleId: string): StagedData => {
   if (!server.isPrimary) throw readOnly();
+  if (server.isFull === true) throw outOfMemory();
   journal.begin();
   let staged = data.staged.get(keyOf(attempt, saleId));
   if (staged === undefined) {

@@ -32,6 +32,7 @@ const read = (packed: string): Purchase => {
 
 /** `reserve.lua`: one batch of purchases of one sale, in order (DESIGN 4.3). */
 export const reserve = (shard: Shard, { saleId, outboxLimit, purchases }: Of<ReserveBatch>): Reserved => {
+  if (shard.server.isFull === true) return { status: Status.refused, by: "OOM" };
   const epoch = latch(shard);
   if (epoch === 0) return { status: Status.recovering };
   const sale = shard.data.sales.get(saleId);

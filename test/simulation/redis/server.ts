@@ -25,6 +25,7 @@ export class RedisServer implements Target, Server, Shard {
   run = 1;
   isUp = true;
   isPrimary = true;
+  isFull = false;
   hasReplicas: boolean;
   replicationId: string;
   /** what its wall clock showed at the beginning: ms since 1970 */

@@ -7,7 +7,7 @@ import type { Settle, SettleAnswer } from "#lua/shard/settle";
 import type { Stock } from "#lua/stock/stock";
 import type { Withdraw, WithdrawAnswer } from "#lua/stock/withdraw";
 import { NO_POSITION, type Shard } from "./data.ts";
-import { readOnly } from "./life.ts";
+import { outOfMemory, readOnly } from "./life.ts";
 import { isSettled, lastId, latch, nextId, settledUpTo, stockLatch } from "./latch.ts";
 
 type Of<T> = Omit<T, "shard">;
@@ -40,6 +40,7 @@ export const defineSale = (shard: Shard, request: Of<DefineSale>): DefineSaleAns
 /** `grant.lua`: units that Postgres has recorded for this shard, once per grant id. */
 export const grant = (shard: Shard, request: Of<Grant>): GrantAnswer => {
   const { data, journal, rules, server } = shard;
+  if (server.isFull === true) throw outOfMemory();
   const epoch = stockLatch(shard);
   if (epoch === 0) return { status: Status.recovering };
   if (rules.grantEpoch && epoch !== request.epoch) return { status: Status.foreign };
