@@ -281,6 +281,23 @@ describe("the admin API", () => {
     worker.unsubscribe();
   });
 
+  it("says aloud that a proxy stands in front that nobody named: in the log, in metrics, in /readyz", async () => {
+    for (let count = 0; count < 20; count++) await ask(gateway.port, request("GET", "/healthz", ["X-Forwarded-For: 203.0.113.9"]));
+    const text = await gateway.admin("/metrics").then((answer) => answer.text());
+    const doubted = /^doorbuster_gateway_address_doubts_total\{doubt="untrusted"\} (\d+)$/m.exec(text);
+    expect(Number(doubted?.[1])).toBeGreaterThanOrEqual(20);
+    expect(text).toContain('doorbuster_gateway_address_doubts_total{doubt="untold"} 0');
+    const lines = gateway.output.split("\n").filter((line) => line.includes("DOORBUSTER_TRUSTED_PROXIES"));
+    // each process once
+    expect(lines.length).toBeGreaterThanOrEqual(1);
+    expect(lines.length).toBeLessThanOrEqual(2);
+    expect(JSON.parse(lines[0] as string)).toMatchObject({ level: 40, doubt: "untrusted", peer: "127.0.0.1", leftOut: 0 });
+    await until(
+      async () => ((await get("/readyz"))?.body ?? "").includes("DOORBUSTER_TRUSTED_PROXIES"),
+      "a process that forwarded requests came to",
+    );
+  });
+
   it("sums the metrics of all processes", async () => {
     for (let count = 0; count < 20; count++) await ask(gateway.port, request("POST", "/buy/nonsense"));
     const text = await metrics();

@@ -74,17 +74,19 @@ const PREFIX = /^(?:\/[A-Za-z0-9._~-]+)*$/;
 export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Mounted => {
   const { service, tickets, prefix = "", notFound = prefix !== "", nowMs = Date.now } = options;
   if (!PREFIX.test(prefix)) throw new TypeError(`prefix ${JSON.stringify(prefix)} is not a path such as /flash`);
+  const onFault = options.onFault ?? (() => undefined);
   const clients = new ClientAddresses({
     trustedProxies: options.trustedProxies ?? 0,
     addressHeader: options.addressHeader ?? "",
     onDoubt: options.onAddressDoubt ?? (() => undefined),
+    onFault,
   });
   let idle: (() => void)[] = [];
   const edge: Edge = {
     clients,
     origins: new Origins({ allowed: options.allowedOrigins ?? [], isBehindProxy: clients.trustsSomebody }),
     bodyDeadlineMs: options.bodyDeadlineMs ?? BODY_DEADLINE_MS,
-    onFault: options.onFault ?? (() => undefined),
+    onFault,
     waiting: 0,
     stopping: false,
     draining: false,

@@ -166,6 +166,17 @@ describe("on the wire", () => {
     expect(doubts.slice(0, before + 1)).toContainEqual(expect.stringMatching(/^untrusted 127\.0\.0\.1 .*DOORBUSTER_TRUSTED_PROXIES/));
   });
 
+  it("outlives a host that throws when it is told", async () => {
+    const broken = await startEdgeWorld({
+      onAddressDoubt: () => {
+        throw new Error("a broken host");
+      },
+    });
+    expect((await ask(broken.port, request("POST", `/buy/${ticketFor("crowd")}`, ["X-Forwarded-For: 1.1.1.1"])))?.status).toBe(409);
+    expect(broken.faults.map(String)).toEqual(["Error: a broken host"]);
+    broken.close();
+  });
+
   it("says aloud that a trusted proxy does not tell whose requests it forwards", async () => {
     const before = trusting.mounted.addressDoubts[AddressDoubt.untold];
     await ask(trusting.port, buy());

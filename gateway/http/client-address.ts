@@ -23,6 +23,8 @@ export interface ClientAddressOptions {
   readonly addressHeader: string;
   /** called with a doubt, at most once a second */
   readonly onDoubt: OnAddressDoubt;
+  /** called with what that throws */
+  readonly onFault: (error: unknown) => void;
 }
 
 /** Counts of each doubt, plain numbers. */
@@ -98,6 +100,10 @@ const DOUBT_SHOWN_MS = 60_000;
 /** All are counted, one in this time is put into words: a flood may have the header. */
 const DOUBT_SAID_EVERY_MS = 1_000;
 
+const textOf = (address: Uint8Array): string =>
+  address.length === 4 || address.length === 16 ? ipaddr.fromByteArray([...address]).toString() : "a local socket";
+const peerOf = (res: HttpResponse): Uint8Array => unmapped(new Uint8Array(res.getRemoteAddress()));
+
 /** Whose requests those of one mount are. */
 export class ClientAddresses {
   /** in lower case */
@@ -105,11 +111,12 @@ export class ClientAddresses {
   readonly #trusted: TrustedProxies;
   readonly #trustsNobody: boolean;
   readonly #onDoubt: OnAddressDoubt;
+  readonly #onFault: (error: unknown) => void;
   readonly #doubts: Record<AddressDoubt, number> = { untrusted: 0, untold: 0 };
   #latest: { readonly sentence: string; readonly atMs: number } | undefined;
 
   /** @throws TypeError for options that cannot be meant */
-  constructor({ trustedProxies, addressHeader, onDoubt }: ClientAddressOptions) {
+  constructor({ trustedProxies, addressHeader, onDoubt, onFault }: ClientAddressOptions) {
     const trusted = readTrustedProxies(String(trustedProxies));
     if (typeof trusted === "string") throw new TypeError(`trustedProxies: ${trusted}`);
     this.#trusted = trusted;
@@ -119,6 +126,7 @@ export class ClientAddresses {
     if (this.addressHeader !== "" && this.#trustsNobody)
       throw new TypeError("addressHeader: is believed of trusted proxies only, and there are none");
     this.#onDoubt = onDoubt;
+    this.#onFault = onFault;
   }
 
   /** A proxy is in front whose word is taken. */
@@ -140,13 +148,13 @@ export class ClientAddresses {
   lookAt(res: HttpResponse, head: Readonly<RequestHead>): void {
     if (!this.#trustsNobody) return;
     const forwarding = forwardingOf(head, "");
-    if (forwarding !== "") this.#doubt(AddressDoubt.untrusted, forwarding, () => new Uint8Array(res.getRemoteAddress()));
+    if (forwarding !== "") this.#doubt(AddressDoubt.untrusted, forwarding, () => peerOf(res));
   }
 
   /** The connection began with a PROXY header of somebody who is not trusted. */
   isProxyForged(res: HttpResponse): boolean {
     if (res.getProxiedRemoteAddress().byteLength === 0) return false;
-    const peer = (): Uint8Array => unmapped(new Uint8Array(res.getRemoteAddress()));
+    const peer = (): Uint8Array => peerOf(res);
     if (isTrusted(this.#trusted, peer, 0)) return false;
     this.#doubt(AddressDoubt.untrusted, "PROXY protocol", peer);
     return true;
@@ -154,7 +162,7 @@ export class ClientAddresses {
 
   /** Key of the client's address bucket. Empty (exempt) for a connection from loopback: a proxy or a tool of ours. */
   keyOf(res: HttpResponse, head: Readonly<RequestHead>): string {
-    const peer = (): Uint8Array => unmapped(new Uint8Array(res.getRemoteAddress()));
+    const peer = (): Uint8Array => peerOf(res);
     if (this.#trustsNobody) {
       const address = peer();
       return isLoopback(address) ? "" : addressKey(address);
@@ -176,6 +184,10 @@ export class ClientAddresses {
         ? `${by} says whose request it is, but DOORBUSTER_TRUSTED_PROXIES does not name who sent it: behind that proxy all buyers share one address bucket`
         : `a proxy named by DOORBUSTER_TRUSTED_PROXIES does not say by ${by} whose request it is: all buyers behind it share one address bucket`;
     this.#latest = { sentence, atMs };
-    this.#onDoubt(doubt, sentence, ipaddr.fromByteArray([...peer()]).toString());
+    try {
+      this.#onDoubt(doubt, sentence, textOf(peer()));
+    } catch (error) {
+      this.#onFault(error);
+    }
   }
 }
