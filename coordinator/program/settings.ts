@@ -131,7 +131,7 @@ export const settings = {
   DOORBUSTER_READ_RATE: rate.default(10),
   DOORBUSTER_READ_BURST: count.default(20),
   /** GETs of sales a second that each gateway process answers whoever asks; those above keep the pace of an address, each by its own */
-  DOORBUSTER_READ_CEILING: rate.default(20_000),
+  DOORBUSTER_READ_CEILING: rate.default(50_000),
   /** decisions a second (and burst) that one sale may ask of Redis, in each gateway process */
   DOORBUSTER_SALE_RATE: rate.default(200_000),
   DOORBUSTER_SALE_BURST: count.default(200_000),

@@ -224,9 +224,13 @@ describe.each(variants)("behind %s", (name) => {
   });
 
   it("a crowd that comes when the gateway closes idle connections is served", async () => {
-    const heard = (await idle)?.get(name) ?? [];
-    const isParted = (status: unknown): boolean => status === PARTED && name === "haproxy by PROXY protocol";
-    expect(heard.filter((status) => !isParted(status))).toEqual(Array(CROWD - heard.filter(isParted).length).fill(202));
+    const heard: Record<string, number> = {};
+    for (const status of (await idle)?.get(name) ?? []) heard[String(status)] = (heard[String(status)] ?? 0) + 1;
+    if (name === "haproxy by PROXY protocol" && heard[PARTED] !== undefined) {
+      heard["202"] = (heard["202"] ?? 0) + heard[PARTED];
+      delete heard[PARTED];
+    }
+    expect(heard).toEqual({ 202: CROWD });
   });
 });
 
