@@ -3,7 +3,7 @@ import type { EventReply } from "../machine.ts";
 import type { MessageRecord } from "../record.ts";
 
 export interface ApiAnswer {
-  readonly status: 200 | 400 | 401 | 404 | 409 | 413 | 425 | 500;
+  readonly status: 200 | 400 | 401 | 403 | 404 | 409 | 413 | 425 | 500;
   readonly body: Readonly<Record<string, unknown>>;
 }
 

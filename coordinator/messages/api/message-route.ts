@@ -33,6 +33,7 @@ const MEANINGS: Readonly<Record<Status, string>> = {
   200: "Done",
   400: "The request is wrong; the message says how",
   401: "No bearer token, or a wrong one",
+  403: "A page in a browser asks",
   404: "No such message",
   409: "The state forbids it",
   413: "The body is too large",
@@ -69,7 +70,7 @@ const schemaOf = (facts: RouteFacts, place: Place | undefined, asked: z.ZodType 
     operationId,
     summary,
     ...(place === undefined ? {} : { [place]: asked }),
-    response: answers(done, [400, 401, ...refusals, ...tooLarge, 500]),
+    response: answers(done, [400, 401, 403, ...refusals, ...tooLarge, 500]),
   };
 };
 

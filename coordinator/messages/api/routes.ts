@@ -53,6 +53,19 @@ const takeJson = (scope: FastifyInstance): void => {
   });
 };
 
+/**
+ * Services call, pages do not. A page of anybody's could make the browser of whoever reaches the port send any body as text: it
+ * would read no answer, but the message would be sent. Browsers say Origin or Sec-Fetch-Site with all that a page sends; who
+ * types an address says `none`.
+ */
+const refusePages = (scope: FastifyInstance): void => {
+  scope.addHook("onRequest", async ({ headers }, reply) => {
+    const site = headers["sec-fetch-site"] ?? "none";
+    if (headers.origin !== undefined || site !== "none")
+      await send(reply, failed(403, "services call this API, pages in a browser do not"));
+  });
+};
+
 /** `Bearer` in this case; more than one space may follow it, as RFC 9110 (11.4) has it. Compared in constant time. */
 const needToken = async (scope: FastifyInstance, token: string): Promise<void> => {
   await scope.register(bearerAuth, { keys: [token], addHook: false });
@@ -64,8 +77,8 @@ const metricsSchema: DocumentedSchema = {
   operationId: "metrics",
   summary: "Metrics for Prometheus",
   response: {
+    ...answers(failureSchema, [401, 403]),
     200: { description: "Text format", content: { "text/plain": { schema: z.string() } } },
-    401: answers(failureSchema, [401])[401],
   },
 };
 /** Not in openapi.json. */
@@ -115,6 +128,7 @@ export const messageRoutes = (app: FastifyInstance, api: MessageApi): void => {
     scope.setErrorHandler((error, _request, reply) => send(reply, faultAnswer(error)));
     takeJson(scope);
     acceptDocumentSchemas(scope);
+    refusePages(scope);
     if (api.token !== undefined) await needToken(scope, api.token);
     for (const route of [
       ...aboutRoutes(api),

@@ -120,19 +120,37 @@ describe("a bad body", () => {
   });
 });
 
-describe("a page of another origin", () => {
-  it("is told nothing, by answer or preflight", async () => {
+describe("a page in a browser", () => {
+  it("is refused before anything is done, and told nothing by preflight", async () => {
+    const body: Record<string, unknown> = { ...good(), timeout_to_fail: 600 };
+    const gid = String(body["gid"]);
+    const pages: Record<string, string>[] = [
+      { origin: "https://shop.example" },
+      { origin: "null" },
+      { origin: coordinator.url },
+      { "sec-fetch-site": "cross-site" },
+      { "sec-fetch-site": "same-origin" },
+      { origin: "https://shop.example", "sec-fetch-site": "none" },
+    ];
+    for (const headers of pages) {
+      const page = new Api(coordinator.url, { ...headers, "content-type": "text/plain" });
+      expect([JSON.stringify(headers), (await page.post("/submit", body)).status, (await page.get("/query?gid=a")).status]).toEqual([
+        JSON.stringify(headers),
+        403,
+        403,
+      ]);
+    }
+    expect(await api.transaction(gid)).toBeNull();
+    const typed = new Api(coordinator.url, { "sec-fetch-site": "none" });
+    expect((await typed.get("/query?gid=a")).status).toBe(200);
+
     const asked = {
       origin: "https://shop.example",
       "access-control-request-method": "POST",
       "access-control-request-headers": "content-type",
     };
-    for (const [method, path] of [
-      ["OPTIONS", "/prepare"],
-      ["OPTIONS", "/query"],
-      ["GET", "/query?gid=nobodys"],
-    ] as const) {
-      const { headers } = await fetch(api.url + path, { method, headers: asked });
+    for (const path of ["/submit", "/query"]) {
+      const { headers } = await fetch(api.url + path, { method: "OPTIONS", headers: asked });
       expect([...headers.keys()].filter((name) => name.startsWith("access-control-"))).toEqual([]);
     }
   });
