@@ -263,7 +263,7 @@ describe("the admin API", () => {
     expect((await gateway.admin("/sales/new/units", { method: "POST", body: { grantId: "g1", units: 3 } })).status).toBe(200);
     expect(asked).toEqual([
       [requests.openSale.subject, sale],
-      [requests.sales.subject, {}],
+      [requests.sales.subject, { archived: false }],
       [requests.changeSale.subject, { id: "new", state: "paused" }],
       [requests.addUnits.subject, { saleId: "new", grantId: "g1", units: 3 }],
     ]);

@@ -13,8 +13,9 @@ import { ticketKeys, ticketReader, type TicketKeys } from "./identity/ticket.ts"
 import { callMetrics, registerReadings } from "./metrics.ts";
 import { RedisConnections } from "./stores/connections.ts";
 import { hintDry } from "./stores/dry-hint.ts";
+import { archivedOrders } from "./stores/archived-orders.ts";
 import { watchBucket } from "./stores/sale-bucket.ts";
-import { listSales } from "./stores/sale-list.ts";
+import { findSales } from "./stores/sale-finder.ts";
 import { redisPurchaseStore } from "./stores/purchase-store.ts";
 import { soldOutStore } from "./stores/sold-out-store.ts";
 import { subscribeStatus } from "./stores/status-feed.ts";
@@ -97,7 +98,8 @@ const realPorts = ({ config, nats, tickets, log, registry, points = noCrashPoint
       "soldOut",
       soldOutStore(nats, (shard) => connections.of(shard)),
     ),
-    listSales: () => listSales(nats, urls.length),
+    findSales: (ids) => findSales(nats, ids, urls.length),
+    purchaseOrders: archivedOrders(nats),
     followSales: (book, onLoaded, stop) => watchBucket({ nats, book, clock, log, stop, shards: urls.length, onLoaded }),
     followStatus: (listener) => subscribeStatus(nats, log, listener),
     hintDry: (shard, hint) => hintDry(nats, shard, hint),

@@ -29,6 +29,7 @@ export * from "./shard/renew.ts";
 export * from "./shard/settle.ts";
 export * from "./shard/shard-state.ts";
 export * from "./shard/swap.ts";
+export * from "./stock/archive.ts";
 export * from "./stock/fields.ts";
 export * from "./stock/grant.ts";
 export * from "./stock/reserve.ts";

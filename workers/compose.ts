@@ -11,6 +11,7 @@ import { expireOrders } from "./orders/expiry.ts";
 import { RestoreQueue } from "./restore/queue.ts";
 import type { RestoreSource, RestoreTarget } from "./restore/restore-ports.ts";
 import { restoreShard, type Progress, type RestoreEnd } from "./restore/restore.ts";
+import { archiveDue, type ArchivePorts } from "./sales/archive.ts";
 import type { SweepShards, SweepStore } from "./sales/sweep-ports.ts";
 import { Sweep } from "./sales/sweep.ts";
 
@@ -26,6 +27,8 @@ export interface ShardPorts {
 export interface WorkerObserver {
   readonly apply: ApplyObserver;
   restored(request: RestoreRequest, end: RestoreEnd): void;
+  /** sales that were archived because they ended long ago */
+  archived(saleIds: readonly string[]): void;
   /** faults of one place, all of which are tried again */
   fault(where: string): (error: unknown) => void;
 }
@@ -38,6 +41,7 @@ export interface WorkerPorts {
   readonly sweep: { readonly store: SweepStore; readonly shards: SweepShards };
   readonly restore: { readonly source: RestoreSource; readonly targetOf: (request: RestoreRequest) => RestoreTarget };
   readonly orders: OrdersPorts;
+  readonly archive: ArchivePorts;
   /** the bucket of sales that gateways watch */
   readonly bucket: { converge(): Promise<unknown> };
   readonly clock: Clock;
@@ -48,6 +52,10 @@ export interface WorkerPolicy {
   readonly sweepMs: number;
   readonly expiryMs: number;
   readonly bucketMs: number;
+  /** between two looks for sales to archive */
+  readonly archiveMs: number;
+  /** from a sale's end until it is archived; 0: never by itself */
+  readonly archiveAfterMs: number;
   /** how long a shard's row as it was last seen is believed without a look; below 0: never */
   readonly trustedMs: number;
 }
@@ -99,9 +107,25 @@ export const composeWorker = (ports: WorkerPorts, policy: WorkerPolicy): Worker 
     if ((await expireOrders(orders)) > 0) sweepWakeup.wake();
   };
 
+  const changed = (): void => {
+    sweepWakeup.wake();
+    bucketWakeup.wake();
+  };
+  const archive = async (): Promise<void> => {
+    const archived = await archiveDue(ports.archive, policy.archiveAfterMs);
+    if (archived.length === 0) return;
+    observer.archived(archived);
+    changed();
+  };
+  const archiving = (stop: AbortSignal): Promise<void> =>
+    policy.archiveAfterMs === 0
+      ? Promise.resolve()
+      : repeat(archive, policy.archiveMs, new Wakeup(clock), observer.fault("archiving of sales"), stop);
+
   return {
     run: async (stop) => {
       await Promise.all([
+        archiving(stop),
         ...ports.shards.map((shard) => apply(shard, stop)),
         repeat(() => sweep.round(), policy.sweepMs, sweepWakeup, observer.fault("sweep"), stop),
         repeat(expire, policy.expiryMs, new Wakeup(clock), observer.fault("expiry of orders"), stop),
@@ -114,10 +138,7 @@ export const composeWorker = (ports: WorkerPorts, policy: WorkerPolicy): Worker 
       observer.restored(request, end);
       return end;
     },
-    changed: () => {
-      sweepWakeup.wake();
-      bucketWakeup.wake();
-    },
+    changed,
     reconnected: () => {
       for (const { deliveries } of ports.shards) deliveries.reconnected();
       bucketWakeup.wake();

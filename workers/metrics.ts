@@ -47,6 +47,10 @@ export const restoresTotal = new Counter({
   help: "rebuilds of a shard's Redis from Postgres, by how they ended",
   labelNames: ["end"],
 });
+export const archivedTotal = new Counter({
+  name: "doorbuster_worker_sales_archived_total",
+  help: "sales that were archived because they ended long ago",
+});
 export const faultsTotal = new Counter({
   name: "doorbuster_worker_faults_total",
   help: "faults that are repeated, by place",

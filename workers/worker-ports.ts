@@ -15,6 +15,7 @@ import type { OrdersObserver } from "./orders/commands.ts";
 import { postgresOrdersStore } from "./orders/postgres.ts";
 import { postgresRestoreSource } from "./restore/postgres.ts";
 import { redisRestoreTarget } from "./restore/redis.ts";
+import { postgresArchiveStore, redisArchiveShards } from "./sales/archive-stores.ts";
 import { SalesBucket } from "./sales/bucket.ts";
 import { postgresSweepStore, redisSweepShards } from "./sales/sweep-stores.ts";
 
@@ -54,6 +55,13 @@ export const workerPorts = async (stores: WorkerStores, { clock, observer, point
     restore: {
       source: points("restore", postgresRestoreSource(database)),
       targetOf: (request) => points("restore", redisRestoreTarget(redises[request.shard] as Redis, request)),
+    },
+    archive: {
+      store: points("archive", postgresArchiveStore(database)),
+      shards: points(
+        "archive",
+        redisArchiveShards((shard) => redises[shard]),
+      ),
     },
     orders: { store: points("orders", postgresOrdersStore(database)), observer: ordersObserver },
     bucket: new SalesBucket(database, connection),

@@ -18,13 +18,12 @@ import {
 } from "#program";
 import { applyObserver } from "./apply-observer.ts";
 import { TRUSTED_MS } from "./apply/known.ts";
-import { composeWorker, type Worker, type WorkerObserver, type WorkerPolicy } from "./compose.ts";
+import { composeWorker, type Worker, type WorkerObserver, type WorkerPolicy, type WorkerPorts } from "./compose.ts";
 import { pointsInHandlers } from "./crash-points.ts";
 import { connectDatabase, ensureShards, type Database } from "./db/database.ts";
 import { DatabaseSettings } from "./db/settings.ts";
 import { faultLog, type Faults } from "./faults.ts";
-import { restoresTotal } from "./metrics.ts";
-import type { OrdersPorts } from "./orders/commands.ts";
+import { archivedTotal, restoresTotal } from "./metrics.ts";
 import { requestHandlers } from "./requests/handlers.ts";
 import { hearAttempts } from "./shards/attempt-board.ts";
 import { shardAdmin } from "./shards/admin.ts";
@@ -38,6 +37,7 @@ export const WORKER_SETTINGS = [
   "DATABASE_URL",
   "DOORBUSTER_DATABASE_POOL",
   "DOORBUSTER_WORKER_PROCESSES",
+  "DOORBUSTER_ARCHIVE_AFTER_MS",
 ] as const;
 type WorkerConfig = Config<(typeof WORKER_SETTINGS)[number]>;
 
@@ -57,7 +57,13 @@ const REDIS_COMMAND_MS = 2_000;
 const START_RETRY_MS = 250;
 const SETTINGS_RETRY_MS = 1_000;
 
-const POLICY: WorkerPolicy = { sweepMs: 200, expiryMs: 250, bucketMs: 1_000, trustedMs: TRUSTED_MS };
+const POLICY = {
+  sweepMs: 200,
+  expiryMs: 250,
+  bucketMs: 1_000,
+  archiveMs: 10_000,
+  trustedMs: TRUSTED_MS,
+} as const satisfies Partial<WorkerPolicy>;
 
 /** The database may come up after us, and must be set up so that what is stored in it stays. */
 const waitForShards = async (
@@ -104,7 +110,13 @@ const closeStores = async ({ redises, database, connection }: WorkerStores): Pro
 };
 
 /** Answers what coordinator and gateways ask. */
-const serveRequests = (stores: WorkerStores, orders: OrdersPorts, worker: Worker, points: CrashPoints, faults: Faults): RequestServer => {
+const serveRequests = (
+  stores: WorkerStores,
+  { orders, archive }: WorkerPorts,
+  worker: Worker,
+  points: CrashPoints,
+  faults: Faults,
+): RequestServer => {
   const { database, connection, redises } = stores;
   const shards = redises.length;
   const attempts = hearAttempts(connection, systemClock);
@@ -113,6 +125,8 @@ const serveRequests = (stores: WorkerStores, orders: OrdersPorts, worker: Worker
     shards,
     shardAdmin: shardAdmin({ database, shards, redisOf: (shard) => redises[shard] as Redis, attempts }),
     orders,
+    archive,
+    clock: systemClock,
     restore: (request, progress) => worker.restore(request, progress),
     changed: () => worker.changed(),
   });
@@ -144,15 +158,19 @@ export const runWorker = async (options: WorkerOptions): Promise<void> => {
       restoresTotal.inc({ end });
       log.info({ shard, epoch, end }, "rebuild of a shard's Redis from Postgres has ended");
     },
+    archived: (saleIds) => {
+      archivedTotal.inc(saleIds.length);
+      log.info({ saleIds }, "sales are archived");
+    },
     fault: faults,
   };
   const ports = await workerPorts(stores, { clock: systemClock, observer, points });
-  const worker = composeWorker(ports, POLICY);
+  const worker = composeWorker(ports, { ...POLICY, archiveAfterMs: options.config.DOORBUSTER_ARCHIVE_AFTER_MS });
   const running = worker.run(stop);
   // what replaces this process waits at its start
   void settings.watch(systemClock, stop, faults("settings of Postgres"), () => unsound.abort());
   void watchConnection(connection, log, () => worker.reconnected());
-  const server = serveRequests(stores, ports.orders, worker, points, faults);
+  const server = serveRequests(stores, ports, worker, points, faults);
   // What is asked from now on is heard.
   await connection.flush();
   ready();

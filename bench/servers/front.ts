@@ -2,7 +2,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Redis } from "ioredis";
 import { connect, type NatsConnection } from "nats";
-import { requests, SALES_BUCKET, WORKERS, type SaleRecord, type SoldOutFlag } from "#protocol";
+import { requests, SALES_BUCKET, stateInRedis, WORKERS, type SaleRecord, type SoldOutFlag } from "#protocol";
 import {
   beginRun,
   findOrInstall,
@@ -78,7 +78,8 @@ const openEmpty = async (redis: Redis, shard: number): Promise<void> => {
 
 /** Puts `units` of a sale on an open shard of epoch 1. */
 export const stockShard = async (redis: Redis, shard: number, record: SaleRecord, units: number): Promise<void> => {
-  const { id: saleId, version, state, limitPerBuyer: limit, opensAtMs, closesAtMs } = record;
+  const { id: saleId, version, limitPerBuyer: limit, opensAtMs, closesAtMs } = record;
+  const state = stateInRedis(record.state);
   const defined = await defineSale(redis, { shard, epoch: 1, saleId, version, state, limit, opensAtMs, closesAtMs });
   if (defined.status !== Status.ok) throw new Error(`sale: ${defined.status}`);
   const granted = await grant(redis, { shard, epoch: 1, saleId, grantId: `opening-${shard}`, units });

@@ -199,6 +199,8 @@ export const settings = {
   /** worker processes; 0 = one per core */
   DOORBUSTER_WORKER_PROCESSES: z.coerce.number().int().min(0).default(0),
   DOORBUSTER_DATABASE_POOL: count.default(6),
+  /** from the end of a sale until it is archived: it leaves Redis, and Postgres answers for it. 7 days; 0 = only when it is asked for */
+  DOORBUSTER_ARCHIVE_AFTER_MS: z.coerce.number().int().min(0).default(604_800_000),
 } as const;
 export type Settings = typeof settings;
 export type SettingName = keyof Settings;

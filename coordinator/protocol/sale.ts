@@ -2,14 +2,26 @@ import { z } from "zod";
 import { ID_PATTERN } from "./ids.ts";
 import { enumOr } from "./unknown.ts";
 
-/** `open` sells within its window, `paused` answers `paused`, `closed` is over for good. */
-export const SaleState = { open: "open", paused: "paused", closed: "closed" } as const;
+export const SaleState = {
+  /** sells within its window */
+  open: "open",
+  /** answers `paused` */
+  paused: "paused",
+  /** is over for good */
+  closed: "closed",
+  /** closed, and no Redis is asked about it any more: Postgres answers (DESIGN 7.6) */
+  archived: "archived",
+} as const;
 export type SaleState = (typeof SaleState)[keyof typeof SaleState];
 
 const STATES: ReadonlySet<unknown> = new Set(Object.values(SaleState));
 
 /** A state of a later version is one that does not sell (README.md). */
 export const saleStateOf = (text: string): SaleState => (STATES.has(text) ? (text as SaleState) : SaleState.paused);
+
+/** What a Redis is told: it has no archived sale, and one that is on its way out is closed. */
+export const stateInRedis = (state: SaleState): Exclude<SaleState, typeof SaleState.archived> =>
+  state === SaleState.archived ? SaleState.closed : state;
 
 /** 15 minutes, as long as most payment services keep a payment page open. */
 const PAY_WITHIN_MS = 900_000;

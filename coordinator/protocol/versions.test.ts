@@ -66,7 +66,10 @@ const soldOut = { returnsSeq: 1, sentGrants: 0, soldOut: false, epochs: [[0, 1]]
 
 /** One of each, as this version writes them: who adds a request adds its line. */
 const examples: Readonly<Record<RequestName, readonly [body: object, value: object]>> = {
-  row: [{ shard: 0 }, row],
+  row: [
+    { shard: 0, sales: ["phone"] },
+    { ...row, archived: ["phone"] },
+  ],
   restore: [
     { shard: 0, epoch: 1, attempt: "a", replicationId: "r" },
     { orders: 1, ofUnits: 2, done: false },
@@ -79,7 +82,8 @@ const examples: Readonly<Record<RequestName, readonly [body: object, value: obje
   openSale: [{ ...definition, units, shardCount: 2 }, sale],
   changeSale: [{ id: "phone", state: "paused" }, sale],
   addUnits: [{ saleId: "phone", grantId: "more", units: 1 }, sale],
-  sales: [{}, [sale]],
+  sales: [{ archived: false }, [sale]],
+  findSales: [{ ids: ["phone"] }, [{ ...sale, state: "archived" }]],
   purchaseOrders: [
     { saleId: "phone", purchases: [{ uid: "ann", key: "" }] },
     [{ orderId: "0-1-1-0", units: 1, state: "pending_payment", payByMs: 9, reason: null }, null],
@@ -138,7 +142,13 @@ describe("what a later version adds", () => {
 
   it("as a sale's state does not sell, and is no reason to drop the sale", () => {
     expect(saleRecordSchema.parse({ ...sale, state: "members_only" })).toEqual({ ...sale, state: "paused" });
-    expect(["open", "paused", "closed", "members_only"].map((text) => saleStateOf(text))).toEqual(["open", "paused", "closed", "paused"]);
+    expect(["open", "paused", "closed", "archived", "members_only"].map((text) => saleStateOf(text))).toEqual([
+      "open",
+      "paused",
+      "closed",
+      "archived",
+      "paused",
+    ]);
     for (const state of [undefined, null, 1, {}]) expect(saleRecordSchema.safeParse({ ...sale, state }).success).toBe(false);
   });
 

@@ -81,11 +81,16 @@ const store: ShardStore = {
   keep: unexpected("keep"),
   open: unexpected("open"),
   renew: unexpected("renew"),
+  listSales: unexpected("a list of sales"),
   readOutbox: unexpected("a read of the outbox"),
   openOutbox: unexpected("an outbox"),
 };
 
-const rows: Rows = { row: () => Promise.resolve(row), restore: unexpected("a restore") };
+const rows: Rows = {
+  row: () => Promise.resolve(row),
+  rowAndArchived: unexpected("archived sales"),
+  restore: unexpected("a restore"),
+};
 
 const log = {
   verify: () => Promise.resolve({ brokerId: "b", lastSeq: 0, consumedSeq: 0, deliveredSeq: 0, awaitsAck: false, consumer: "c" }),

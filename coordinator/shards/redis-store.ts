@@ -3,7 +3,7 @@ import { closeShard } from "#lua/shard/close";
 import { keepShard } from "#lua/shard/keep";
 import { acquireLease } from "#lua/shard/lease";
 import { openShard } from "#lua/shard/open";
-import { readOutbox } from "#lua/shard/outbox";
+import { listSales, readOutbox } from "#lua/shard/outbox";
 import { releaseLease } from "#lua/shard/release";
 import { renewShard } from "#lua/shard/renew";
 import { shardState } from "#lua/shard/shard-state";
@@ -23,6 +23,7 @@ export const createShardStore = (shard: number, redis: Redis, connect: () => Red
   keep: (request) => keepShard(redis, { shard, ...request }),
   open: (request) => openShard(redis, { shard, ...request }),
   renew: (request) => renewShard(redis, { shard, ...request }),
+  listSales: () => listSales(redis, shard),
   readOutbox: (after, count) => readOutbox(redis, { shard, after, count }),
   openOutbox: (): Outbox => {
     const own = connect();

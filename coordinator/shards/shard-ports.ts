@@ -20,6 +20,8 @@ export interface ShardStore {
   keep(request: Of<KeepShard>): Promise<KeepAnswer>;
   open(request: Of<OpenShard>): Promise<OpenAnswer>;
   renew(request: Of<RenewShard>): Promise<RenewAnswer>;
+  /** ids of the sales that this Redis has, in no order */
+  listSales(): Promise<readonly string[]>;
   /** reads without waiting; throws CorruptEntry for an entry that is not ours */
   readOutbox(after: Position, count: number): Promise<readonly OutboxEntry[]>;
   /** a connection of its own for the relay */
@@ -32,6 +34,8 @@ export type Restored = "done" | RequestError;
 /** The shard's row in Postgres, through a worker. Every call may throw: no worker, or no answer in time. */
 export interface Rows {
   row(): Promise<ShardRow>;
+  /** The row, and which of these sales were archived before it was as it is. */
+  rowAndArchived(saleIds: readonly string[]): Promise<{ readonly row: ShardRow; readonly archived: readonly string[] }>;
   /**
    * Asks a worker to write the shard's keys anew from Postgres.
    * @throws if no progress is heard for a while: the restore may still end

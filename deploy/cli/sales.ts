@@ -26,6 +26,10 @@ interface OpenOptions extends SaleOptions {
   readonly shards?: number;
 }
 
+interface ListOptions extends SaleOptions {
+  readonly archived?: true;
+}
+
 interface AddOptions extends SaleOptions {
   readonly units: number;
   readonly grant?: string;
@@ -143,7 +147,7 @@ const addCommand = (environment: Environment): Command =>
 /** `doorbuster sale` */
 export const saleCommand = (environment: Environment): Command =>
   withAddress(new Command("sale"))
-    .description("open, show, pause, resume, close sales and add stock; exit 1 if refused, 3 if nobody answers")
+    .description("open, show, pause, resume, close, archive sales and add stock; exit 1 if refused, 3 if nobody answers")
     .option("--json", "JSON instead of a table")
     .addCommand(openCommand(environment))
     .addCommand(
@@ -156,10 +160,21 @@ export const saleCommand = (environment: Environment): Command =>
     )
     .addCommand(
       new Command("list")
-        .description("every sale, the newest last")
-        .action((_own: unknown, self: Command) => ask({ method: "GET", path: "/sales" }, self.optsWithGlobals(), environment)),
+        .description("every sale that is not archived, the newest last")
+        .option("--archived", "with the thousand archived sales that were opened last")
+        .action((own: ListOptions, self: Command) =>
+          ask({ method: "GET", path: own.archived === true ? "/sales?archived=true" : "/sales" }, self.optsWithGlobals(), environment),
+        ),
     )
     .addCommand(stateCommand("pause", SaleState.paused, "buyers hear `paused` until it is resumed", environment))
     .addCommand(stateCommand("resume", SaleState.open, "sells on", environment))
     .addCommand(stateCommand("close", SaleState.closed, "ends it for good", environment))
+    .addCommand(
+      stateCommand(
+        "archive",
+        SaleState.archived,
+        "takes a sale that is over out of Redis; its buyers are answered from Postgres",
+        environment,
+      ),
+    )
     .addCommand(addCommand(environment));

@@ -6,6 +6,7 @@ const TOKEN = "an-admin-token-for-tests";
 const asked: unknown[] = [];
 const workers = {
   list: () => Promise.resolve({ ok: true, value: [] }),
+  find: () => Promise.resolve({ ok: true, value: [] }),
   changeShard: (change: unknown) => {
     asked.push(change);
     return Promise.resolve({ ok: false, code: "unavailable", detail: "nobody" });

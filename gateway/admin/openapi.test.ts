@@ -75,6 +75,7 @@ const answer = <T>(value: T) =>
   Promise.resolve(refusal === undefined ? { ok: true as const, value } : { ok: false as const, code: refusal, detail: "because" });
 const workers: WorkerRequests = {
   list: () => answer([sale]),
+  find: (ids) => answer(ids.includes(sale.id) ? [sale] : []),
   open: () => answer(sale),
   change: () => answer(sale),
   addUnits: () => answer(sale),

@@ -1,8 +1,8 @@
 import { z } from "zod";
 import { operation, type ZodServer } from "#program/zod-routes";
-import { ID_PATTERN } from "#protocol/ids";
-import { addUnitsSchema, changeSaleSchema, RequestError } from "#protocol/requests";
-import { openSaleSchema, saleRecordSchema } from "#protocol/sale";
+import { ID_PATTERN, isId } from "#protocol/ids";
+import { addUnitsSchema, changeSaleSchema, RequestError, type Reply } from "#protocol/requests";
+import { openSaleSchema, saleRecordSchema, type SaleRecord } from "#protocol/sale";
 import { answers } from "./answers.ts";
 import { forward, refuse } from "./problem.ts";
 import type { WorkerRequests } from "./worker-requests.ts";
@@ -12,14 +12,22 @@ const saleId = changeSaleSchema.pick({ id: true });
 /** Any text is looked for: what cannot be an id is not found. */
 const anyId = z.object({ id: z.string().meta({ pattern: ID_PATTERN.source }) });
 
+const listQuery = z.object({
+  archived: z.enum(["true", "false"]).default("false").describe("with the thousand archived sales that were opened last"),
+});
+const NONE: Reply<readonly SaleRecord[]> = { ok: true, value: [] };
+
 /** Sales: list, open, look at, change, add stock. */
 export const saleRoutes = (server: ZodServer, workers: WorkerRequests): void => {
   const list = operation({
     operationId: "listSales",
-    summary: "Every sale, the newest last",
-    response: answers({ description: "the sales", schema: z.array(saleRecordSchema) }, [401, 503]),
+    summary: "Every sale that is not archived, the newest last",
+    querystring: listQuery,
+    response: answers({ description: "the sales", schema: z.array(saleRecordSchema) }, [400, 401, 503]),
   });
-  server.get("/sales", { schema: list }, async (_request, reply) => forward(reply, await workers.list()));
+  server.get("/sales", { schema: list }, async ({ query }, reply) =>
+    forward(reply, await workers.list({ archived: query.archived === "true" })),
+  );
 
   const open = operation({
     operationId: "openSale",
@@ -31,15 +39,15 @@ export const saleRoutes = (server: ZodServer, workers: WorkerRequests): void => 
 
   const show = operation({ operationId: "showSale", summary: "One sale", params: anyId, response: answers(sale, [401, 404, 503]) });
   server.get("/sales/:id", { schema: show }, async ({ params }, reply) => {
-    const answer = await workers.list();
+    const answer = isId(params.id) ? await workers.find([params.id]) : NONE;
     if (!answer.ok) return forward(reply, answer);
-    const found = answer.value.find(({ id }) => id === params.id);
+    const [found] = answer.value;
     return found === undefined ? refuse(reply, 404, RequestError.notFound, `There is no sale ${params.id}.`) : reply.send(found);
   });
 
   const change = operation({
     operationId: "changeSale",
-    summary: "Pause, resume or close; closed is for good",
+    summary: "Pause, resume, close or archive; closed is for good, and only what is over can be archived",
     params: saleId,
     body: changeSaleSchema.omit({ id: true }),
     response: answers(sale, [400, 401, 404, 409, 503]),

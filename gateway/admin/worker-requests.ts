@@ -2,6 +2,7 @@ import type { NatsConnection } from "nats";
 import type { z } from "zod";
 import { ask } from "#program/requests/ask";
 import type { ChangeOrder, OrderAddress, OrderRecord, PaidOrder, PayOrder } from "#protocol/order";
+import { askForSales } from "../stores/sale-finder.ts";
 import { requests, type Request } from "#protocol/requests/contract";
 import { RequestError, UnreadableReply, type Reply } from "#protocol/requests/reply";
 import type { AddUnits, ChangeSale } from "#protocol/requests/sale-commands";
@@ -10,7 +11,9 @@ import type { ChangeShard, ShardFacts } from "#protocol/shard-facts";
 
 /** What the admin API asks of the order workers; all of it can be repeated. */
 export interface WorkerRequests {
-  list(): Promise<Reply<readonly SaleRecord[]>>;
+  list(which: { readonly archived: boolean }): Promise<Reply<readonly SaleRecord[]>>;
+  /** those of these sales that there are, archived ones too */
+  find(ids: readonly string[]): Promise<Reply<readonly SaleRecord[]>>;
   open(sale: OpenSale): Promise<Reply<SaleRecord>>;
   change(change: ChangeSale): Promise<Reply<SaleRecord>>;
   addUnits(units: AddUnits): Promise<Reply<SaleRecord>>;
@@ -25,14 +28,11 @@ const unavailable = (detail: string): Reply<never> => ({ ok: false, code: Reques
 
 /** @param connection undefined while NATS has not been reached */
 export const workerRequests = (connection: () => NatsConnection | undefined): WorkerRequests => {
-  const forward = async <Body extends z.ZodType, Value extends z.ZodType>(
-    request: Request<Body, Value>,
-    body: z.input<Body>,
-  ): Promise<Reply<z.output<Value>>> => {
+  const answered = async <T>(question: (nats: NatsConnection) => Promise<Reply<T>>): Promise<Reply<T>> => {
     const nats = connection();
     if (nats === undefined) return unavailable("NATS cannot be reached; ask again");
     try {
-      return await ask(nats, request, body);
+      return await question(nats);
     } catch (error) {
       return unavailable(
         error instanceof UnreadableReply
@@ -41,8 +41,11 @@ export const workerRequests = (connection: () => NatsConnection | undefined): Wo
       );
     }
   };
+  const forward = <Body extends z.ZodType, Value extends z.ZodType>(request: Request<Body, Value>, body: z.input<Body>) =>
+    answered((nats) => ask(nats, request, body));
   return {
-    list: () => forward(requests.sales, {}),
+    list: (which) => forward(requests.sales, which),
+    find: (ids) => answered((nats) => askForSales(nats, ids)),
     open: (sale) => forward(requests.openSale, sale),
     change: (change) => forward(requests.changeSale, change),
     addUnits: (units) => forward(requests.addUnits, units),

@@ -44,6 +44,7 @@ const batcherOf = async (
     lookUp: (_saleId, _purchase, answer) => answer(refusals.refused),
     soldOut: () => refusals.soldOut,
     wallNowMs: () => Date.now(),
+    missing: () => undefined,
   });
   let together = 0;
   const operation: BatchOperation<string, Reserved> = {

@@ -13,6 +13,8 @@ import type { PurchaseKey, Tickets, WallClock } from "./service-ports.ts";
 import { notOpenUntil } from "./purchases.ts";
 import { rateLimited } from "./rate-limited.ts";
 import type { ShardQueues } from "./shard-queues.ts";
+import type { ArchivedPurchase } from "./archived.ts";
+import type { Batcher } from "./batcher.ts";
 
 const MOST_UNITS = 1_000;
 
@@ -27,6 +29,8 @@ export interface CheckoutOptions {
   readonly reads: ReadAdmission;
   /** by shard */
   readonly shards: readonly ShardQueues[];
+  /** purchases of archived sales */
+  readonly archived: Pick<Batcher<ArchivedPurchase, unknown>, "join">;
   /** called before the answer for each `reserved` one */
   readonly onReserved: (saleId: string, purchase: PurchaseKey, outcome: Outcome) => void;
 }
@@ -137,8 +141,17 @@ export class Checkout {
     const { clock, book, shards } = this.#options;
     const sale = book.get(saleId);
     if (sale === undefined) return this.#searched(saleId, answer, () => this.#look({ saleId, uid }, key, answer));
+    if (sale.isArchived) return this.lookUp(sale, { uid, key, otherwise: refusals.none }, answer);
     const queue = shards[sale.shardOf(uid)]?.standings;
     const refusal = queue === undefined ? refusals.recovering : queue.join(saleId, { uid, key }, answer, clock.monotonicMs());
+    if (refusal !== undefined) answer(refusal);
+  }
+
+  /** A purchase of an archived sale: Postgres answers. */
+  lookUp(sale: KnownSale, { uid, key, otherwise }: ArchivedPurchase, answer: OnOutcome): void {
+    const { archived, clock } = this.#options;
+    const purchase = { uid, key: sale.keyOf(key), otherwise };
+    const refusal = archived.join(sale.record.id, purchase, answer, clock.monotonicMs());
     if (refusal !== undefined) answer(refusal);
   }
 
@@ -169,6 +182,7 @@ export class Checkout {
     if (!Number.isInteger(units) || units < 1 || units > MOST_UNITS) return this.#say(badUnits, answer);
     if (order.key !== "" && !isId(order.key)) return this.#say(badKey, answer);
     const key = sale.keyOf(order.key);
+    if (sale.isArchived) return this.lookUp(sale, { uid, key, otherwise: refusals.closed }, (outcome) => this.#say(outcome, answer));
     const queue = this.#options.shards[sale.shardOf(uid)]?.purchases;
     const packed = key === "" && units === 1 ? uid : packPurchase({ uid, key, units });
     const counted: OnOutcome = (outcome) => {

@@ -4,6 +4,8 @@ import { ReadAdmission } from "../admission/read-admission.ts";
 import { SaleBook } from "../sales/book.ts";
 import { SaleSearch } from "../sales/sale-search.ts";
 import { SoldOut } from "../sales/sold-out.ts";
+import { archivedOperation, type ArchivedPurchase } from "./archived.ts";
+import { Batcher } from "./batcher.ts";
 import { Checkout, type BuyRequest } from "./checkout.ts";
 import type { OutcomeCounts } from "./outcome-counts.ts";
 import { OutcomeCode, refusals, type OnOutcome, type Outcome } from "./outcome.ts";
@@ -39,6 +41,8 @@ interface Parts {
   readonly book: SaleBook;
   /** by shard */
   readonly shards: readonly ShardQueues[];
+  /** of archived sales */
+  readonly archived: Batcher<ArchivedPurchase, unknown>;
   readonly waiting: Waiting;
   readonly watching: Watching;
   readonly checkout: Checkout;
@@ -53,14 +57,26 @@ interface Parts {
 const partsOf = (ports: BuyPorts, policy: BuyPolicy, stop: AbortSignal): Parts => {
   const { clock, wallClock, turn, random, tickets } = ports;
   const book = new SaleBook();
-  const shards = ports.shards.map((store, shard) => new ShardQueues({ shard, store, book, ports, policy }));
+  const searching = { book, clock, findSales: ports.findSales, stop };
+  const search = new SaleSearch(searching);
+  // what is found is in the book then: it is asked for once more by who asks again
+  const missing = (saleId: string): void => search.find(saleId, () => undefined);
+  const shards = ports.shards.map((store, shard) => new ShardQueues({ shard, store, book, missing, ports, policy }));
+  const archived = new Batcher(archivedOperation(ports.purchaseOrders), {
+    clock,
+    turn,
+    queueLimit: policy.queueLimit,
+    timeoutMs: policy.decisionTimeoutMs,
+    onFault: (error) => ports.onFault(error, "the workers could not be asked for orders of an archived sale"),
+  });
   const watching = new Watching();
   const waiting = new Waiting((shard, purchase, onOutcome) => {
+    const sale = book.get(purchase.saleId);
+    if (sale?.isArchived === true) return checkout.lookUp(sale, { ...purchase, otherwise: refusals.none }, onOutcome);
     const queue = shards[shard]?.standings;
     const refusal = queue === undefined ? refusals.recovering : queue.join(purchase.saleId, purchase, onOutcome, clock.monotonicMs());
     if (refusal !== undefined) onOutcome(refusal);
   }, policy.mostWaiting);
-  const searching = { book, clock, list: ports.listSales, stop };
   const seed = drawSeed(random);
   const turnClock = new TurnClock(clock, turn);
   const reads = new ReadAdmission(policy.reads, seed);
@@ -69,10 +85,11 @@ const partsOf = (ports: BuyPorts, policy: BuyPolicy, stop: AbortSignal): Parts =
     wallClock,
     tickets,
     book,
-    search: new SaleSearch(searching),
+    search,
     admission: new Admission(policy.limits, seed),
     reads,
     shards,
+    archived,
     onReserved: (saleId, { uid, key }, { orderId }) => {
       // A lost event would leave a socket waiting for ever: who watches is waited for like a held answer.
       if (orderId === undefined || !watching.isWatched(saleId, uid)) return;
@@ -85,6 +102,7 @@ const partsOf = (ports: BuyPorts, policy: BuyPolicy, stop: AbortSignal): Parts =
   return {
     book,
     shards,
+    archived,
     waiting,
     watching,
     checkout,
@@ -96,7 +114,12 @@ const partsOf = (ports: BuyPorts, policy: BuyPolicy, stop: AbortSignal): Parts =
 };
 
 /** Starts the loops; @returns resolves when all have ended, after `stop` */
-const runLoops = ({ shards, waiting, soldOut }: Parts, ports: BuyPorts, policy: BuyPolicy, stop: AbortSignal): Promise<unknown> => {
+const runLoops = (
+  { shards, archived, waiting, soldOut }: Parts,
+  ports: BuyPorts,
+  policy: BuyPolicy,
+  stop: AbortSignal,
+): Promise<unknown> => {
   const every = async (loop: Loop, step: () => void | Promise<void>): Promise<void> => {
     while (!stop.aborted) {
       await ports.untilDue(loop, stop);
@@ -107,9 +130,10 @@ const runLoops = ({ shards, waiting, soldOut }: Parts, ports: BuyPorts, policy: 
     const nowMs = ports.clock.monotonicMs();
     ports.connections.tick(nowMs);
     for (const shard of shards) shard.tick(nowMs);
+    archived.tick(nowMs);
     waiting.tick(nowMs);
   };
-  const isHolding = (): boolean => waiting.count > 0 || shards.some((shard) => !shard.isIdle);
+  const isHolding = (): boolean => waiting.count > 0 || !archived.isIdle || shards.some((shard) => !shard.isIdle);
   const always = (): boolean => true;
   // Silence of a store is expected: what was known runs out by itself, and Redis is asked.
   const poll = (): Promise<void> => soldOut.poll().catch((error) => ports.onFault(error, "the sold-out flags cannot be asked for"));
@@ -141,8 +165,9 @@ export const composeBuyService = (ports: BuyPorts, policy: BuyPolicy): ComposedB
   const { clock, tickets } = ports;
   const ended = new AbortController();
   const parts = partsOf(ports, policy, ended.signal);
-  const { book, shards, waiting, watching, checkout, turnClock, reads, readSearch } = parts;
+  const { book, shards, archived, waiting, watching, checkout, turnClock, reads, readSearch } = parts;
   const limited = (waitMs: number): Outcome | undefined => (waitMs > 0 ? rateLimited(waitMs) : undefined);
+  const isIdle = (): boolean => archived.isIdle && shards.every((shard) => shard.isIdle);
   let isLoaded = false;
   let isStopping = false;
   const onLoaded = (): void => {
@@ -181,7 +206,7 @@ export const composeBuyService = (ports: BuyPorts, policy: BuyPolicy): ComposedB
       isStopping = true;
       for (const shard of shards) shard.release();
       const untilMs = clock.monotonicMs() + policy.decisionTimeoutMs + policy.tickMs * 2;
-      while (!shards.every((shard) => shard.isIdle) && clock.monotonicMs() < untilMs) await clock.sleep(DRAIN_LOOK_MS);
+      while (!isIdle() && clock.monotonicMs() < untilMs) await clock.sleep(DRAIN_LOOK_MS);
       waiting.release();
       ended.abort();
       unfollowStatus();

@@ -60,11 +60,13 @@ export interface ReserveOptions {
   readonly soldOut: (saleId: string) => Outcome;
   /** wall clock, for the Retry-After of `not_open` */
   readonly wallNowMs: () => number;
+  /** a Redis does not have the sale: it is very new, or it was archived and this process has not heard of it */
+  readonly missing: (saleId: string) => void;
 }
 
 /** Purchases to `reserve`; an item is a packed purchase (lua/stock/fields.ts). */
 export const reserveOperation = (options: ReserveOptions): BatchOperation<string, Reserved> => {
-  const { shard, store, shardsOf, hold, refused, lookUp, soldOut, wallNowMs } = options;
+  const { shard, store, shardsOf, hold, refused, lookUp, soldOut, wallNowMs, missing } = options;
   const orderIds = new OrderIds(shard);
 
   const outcomeOf = ({ decision, reservation }: ReserveAnswer, dry: Outcome, notOpen: Outcome): Outcome => {
@@ -84,7 +86,8 @@ export const reserveOperation = (options: ReserveOptions): BatchOperation<string
       return;
     }
     if (result.status !== Status.ok) {
-      // A shard without the sale's hash has not heard of it yet: never sold out, never unlimited (DESIGN 4.3).
+      // A shard without the sale's hash has not heard of it yet, or any more: never sold out, never unlimited (DESIGN 4.3).
+      if (result.status === Status.unknown) missing(saleId);
       for (const answer of answers) answer(refusals.recovering);
       return;
     }
@@ -120,12 +123,17 @@ export const notOpenUntil = (opensAtMs: number, wallNowMs: number): Outcome => (
 });
 
 /** Look-ups of standings; the answers are `none`, `reserved`, `confirmed`, `rejected` or `recovering`. */
-export const standingOperation = (shard: number, store: PurchaseStore): BatchOperation<PurchaseKey, Standings> => {
+export const standingOperation = ({
+  shard,
+  store,
+  missing,
+}: Pick<ReserveOptions, "shard" | "store" | "missing">): BatchOperation<PurchaseKey, Standings> => {
   const orderIds = new OrderIds(shard);
   return {
     isReady: () => store.isReady(),
     send: (saleId, purchases) => store.standing(saleId, purchases),
-    deliver: (_saleId, result, _items, answers) => {
+    deliver: (saleId, result, _items, answers) => {
+      if (result.status === Status.unknown) missing(saleId);
       for (let i = 0; i < answers.length; i++) {
         const standing = result.status === Status.ok ? result.standings[i] : undefined;
         const answer = answers[i] as OnOutcome;

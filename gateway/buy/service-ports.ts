@@ -1,5 +1,6 @@
 import type { DryHint } from "#protocol/hint";
 import type { Clock, Random } from "#protocol/ports";
+import type { PurchaseOrder } from "#protocol/requests/purchase-orders";
 import type { SaleRecord } from "#protocol/sale";
 import type { StatusEvent } from "#protocol/status";
 import type { Reserved } from "#lua/stock/reserve";
@@ -86,8 +87,10 @@ export interface BuyPorts {
   readonly random: Random;
   readonly tickets: Tickets;
   readonly soldOut: SoldOutStore;
-  /** every sale in Postgres, read after the call; rejects if nobody answers in time */
-  readonly listSales: () => Promise<readonly SaleRecord[]>;
+  /** those of these sales that are in Postgres, read after the call; rejects if nobody answers in time */
+  readonly findSales: (ids: readonly string[]) => Promise<readonly SaleRecord[]>;
+  /** the orders of at most 512 purchases of a sale in Postgres, read after the call, in their order; rejects if nobody answers in time */
+  readonly purchaseOrders: (saleId: string, purchases: readonly PurchaseKey[]) => Promise<readonly (PurchaseOrder | null)[]>;
   /** keeps the book as the bucket of sales says until `stop`; `onLoaded`: all that was in it is in the book (again) */
   readonly followSales: (book: SaleBook, onLoaded: () => void, stop: AbortSignal) => Promise<void>;
   /** from now on; @returns ends it */

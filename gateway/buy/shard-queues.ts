@@ -13,6 +13,8 @@ export interface ShardQueuesOptions {
   readonly shard: number;
   readonly store: PurchaseStore;
   readonly book: SaleBook;
+  /** called when the shard does not have a sale */
+  readonly missing: (saleId: string) => void;
   readonly ports: Pick<BuyPorts, "clock" | "wallClock" | "turn" | "hintDry" | "onPurchases" | "onStandings" | "onRefused" | "onFault">;
   readonly policy: Pick<BuyPolicy, "queueLimit" | "decisionTimeoutMs">;
 }
@@ -24,7 +26,7 @@ export class ShardQueues {
   readonly #dry: DryShard;
   #refusedBy: string | undefined;
 
-  constructor({ shard, store, book, ports, policy }: ShardQueuesOptions) {
+  constructor({ shard, store, book, missing, ports, policy }: ShardQueuesOptions) {
     const { clock, wallClock, turn } = ports;
     const batcher = {
       clock,
@@ -54,9 +56,10 @@ export class ShardQueues {
       lookUp: (saleId, packed, onOutcome) => this.#lookUp(saleId, packed, onOutcome, clock.monotonicMs()),
       soldOut,
       wallNowMs: () => wallClock.nowMs(),
+      missing,
     });
     this.purchases = new Batcher(reserving, { ...batcher, onCall: ports.onPurchases });
-    this.standings = new Batcher(standingOperation(shard, store), { ...batcher, onCall: ports.onStandings });
+    this.standings = new Batcher(standingOperation({ shard, store, missing }), { ...batcher, onCall: ports.onStandings });
   }
 
   /** requests that wait to be sent */

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { ID_PATTERN } from "#protocol/ids";
-import { saleRecordSchema } from "#protocol/sale";
+import { SaleState, saleRecordSchema } from "#protocol/sale";
 
 /** What the gateway's routes write and read, for the OpenAPI document: nothing reads by these while the gateway runs. */
 export const idSchema = z.string().regex(ID_PATTERN);
@@ -38,6 +38,8 @@ export const problemSchema = z
 
 /** sales/known-sale.ts: the public part of a record */
 export const saleSchema = saleRecordSchema.omit({ shards: true, version: true }).extend({
+  // an archived one is shown as what it is to the public
+  state: z.enum(SaleState).exclude([SaleState.archived]),
   payWithinMs: z
     .int()
     .min(0)

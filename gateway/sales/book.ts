@@ -2,9 +2,14 @@ import { readSaleRecord } from "#protocol/read-sale";
 import type { SaleRecord } from "#protocol/sale";
 import { KnownSale } from "./known-sale.ts";
 
-/** The sales that this process knows. A sale is forgotten only when it was taken out of the bucket by name. */
+/** Archived sales that a process remembers, some 2 kB each: of one that was forgotten the workers are asked again. */
+const MOST_ARCHIVED = 1_000;
+
+/** The sales that this process knows. One that is not archived is forgotten only when it was taken out of the bucket by name. */
 export class SaleBook {
   readonly #sales = new Map<string, KnownSale>();
+  /** those of them that are archived, the one that was heard of first comes first */
+  readonly #archived = new Set<string>();
   #last: KnownSale | undefined;
 
   get(saleId: string): KnownSale | undefined {
@@ -32,11 +37,19 @@ export class SaleBook {
     const known = this.#sales.get(record.id);
     if (known === undefined) this.#sales.set(record.id, new KnownSale(record));
     else if (record.version >= known.record.version) known.define(record);
+    if (this.#sales.get(record.id)?.isArchived === true) this.#noteArchived(record.id);
   }
 
   remove(saleId: string): void {
     this.#sales.delete(saleId);
+    this.#archived.delete(saleId);
     this.#last = undefined;
+  }
+
+  #noteArchived(saleId: string): void {
+    this.#archived.add(saleId);
+    const [first] = this.#archived;
+    if (this.#archived.size > MOST_ARCHIVED && first !== undefined) this.remove(first);
   }
 }
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { SaleRecord } from "#protocol/sale";
+import { SaleBook } from "./book.ts";
 import { KnownSale, WINDOW_SLACK_MS } from "./known-sale.ts";
 import { saleRecord } from "../../test/harness/sale-record.ts";
 
@@ -15,6 +16,25 @@ describe("what the public sees of a sale", () => {
     sale.define(later);
     sale.flag(1, 0);
     expect(JSON.parse(sale.view(0).body.toString())).toEqual({ ...shown, soldOut: true });
+  });
+
+  it("is that an archived sale is closed", () => {
+    const archived = new KnownSale({ ...record, state: "archived" });
+    expect(archived.isArchived).toBe(true);
+    expect(JSON.parse(archived.view(0).body.toString())).toMatchObject({ state: "closed", soldOut: false });
+    expect(archived.view(0).etag).toBe(new KnownSale({ ...record, state: "closed" }).view(0).etag);
+  });
+});
+
+describe("a gateway's book", () => {
+  it("remembers a thousand archived sales, those that it heard of last, and every other sale", () => {
+    const book = new SaleBook();
+    book.put(record);
+    for (let n = 0; n <= 1_000; n += 1) book.put(saleRecord({ id: `old-${n}`, state: "archived" }));
+    expect([book.get("old-0"), book.get("old-1")?.isArchived, book.get("old-1000")?.isArchived]).toEqual([undefined, true, true]);
+    expect(book.get("phone")?.record).toEqual(record);
+    book.put({ ...record, version: record.version - 1, state: "archived" });
+    expect(book.get("phone")?.isArchived).toBe(false);
   });
 });
 

@@ -24,7 +24,10 @@ export interface SaleView {
   readonly body: Buffer;
 }
 
-/** What the public may see of a record, by name: a field that a record gets later is not public by itself. */
+/**
+ * What the public may see of a record, by name: a field that a record gets later is not public by itself. That a closed sale is
+ * archived is nobody's business.
+ */
 const publicPart = ({
   id,
   campaign,
@@ -48,7 +51,7 @@ const publicPart = ({
   closesAtMs,
   limitPerBuyer,
   payWithinMs,
-  state,
+  state: state === SaleState.archived ? SaleState.closed : state,
 });
 
 const viewOf = (record: SaleRecord, soldOut: boolean): SaleView => {
@@ -89,6 +92,11 @@ export class KnownSale {
   /** The key as a purchase has it: where the limit is 1, a buyer has one purchase, whatever they call it. */
   keyOf(key: string): string {
     return this.#record.limitPerBuyer === 1 ? "" : key;
+  }
+
+  /** Postgres answers for it, no Redis (DESIGN 7.6). */
+  get isArchived(): boolean {
+    return this.#record.state === SaleState.archived;
   }
 
   /** Where this buyer's purchases of the sale are decided. */

@@ -1,4 +1,5 @@
 import type { Clock } from "#protocol/ports";
+import { MOST_SALES_ASKED } from "#protocol/requests/sale-commands";
 import type { SaleRecord } from "#protocol/sale";
 import type { SaleBook } from "./book.ts";
 
@@ -21,8 +22,8 @@ const MOST_WAITING = 10_000;
 export interface SaleSearchOptions {
   readonly book: SaleBook;
   readonly clock: Clock;
-  /** every sale in Postgres, read after the call; rejects if nobody answers in time */
-  readonly list: () => Promise<readonly SaleRecord[]>;
+  /** those of these sales that are in Postgres, read after the call; rejects if nobody answers in time */
+  readonly findSales: (ids: readonly string[]) => Promise<readonly SaleRecord[]>;
   readonly stop: AbortSignal;
 }
 
@@ -32,7 +33,7 @@ interface Searcher {
 }
 
 /**
- * Looks for a sale that this process does not know, where the truth is. The bucket reaches the processes of a gateway at
+ * Looks for a sale that this process does not know, or knows in a state that a Redis contradicts, where the truth is. The bucket reaches the processes of a gateway at
  * different moments (after a restart of NATS seconds apart), so "not in my book" alone must not tell a buyer who won at
  * another process that there is no such sale (P3).
  */
@@ -57,12 +58,11 @@ export class SaleSearch {
 
   /** A question answers only those who came before it was asked. */
   async #ask(): Promise<void> {
-    const { book, clock, list, stop } = this.#options;
+    const { book, clock, findSales, stop } = this.#options;
     this.#isAsking = true;
     while (this.#waiting.length > 0) {
-      const asked = this.#waiting;
-      this.#waiting = [];
-      const sales = await list().catch(() => undefined);
+      const { ids, asked } = this.#next();
+      const sales = await findSales([...ids]).catch(() => undefined);
       for (const record of sales ?? []) book.put(record);
       for (const { saleId, done } of asked) {
         if (book.get(saleId) !== undefined) done(Found.found);
@@ -71,5 +71,18 @@ export class SaleSearch {
       await clock.sleep(PAUSE_MS, stop);
     }
     this.#isAsking = false;
+  }
+
+  /** As many as one question holds; the others keep their places. */
+  #next(): { readonly ids: ReadonlySet<string>; readonly asked: readonly Searcher[] } {
+    const ids = new Set<string>();
+    const asked: Searcher[] = [];
+    const later: Searcher[] = [];
+    for (const searcher of this.#waiting) {
+      if (ids.size < MOST_SALES_ASKED) ids.add(searcher.saleId);
+      (ids.has(searcher.saleId) ? asked : later).push(searcher);
+    }
+    this.#waiting = later;
+    return { ids, asked };
   }
 }

@@ -40,6 +40,10 @@ export const Status = {
   duplicate: "duplicate",
   /** no unit left to take; nothing changed */
   dry: "dry",
+  /** the sale is closed; nothing changed */
+  closed: "closed",
+  /** entries that are not settled stand in the way; nothing changed */
+  pending: "pending",
   /** older than what is there; nothing changed */
   stale: "stale",
   /** the epoch is not the caller's */

@@ -47,7 +47,7 @@ const life = (replicationId: string): Record<string, (redis: ScriptRedis) => Pro
   return {
     lease: (redis) => scripts.acquireLease(redis, lease),
     close: (redis) => scripts.closeShard(redis, { shard, token, attempt }),
-    keep: (redis) => scripts.keepShard(redis, { ...attempted, fromEpoch: 1, upto: "1-0", toEpoch: 2 }),
+    keep: (redis) => scripts.keepShard(redis, { ...attempted, fromEpoch: 1, upto: "1-0", toEpoch: 2, archived: ["over"] }),
     swap: (redis) =>
       scripts.swapShard(redis, { ...attempted, toEpoch: 3, sales: [{ saleId: "staged", buyers: 1, grants: 1 }], dropped: ["gone"] }),
     open: (redis) => scripts.openShard(redis, { ...attempted, token, epoch: 3, untilMs: Date.now() + LONG_MS }),
@@ -60,6 +60,10 @@ const life = (replicationId: string): Record<string, (redis: ScriptRedis) => Pro
     stock: (redis) => scripts.stock(redis, { shard, saleId }),
     withdraw: (redis) => scripts.withdraw(redis, { shard, epoch: 3, saleId, units: 1, receiver: 2, moves: 1 }),
     settle: (redis) => scripts.settle(redis, { shard, epoch: 3, applied: 2 }),
+    archive: async (redis) => {
+      await scripts.defineSale(redis, { shard, epoch: 3, saleId: "over", ...definition, state: "closed" });
+      return scripts.archiveSale(redis, { shard, epoch: 3, saleId: "over" });
+    },
     release: (redis) => scripts.releaseLease(redis, lease),
   };
 };
@@ -81,6 +85,7 @@ const groups = (header: string, kind: "KEYS" | "ARGV"): { names: string[]; count
 /** How often the groups that come some times over do so in `life`. */
 const TIMES: Record<string, { KEYS: number[]; ARGV: number[] }> = {
   swap: { KEYS: [1, 1], ARGV: [1, 1] },
+  keep: { KEYS: [1], ARGV: [1] },
   standing: { KEYS: [], ARGV: [1] },
 };
 
@@ -229,7 +234,7 @@ describe("includes", () => {
 
   it("the latch is in every script that appends, defines a sale, renews, settles or tells a buyer's standing, and is used", () => {
     const latched = names.filter((name) => includesOf(name).includes("latch"));
-    expect(latched).toEqual(["grant", "renew", "reserve", "sale", "settle", "shard-state", "standing", "stock", "withdraw"]);
+    expect(latched).toEqual(["archive", "grant", "renew", "reserve", "sale", "settle", "shard-state", "standing", "stock", "withdraw"]);
     for (const name of latched) expect(read(name).body).toMatch(/\blatch\(KEYS\[/);
     for (const name of names) if (/'XADD'/.test(read(name).body)) expect(latched).toContain(name);
   });

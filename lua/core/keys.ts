@@ -21,6 +21,8 @@ export interface ShardKeys {
   readonly applied: string;
   /** set: ids of the sales that have a hash on this shard */
   readonly sales: string;
+  /** set: ids of the archived sales that were taken out in this epoch; their definitions are refused */
+  readonly archived: string;
 }
 
 export interface SaleKeys {
@@ -46,6 +48,7 @@ export const shardKeys = (shard: number): ShardKeys => {
     outbox: `${tag}:outbox`,
     applied: `${tag}:applied`,
     sales: `${tag}:sales`,
+    archived: `${tag}:archived`,
   };
 };
 

@@ -126,7 +126,7 @@ describe("a server at maxmemory", () => {
       expect(await scripts.defineSale(full, { ...shard, epoch: 1, saleId, ...paused })).toEqual(ok);
       expect(await scripts.closeShard(full, { ...shard, token, attempt: "next" })).toMatchObject(ok);
       const next = { ...shard, attempt: "next", replicationId };
-      expect(await scripts.keepShard(full, { ...next, fromEpoch: 1, upto: "1-2", toEpoch: 2 })).toEqual(ok);
+      expect(await scripts.keepShard(full, { ...next, fromEpoch: 1, upto: "1-2", toEpoch: 2, archived: [] })).toEqual(ok);
       expect(await scripts.openShard(full, { ...next, token, epoch: 2, untilMs: Date.now() + 60_000 })).toEqual(ok);
       expect(await scripts.shardState(full, shard)).toMatchObject({ epoch: 2, isOpen: true });
       expect(await scripts.closeShard(full, { ...shard, token, attempt: "third" })).toMatchObject(ok);

@@ -109,7 +109,7 @@ describe("close", () => {
 
 describe("keep", () => {
   const keep = (shard: OpenedShard & { last: string }, change: Partial<Parameters<typeof keepShard>[1]> = {}) =>
-    keepShard(redis, { ...shard, fromEpoch: 4, upto: shard.last, toEpoch: 5, ...change });
+    keepShard(redis, { ...shard, fromEpoch: 4, upto: shard.last, toEpoch: 5, archived: [], ...change });
 
   it("begins the next epoch on the same state, with an empty outbox whose first entry is seq 1", async () => {
     const shard = await closedShard(4);

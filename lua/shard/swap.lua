@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 --[[
   Last step of an epoch that is rebuilt from Postgres (DESIGN 7.1 step 3): puts the staged keys of every sale in place, removes the
-  sales that Postgres does not have, empties the outbox and takes the new epoch. Only for the attempt that closed the shard, on the
+  sales that Postgres does not have or has archived, empties the outbox and takes the new epoch. Only for the attempt that closed the shard, on the
   server it closed. Touches no two-phase message. allow-oom: it frees more than it takes.
 
   KEYS[1] {sN}:epoch
@@ -10,6 +10,7 @@
   KEYS[4] {sN}:outbox
   KEYS[5] {sN}:applied
   KEYS[6] {sN}:sales
+  KEYS[7] {sN}:archived
   then six a sale:
   KEYS[+1] {sN}:restore:<attempt>:sale:<id>
   KEYS[+2] {sN}:restore:<attempt>:buyers:<id>
@@ -39,7 +40,7 @@
 ]]
 -- @include server
 -- @include empty-outbox
-local SHARD_KEYS, SHARD_ARGS, SALE_FIELDS = 6, 5, 8
+local SHARD_KEYS, SHARD_ARGS, SALE_FIELDS = 7, 5, 8
 local saleCount, droppedCount = tonumber(ARGV[4]), tonumber(ARGV[5])
 if not saleCount or not droppedCount or #KEYS ~= SHARD_KEYS + 6 * saleCount + 3 * droppedCount
   or #ARGV ~= SHARD_ARGS + 3 * saleCount + droppedCount then
@@ -69,7 +70,7 @@ for _, id in ipairs(redis.call('SMEMBERS', KEYS[6])) do
   if not named[id] then return 'incomplete' end
 end
 
-redis.call('DEL', KEYS[2], KEYS[6])
+redis.call('DEL', KEYS[2], KEYS[6], KEYS[7])
 for i = 1, 3 * droppedCount do redis.call('UNLINK', KEYS[SHARD_KEYS + 6 * saleCount + i]) end
 for i = 0, saleCount - 1 do
   local key = SHARD_KEYS + 6 * i

@@ -21,7 +21,7 @@ export interface SwapShard {
   /** the epoch that begins */
   readonly toEpoch: number;
   readonly sales: readonly StagedSale[];
-  /** sales that the shard has (listSales) and Postgres has not */
+  /** sales that the shard has (listSales), and that Postgres has not or has archived */
   readonly dropped: readonly string[];
 }
 
@@ -48,6 +48,7 @@ export const swapShard = async (redis: ScriptRedis, request: SwapShard): Promise
         keys.outbox,
         keys.applied,
         keys.sales,
+        keys.archived,
         ...sales.flatMap(({ saleId }) => [...all(stagedKeys(shard, attempt, saleId)), ...all(saleKeys(shard, saleId))]),
         ...dropped.flatMap((saleId) => all(saleKeys(shard, saleId))),
       ],

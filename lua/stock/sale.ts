@@ -23,13 +23,13 @@ export interface DefineSaleAnswer {
   readonly status: typeof Status.ok | typeof Status.stale | typeof Status.recovering | typeof Status.foreign;
 }
 
-/** Creates a sale (without stock) or changes its definition; never its stock. `stale` if that version or a later one is there. */
+/** Creates a sale (without stock) or changes its definition; never its stock. `stale` if that version or a later one is there, or the sale is archived. */
 export const defineSale = async (redis: ScriptRedis, sale: DefineSale): Promise<DefineSaleAnswer> => {
   const keys = shardKeys(sale.shard);
   const reply = await saleScript
     .run(
       redis,
-      [keys.open, keys.epoch, keys.sales, saleKeys(sale.shard, sale.saleId).sale],
+      [keys.open, keys.epoch, keys.sales, keys.archived, saleKeys(sale.shard, sale.saleId).sale],
       [sale.epoch, sale.saleId, sale.version, sale.state, sale.limit, sale.opensAtMs, sale.closesAtMs],
     )
     .catch(onReplica(Status.recovering));

@@ -27,7 +27,13 @@ export type WithdrawAnswer =
       readonly units: number;
     }
   | {
-      readonly status: typeof Status.dry | typeof Status.stale | typeof Status.recovering | typeof Status.unknown | typeof Status.foreign;
+      readonly status:
+        | typeof Status.dry
+        | typeof Status.closed
+        | typeof Status.stale
+        | typeof Status.recovering
+        | typeof Status.unknown
+        | typeof Status.foreign;
     };
 
 /**

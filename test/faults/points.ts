@@ -16,6 +16,8 @@ export const Stimulus = {
   manage: "manage",
   /** orders are paid, cancelled and refunded, and expire */
   end: "end",
+  /** sales are closed and archived, and their buyers ask again */
+  archive: "archive",
   /** buyers ask for their standing, and for sales that do not exist */
   ask: "ask",
   /** another service sends two-phase messages */
@@ -59,7 +61,7 @@ const CALLS: Readonly<Record<ProgramName, Calls>> = {
       "transfers.draining",
       "soldOut.flags",
     ],
-    keep: ["shard.close", "shard.readOutbox", "shard.keep", "shard.open", "outbox.close"],
+    keep: ["shard.close", "shard.readOutbox", "shard.listSales", "rows.rowAndArchived", "shard.keep", "shard.open", "outbox.close"],
     rebuild: ["rows.restore"],
     sellOut: ["soldOut.stock", "soldOut.facts", "soldOut.setSoldOut"],
     move: ["transfers.stock", "transfers.facts", "transfers.withdraw"],
@@ -86,6 +88,7 @@ const CALLS: Readonly<Record<ProgramName, Calls>> = {
       "sweep.undelivered",
       "sweep.sentGrants",
       "sweep.positions",
+      "sweep.undropped",
       "sweep.settle",
       "row.handle",
       "sold-out.flags.handle",
@@ -114,7 +117,8 @@ const CALLS: Readonly<Record<ProgramName, Calls>> = {
       "sale.add-units.handle",
     ],
     end: ["orders.expire", "orders.dueSales", "orders.transaction", "sweep.offer", "order.pay.handle", "order.change.handle"],
-    ask: ["sale.list.handle"],
+    ask: ["sale.find.handle"],
+    archive: ["archive.end", "archive.stock", "archive.state", "archive.archive", "sweep.drop", "sweep.dropped"],
     garbage: ["apply.park", "apply.recordGap"],
     postgres: ["delivery.working"],
   },
@@ -161,6 +165,8 @@ export const LEFT_OUT: Readonly<Record<string, string>> = {
   "delivery.again": "a worker that stops while Postgres is away",
   "sweep.notDelivered": "a Redis that lost a sale between two calls",
   "shards.handle": "shows what is",
+  "sale.list.handle": "shows what is",
+  "archive.due": "looks for what ended days ago; what follows is what a command does",
   "order.read.handle": "shows what is",
   "orders.read": "shows what is",
   "purchases.orders.handle": "shows what is",

@@ -152,6 +152,40 @@ const end = async ({ world, sale, reached }: Turn): Promise<Sequel> => {
   };
 };
 
+const archive = async ({ world, sale, reached }: Turn): Promise<Sequel> => {
+  const ids: string[] = [];
+  const heard = (path: string, body: unknown): Promise<unknown> => untilHeard(`${path} to be answered`, () => world.admin(path, body));
+  const finish = async (id: string): Promise<void> => {
+    await heard(`/sales/${id}/state`, { state: "closed" });
+    await untilHeard(`${id} to be archived`, () => world.admin(`/sales/${id}/state`, { state: "archived" }));
+  };
+  const now = Date.now();
+  await repeatUntil(reached, async () => {
+    const id = `${sale.id}-over-${ids.length}`;
+    await world.openSale(id, 2, { opensAtMs: now - 1_000, closesAtMs: now + HOUR_MS });
+    const { orderId } = await world.buy(id, "first");
+    if (orderId === undefined) return;
+    ids.push(id);
+    await world.final(id, "first");
+    await world.admin(`/orders/${orderId}/payments`, { saleId: id, uid: "first", paymentId: `${id}/first` });
+    await world.admin(`/sales/${id}/state`, { state: "closed" });
+    await world.admin(`/sales/${id}/state`, { state: "archived" });
+  });
+  return async () => {
+    const wrong: string[] = [];
+    for (const id of ids) {
+      const { orderId } = await world.final(id, "first");
+      await heard(`/orders/${orderId}/payments`, { saleId: id, uid: "first", paymentId: `${id}/first` });
+      await finish(id);
+      const again = await world.buy(id, "first");
+      if (again.orderId !== orderId) wrong.push(`first of ${id} was told ${again.code} ${again.orderId} after ${orderId}`);
+      const { sold, free } = await world.auditAtRest(id);
+      if (sold !== 1 || free !== 1) wrong.push(`${id} sold ${sold}, ${free} are free`);
+    }
+    return wrong;
+  };
+};
+
 const ask = async ({ world, sale, reached }: Turn): Promise<Sequel> => {
   await repeatUntil(reached, async (n) => {
     await world.once("GET", world.urlOf(sale.id, "b0"));
@@ -255,6 +289,7 @@ export const stimuli: Readonly<Record<Stimulus, (turn: Turn) => Promise<Sequel>>
   [Stimulus.manage]: manage,
   [Stimulus.end]: end,
   [Stimulus.ask]: ask,
+  [Stimulus.archive]: archive,
   [Stimulus.message]: sendMessages,
   [Stimulus.garbage]: garbage,
   [Stimulus.postgres]: killPostgres,

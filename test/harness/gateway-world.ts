@@ -9,6 +9,7 @@ import {
   type SaleRecord,
   type SoldOutFlag,
   type StatusEvent,
+  stateInRedis,
 } from "#protocol";
 import {
   acquireLease,
@@ -67,10 +68,12 @@ export class GatewayWorld {
 
   /** A worker tells that these sales are in Postgres, until the returned function is called; otherwise nobody answers. */
   answerSales(sales: readonly SaleRecord[]): () => void {
-    const answer = JSON.stringify({ ok: true, value: sales });
-    const subscription = this.connection.subscribe(requests.sales.subject, {
+    const subscription = this.connection.subscribe(requests.findSales.subject, {
       queue: WORKERS,
-      callback: (_error, message) => void message.respond(answer),
+      callback: (_error, message) => {
+        const { ids } = message.json<{ ids: readonly string[] }>();
+        message.respond(JSON.stringify({ ok: true, value: sales.filter(({ id }) => ids.includes(id)) }));
+      },
     });
     return () => subscription.unsubscribe();
   }
@@ -86,7 +89,7 @@ export class GatewayWorld {
     const begun =
       epoch === 0
         ? await swapShard(redis, { shard, attempt, replicationId, toEpoch: 1, sales: [], dropped: [] })
-        : await keepShard(redis, { shard, attempt, replicationId, fromEpoch: epoch, upto: last, toEpoch: epoch + 1 });
+        : await keepShard(redis, { shard, attempt, replicationId, fromEpoch: epoch, upto: last, toEpoch: epoch + 1, archived: [] });
     if (begun.status !== "ok") throw new Error(`begin: ${begun.status}`);
     const opened = await openShard(redis, { shard, token: TOKEN, attempt, replicationId, epoch: epoch + 1, untilMs: Date.now() + OPEN_MS });
     if (opened.status !== "ok") throw new Error(`open: ${opened.status}`);
@@ -114,7 +117,8 @@ export class GatewayWorld {
   }
 
   async define(record: SaleRecord, shard: number, epoch: number): Promise<void> {
-    const { id: saleId, version, state, limitPerBuyer: limit, opensAtMs, closesAtMs } = record;
+    const { id: saleId, version, limitPerBuyer: limit, opensAtMs, closesAtMs } = record;
+    const state = stateInRedis(record.state);
     await defineSale(this.client(shard), { shard, epoch, saleId, version, state, limit, opensAtMs, closesAtMs });
   }
 

@@ -17,6 +17,8 @@ import { postgresOrdersStore } from "../../workers/orders/postgres.ts";
 import { requestHandlers } from "../../workers/requests/handlers.ts";
 import { postgresRestoreSource } from "../../workers/restore/postgres.ts";
 import { redisRestoreTarget } from "../../workers/restore/redis.ts";
+import type { ArchivePorts } from "../../workers/sales/archive.ts";
+import { postgresArchiveStore, redisArchiveShards } from "../../workers/sales/archive-stores.ts";
 import type { SweepStore } from "../../workers/sales/sweep-ports.ts";
 import { redisSweepShards } from "../../workers/sales/sweep-stores.ts";
 import { hearAttempts } from "../../workers/shards/attempt-board.ts";
@@ -44,10 +46,17 @@ const NO_SWEEP: SweepStore = {
   offer: async () => [],
   delivered: async () => undefined,
   notDelivered: async () => undefined,
+  undropped: async () => [],
+  dropped: async () => undefined,
 };
 
 const HOUR_MS = 3_600_000;
-const POLICY = { sweepMs: HOUR_MS, expiryMs: HOUR_MS, bucketMs: HOUR_MS, trustedMs: TRUSTED_MS };
+const POLICY = { sweepMs: HOUR_MS, expiryMs: HOUR_MS, bucketMs: HOUR_MS, archiveMs: HOUR_MS, archiveAfterMs: 0, trustedMs: TRUSTED_MS };
+
+const archiveOf = (database: Database, redis: Redis): ArchivePorts => ({
+  store: postgresArchiveStore(database),
+  shards: redisArchiveShards(() => redis),
+});
 
 const ordersOf = (database: Database): OrdersPorts => ({
   store: postgresOrdersStore(database),
@@ -69,9 +78,10 @@ export const shardWorker = (options: ShardWorkerOptions): Worker => {
       sweep: { store: NO_SWEEP, shards },
       restore: { source: postgresRestoreSource(database), targetOf: (request) => redisRestoreTarget(redis, request) },
       orders: { ...orders, store: { ...orders.store, dueSales: async () => [] } },
+      archive: archiveOf(database, redis),
       bucket: { converge: async () => undefined },
       clock: systemClock,
-      observer: { apply: observer, restored: nothing, fault: () => fault },
+      observer: { apply: observer, restored: nothing, archived: nothing, fault: () => fault },
     },
     POLICY,
   );
@@ -104,6 +114,8 @@ export const startWorkerWorld = async (
           shardAdmin: shardAdmin({ database, shards: shard + 1, redisOf: () => redis, attempts: hearAttempts(connection, systemClock) }),
           restore: (request, progress) => answering.restore(request, progress),
           orders: ordersOf(database),
+          archive: archiveOf(database, redis),
+          clock: systemClock,
           changed: () => answering.changed(),
         }),
       });

@@ -1,5 +1,5 @@
 import * as fc from "fast-check";
-import { defineSale, grant, packPurchase, reserve, settle, shardState, standing, stock, withdraw } from "#lua";
+import { archiveSale, defineSale, grant, packPurchase, reserve, settle, shardState, standing, stock, withdraw } from "#lua";
 import * as model from "../simulation/redis/index.ts";
 import { ask, command, epochNear, saleId } from "./shard-model.ts";
 import { mostly } from "./step.ts";
@@ -83,6 +83,11 @@ export const saleStep = command(
     };
     ask(state, step, "sale", request, defineSale, model.defineSale);
   },
+);
+
+/** Mostly of a sale that is closed, or soon closed again: `sale` steps reopen none. */
+export const archiveStep = command("archive", fc.record({ saleId, epoch: mostly(0, -1, 1) }), (state, step, { saleId, epoch }) =>
+  ask(state, step, "archive", { saleId, epoch: epochNear(state, epoch) }, archiveSale, model.archiveSale),
 );
 
 /** Which shard receives the units is only told on; `moves` is what the caller saw. */

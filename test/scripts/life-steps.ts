@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { acquireLease, closeShard, formatPosition, keepShard, openShard, releaseLease, renewShard } from "#lua";
 import * as model from "../simulation/redis/index.ts";
 import type { Lockstep } from "./lockstep.ts";
-import { ask, attemptOf, command, epochNear, leaseMs, replicationOf, token, type ShardModel } from "./shard-model.ts";
+import { ask, attemptOf, command, epochNear, leaseMs, replicationOf, saleId, token, type ShardModel } from "./shard-model.ts";
 import { mostly } from "./step.ts";
 
 /** Of a permission that comes late, too. */
@@ -35,7 +35,7 @@ export const closeStep = command("close", token, close);
 export const keep = (
   state: ShardModel,
   step: Lockstep,
-  draw: { isMine: boolean; isHere: boolean; from: number; upto: number; to: number },
+  draw: { isMine: boolean; isHere: boolean; from: number; upto: number; to: number; archived: readonly string[] },
 ): void => {
   const { data } = state.shard;
   const { epoch, seq } = data.last ?? { epoch: 0, seq: 0 };
@@ -46,6 +46,7 @@ export const keep = (
     fromEpoch,
     upto: formatPosition({ epoch, seq: Math.max(0, seq + draw.upto) }),
     toEpoch: fromEpoch + draw.to,
+    archived: draw.archived,
   };
   ask(state, step, "keep", request, keepShard, (shard, request) => {
     // the script refuses an epoch that does not rise before it looks at anything
@@ -62,6 +63,7 @@ export const keepStep = command(
     from: mostly(0, -1, 1),
     upto: mostly(0, -1, 1),
     to: mostly(1, 0, 2),
+    archived: fc.uniqueArray(saleId, { maxLength: 2 }),
   }),
   keep,
 );

@@ -44,6 +44,7 @@ export const shardSpace = (data: ShardData, shard: number, nowMs: number): KeySp
     const entries = data.outbox.map(({ epoch, entry }) => entryText(epoch, entry));
     space.set(keys.outbox, { text: streamText(formatPosition(data.last), entries) });
   }
+  if (data.archived.size > 0) space.set(keys.archived, { text: setText(data.archived) });
   if (data.sales.size > 0) space.set(keys.sales, { text: setText(data.sales.keys()) });
 
   const part = (

@@ -1,7 +1,17 @@
 import * as fc from "fast-check";
 import { acquireLease, defineSale, grant, shardKeys } from "#lua";
 import * as model from "../simulation/redis/index.ts";
-import { grantStep, reserveStep, saleStep, settleStep, standingStep, stateStep, stockStep, withdrawStep } from "./buying-steps.ts";
+import {
+  archiveStep,
+  grantStep,
+  reserveStep,
+  saleStep,
+  settleStep,
+  standingStep,
+  stateStep,
+  stockStep,
+  withdrawStep,
+} from "./buying-steps.ts";
 import { close, closeStep, keep, keepStep, leaseStep, open, openStep, releaseStep, renewStep } from "./life-steps.ts";
 import { readIdentity, tellClock, tellFull, type Lockstep } from "./lockstep.ts";
 import { stage, stageStep, staged, swap, swapStep } from "./rebuild-steps.ts";
@@ -13,7 +23,7 @@ const RIGHT = { token: "mine", isMine: true, isHere: true, epoch: 0, openMs: 600
 /** Everything that an attempt does, and then the stock of a first sale: what makes the other steps meet an open shard. */
 const beginStep = command("begin", fc.record({ isKept: fc.boolean(), drawn: staged }), (state, step, { isKept, drawn }) => {
   close(state, step, "mine");
-  if (isKept && state.shard.data.epoch > 0) keep(state, step, { isMine: true, isHere: true, from: 0, upto: 0, to: 1 });
+  if (isKept && state.shard.data.epoch > 0) keep(state, step, { isMine: true, isHere: true, from: 0, upto: 0, to: 1, archived: [] });
   else {
     stage(state, step, { ...drawn, isLacking: false });
     swap(state, step, { isMine: true, isHere: true, to: 1, off: 0, forgets: false });
@@ -92,6 +102,7 @@ export const shardCommands = (maxCommands: number): ReturnType<typeof sequences<
       [6, grantStep],
       [4, withdrawStep],
       [4, saleStep],
+      [3, archiveStep],
       [6, settleStep],
       [2, leaseStep],
       [1, releaseStep],

@@ -55,6 +55,8 @@ export interface SalePlan {
   readonly limit: number;
   /** after the beginning of the schedule */
   readonly opensAtMs: number;
+  /** when an operator closes it; left out: never */
+  readonly closedAtMs?: number;
 }
 
 /** What a seed means, written out: the same options make the same schedule. */
@@ -72,6 +74,8 @@ export interface Options {
   readonly added: number;
   /** times that somebody moves a unit of a sale from one of its shards to another, for no reason */
   readonly moves: number;
+  /** paid orders of each closed sale that are taken back; left out: none */
+  readonly refunds?: number;
   /** coordinators bring units to where they are asked for */
   readonly mover: boolean;
   readonly chaosMs: number;
@@ -194,6 +198,13 @@ const drawSales = (draw: Draw, shards: number): SalePlan[] => {
 
 const DAY_MS = 86_400_000;
 
+/** Some sales are closed, archived, and asked about further on. */
+const ending = (options: Options, draw: Draw): Options => ({
+  ...options,
+  sales: options.sales.map((sale) => (draw.chance(0.7) ? { ...sale, closedAtMs: draw.fraction() * options.chaosMs } : sale)),
+  refunds: draw.chance(0.5) ? draw.between(1, 3) : 0,
+});
+
 /** What a seed means. */
 export const expand = (seed: number, profile: Profile = MIXED): Options => {
   const draw = new Draw(Math.imul(seed, 0x9e3779b1) ^ 0x5bd1e995);
@@ -232,5 +243,6 @@ export const expand = (seed: number, profile: Profile = MIXED): Options => {
     daysMs: draw.chance(0.95) ? 0 : draw.between(1, 30) * DAY_MS,
     faults,
   };
-  return profile.change?.(options, draw) ?? options;
+  const ended = draw.chance(0.3) ? ending(options, draw) : options;
+  return profile.change?.(ended, draw) ?? ended;
 };

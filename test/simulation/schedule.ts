@@ -20,6 +20,10 @@ const SETTLED_MS = 12_000;
 const LATE_WITHIN_MS = 3_000;
 /** An installation that has looked at rest so often is. */
 const QUIET_LOOKS = 4;
+/** How often the shop reports payments. */
+const SHOP_MS = 300;
+/** After a sale has closed it is archived within a second or so. */
+const REFUNDS_MS = 6_000;
 
 const recordOf = ({ id, units, limit, opensAtMs }: Options["sales"][number]): SaleRecord => ({
   id,
@@ -79,9 +83,10 @@ export class Schedule implements Running {
         sale,
         (options.sales[i]?.units ?? []).filter((count) => count > 0),
       );
+    for (const sale of sales) world.bucket.set(sale.id, sale);
     for (let i = 0; i < options.coordinators; i += 1) world.add(coordinatorProgram(world, `coordinator${i}`, sales));
     for (let i = 0; i < options.workers; i += 1) world.add(workerProgram(world, `worker${i}`));
-    for (let i = 0; i < options.gateways; i += 1) world.add(gatewayProgram(world, `gateway${i}`, sales));
+    for (let i = 0; i < options.gateways; i += 1) world.add(gatewayProgram(world, `gateway${i}`));
     for (const process of world.processes) kernel.after(kernel.draw.fraction() * 100, () => process.start());
     world.weather = options.weather;
     planFaults(world);
@@ -91,8 +96,34 @@ export class Schedule implements Running {
         postgres.addUnits(sale.id, `added${i}`, 1, kernel.draw.pick(sale.shards)),
       );
     }
+    for (const { id, closedAtMs } of options.sales) if (closedAtMs !== undefined) kernel.at(closedAtMs, () => this.#end(id));
     this.#buyers.plan(options.acts, options.chaosMs);
     kernel.at(options.chaosMs, () => this.#heal());
+  }
+
+  /** An operator closes a sale; from then on the shop is paid for what was sold, and takes some of it back. */
+  #end(saleId: string): void {
+    const { kernel, options, postgres } = this.world;
+    if (!postgres.isUp) {
+      kernel.after(SHOP_MS, () => this.#end(saleId));
+      return;
+    }
+    this.world.say(() => `CLOSE ${saleId}`);
+    postgres.closeSale(saleId);
+    this.#pay(saleId);
+    for (let i = 0; i < (options.refunds ?? 0); i += 1) kernel.after(kernel.draw.logarithmic(100, REFUNDS_MS), () => this.#refund(saleId));
+  }
+
+  #pay(saleId: string): void {
+    const { kernel, postgres } = this.world;
+    if (postgres.isUp) postgres.payAll(saleId);
+    kernel.after(SHOP_MS, () => this.#pay(saleId));
+  }
+
+  #refund(saleId: string): void {
+    const { kernel, postgres } = this.world;
+    const paid = postgres.orders.filter((order) => order.saleId === saleId && order.state === "paid");
+    if (postgres.isUp && paid.length > 0) postgres.refund(kernel.draw.pick(paid));
   }
 
   #heal(): void {
@@ -172,10 +203,10 @@ export class Schedule implements Running {
   }
 
   /** A unit that is left on any shard is sold to a buyer of whichever shard (DESIGN 7.3). */
-  #buyLast({ id, units, limit }: SalePlan): void {
+  #buyLast({ id, units, limit, closedAtMs }: SalePlan): void {
     const { options, postgres, kernel } = this.world;
     const isDealt = units.filter((count) => count > 0).length > 1;
-    if (!options.mover || !isDealt || limit > 1) return;
+    if (!options.mover || !isDealt || limit > 1 || closedAtMs !== undefined) return;
     // others may still be asking, and take it
     const isSoldOut = (): boolean => isAllSold(postgres, id);
     if (isSoldOut()) return;
@@ -190,7 +221,7 @@ const isAllSold = (postgres: Postgres, id: string): boolean =>
   postgres.saleShards.every(({ saleId, quota, sold }) => saleId !== id || quota === sold);
 
 /** Why the installation is not at rest; empty if it is. */
-const unrest = ({ nodes, postgres, processes, options }: World): string => {
+const unrest = ({ nodes, postgres, processes, options, bucket }: World): string => {
   for (const { current, old, shard } of nodes) {
     const row = postgres.shardRow(shard);
     const { data } = current;
@@ -202,7 +233,12 @@ const unrest = ({ nodes, postgres, processes, options }: World): string => {
   }
   for (const grant of postgres.grants.values()) if (grant.state === "sent") return "GRANT";
   // every unit is sold: whoever watches says so
-  for (const [saleId, { soldOutVersion }] of options.soldOut ? postgres.sales : [])
-    if (soldOutVersion === null && isAllSold(postgres, saleId)) return "FLAG";
+  for (const [saleId, { soldOutVersion, closedAtMs }] of options.soldOut ? postgres.sales : [])
+    if (soldOutVersion === null && closedAtMs === null && isAllSold(postgres, saleId)) return "FLAG";
+  // what is over leaves Redis and the bucket
+  for (const { id, closedAtMs } of options.sales)
+    if (closedAtMs !== undefined && postgres.sales.get(id)?.archived !== true) return "ARCHIVE";
+  if (postgres.saleShards.some(({ droppedEpoch }) => droppedEpoch === 0)) return "DROP";
+  if ([...postgres.sales].some(([saleId, { archived }]) => archived && bucket.has(saleId))) return "BUCKET";
   return processes.some((process) => process.isUp && !process.isPaused) ? "" : "PROCESSES";
 };

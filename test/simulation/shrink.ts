@@ -20,6 +20,9 @@ function* smallerShards(options: Options): Generator<Options> {
   if (options.daysMs > 0) yield { ...options, daysMs: 0 };
   if (options.moves > 0) yield { ...options, moves: 0 };
   if (options.added > 0) yield { ...options, added: 0 };
+  if ((options.refunds ?? 0) > 0) yield { ...options, refunds: 0 };
+  if (options.sales.some(({ closedAtMs }) => closedAtMs !== undefined))
+    yield { ...options, sales: options.sales.map(({ closedAtMs: _closedAtMs, ...sale }) => sale) };
   if (options.soldOut) yield { ...options, soldOut: false };
   if (options.sales.length > 1)
     for (let at = 0; at < options.sales.length; at += 1) yield { ...options, sales: without(options.sales, at) };

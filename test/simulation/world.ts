@@ -13,6 +13,7 @@ import type { WorkerPorts } from "../../workers/compose.ts";
 import type { RestoreSource } from "../../workers/restore/restore-ports.ts";
 import type { SweepShards, SweepStore } from "../../workers/sales/sweep-ports.ts";
 import type { Random } from "#protocol/ports";
+import type { SaleRecord } from "#protocol/sale";
 import { Kernel, type Say } from "./kernel/kernel.ts";
 import { Process, type Program } from "./kernel/process.ts";
 import { type Network, type Trap } from "./kernel/wire.ts";
@@ -74,6 +75,8 @@ export class World implements Network {
   readonly processes: Process[] = [];
   readonly traps: (Trap[] | undefined)[] = [];
   readonly faults = new Map<string, number>();
+  /** the bucket of sales, as workers have filled it */
+  readonly bucket = new Map<string, SaleRecord>();
   readonly bus = new Bus(this);
   readonly news = new News(this);
   /** by gateway */

@@ -173,7 +173,7 @@ const BEGIN_EPOCH = `
     RETURNING shard
   ), withdrawn AS (
     UPDATE sales SET returns_seq = returns_seq + 1, sold_out_version = NULL
-    FROM sale_shards JOIN begun USING (shard) WHERE sales.id = sale_shards.sale_id
+    FROM sale_shards JOIN begun USING (shard) WHERE sales.id = sale_shards.sale_id AND NOT sales.archived
     RETURNING ever_sold_out AND quota > sold AS flagged
   )
   SELECT shard, (SELECT bool_or(flagged) FROM withdrawn) AS flagged FROM begun`;

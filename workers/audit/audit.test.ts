@@ -1,7 +1,7 @@
 // Over 400 lines: each planted fault differs from the same sound sale, which is made once.
 import type { Redis } from "ioredis";
 import type { Client } from "pg";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { defineSale, grant, readOutbox, reserve, saleKeys, settle, shardKeys, unpackPurchase } from "#lua";
 import { givenSale } from "../../test/harness/index.ts";
 import { startAuditWorld, type AuditWorld } from "../../test/harness/audit-world.ts";
@@ -119,6 +119,56 @@ describe("a sound sale", () => {
     const report = await audit(stores);
     expect(report.differences).toEqual([]);
     expect(report.sales[0]).toMatchObject({ free: UNITS - 7, reserved: 1, sold: 6 });
+  });
+});
+
+describe("an archived sale", () => {
+  const leaveRedis = async (): Promise<void> => {
+    await redis.del(...Object.values(saleKeys(0, SALE)));
+    await redis.srem(shardKeys(0).sales, SALE);
+  };
+  beforeEach(async () => {
+    await openSale(2);
+    await takeGrant();
+    await buy(["anna", "bert:k:2"]);
+    await apply();
+    await tellRedis();
+    await sql.query("UPDATE orders SET state = 'paid'");
+    await sql.query(
+      "INSERT INTO payments (id, sale_id, uid, shard, epoch, seq, idx, decision) SELECT uid, sale_id, uid, shard, epoch, seq, idx, 'kept' FROM orders",
+    );
+    await sql.query("UPDATE sales SET state = 'closed', archived = true");
+    await sql.query("UPDATE sale_shards SET dropped_epoch = 0");
+  });
+  afterEach(() => sql.query("TRUNCATE payments"));
+
+  it("is counted in Postgres, whether Redis has it still or not, and before and after a refund", async () => {
+    expect(await audit(stores)).toMatchObject({ ok: true, sales: [{ total: UNITS, free: UNITS - 3, sold: 3 }] });
+    await leaveRedis();
+    await sql.query("UPDATE sale_shards SET dropped_epoch = $1", [EPOCH]);
+    expect(await audit(stores)).toMatchObject({ ok: true, sales: [{ total: UNITS, free: UNITS - 3, sold: 3 }] });
+    await sql.query("UPDATE orders SET state = 'refunded' WHERE uid = 'bert'");
+    await sql.query("UPDATE payments SET decision = 'refund' WHERE uid = 'bert'");
+    await sql.query(
+      "INSERT INTO grants (sale_id, id, shard, units, kind, state) SELECT sale_id, concat('r', shard, '-', epoch, '-', seq, '-', idx), shard, units, 'returned', 'done' FROM orders WHERE uid = 'bert'",
+    );
+    expect(kinds(await audit(stores))).toEqual([DifferenceKind.soldCounter, DifferenceKind.units].toSorted());
+    await sql.query("UPDATE sale_shards SET sold = sold - 2");
+    expect(await audit(stores)).toMatchObject({ ok: true, sales: [{ total: UNITS, free: UNITS - 1, sold: 1 }] });
+  });
+
+  it("is a difference in a Redis that was told, and with an order or units that are not done", async () => {
+    await sql.query("UPDATE sale_shards SET dropped_epoch = $1", [EPOCH]);
+    expect(kinds(await audit(stores))).toEqual([DifferenceKind.archivedInRedis]);
+    await leaveRedis();
+    await sql.query("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES ($1, 'more', 0, 1, 'added')", [SALE]);
+    await sql.query("UPDATE sales SET total_units = total_units + 1");
+    expect(kinds(await audit(stores))).toEqual([DifferenceKind.archivedEarly]);
+    await sql.query("DELETE FROM grants WHERE id = 'more'");
+    await sql.query("UPDATE sales SET total_units = total_units - 1");
+    await sql.query("UPDATE orders SET state = 'pending_payment'");
+    await sql.query("TRUNCATE payments");
+    expect(kinds(await audit(stores))).toEqual([DifferenceKind.archivedEarly]);
   });
 });
 

@@ -4,9 +4,10 @@ import type { Cutoff } from "./comparison.ts";
 import type { Comparing, ComparisonPlace } from "./comparison-pool.ts";
 import { DifferenceKind, differenceKey, type Difference } from "./difference.ts";
 import type { LogPosition, PostgresFacts, ShardInRedis } from "./facts.ts";
-import { judge, type Judgement, type Reading } from "./judgement.ts";
+import { judge, type Judgement } from "./judgement.ts";
 import type { AuditDatabase } from "./postgres-facts.ts";
 import { readShard, scanBuyers, scanOutbox } from "./redis-facts.ts";
+import type { Reading } from "./reading.ts";
 import { reportOf, type AuditReport } from "./report.ts";
 
 /** What the auditor reads, all of it without writing. */
@@ -62,9 +63,12 @@ const feedShard = async (redis: Redis, reading: ShardInRedis, comparing: Compari
 const readFacts = (stores: AuditStores): Promise<PostgresFacts> =>
   fromStore("Postgres", () => stores.database.snapshot((snapshot) => snapshot.facts()));
 
+/** Sales that Redis has to have; of others it tells by itself. */
+const inRedis = ({ sales }: PostgresFacts): string[] => [...sales.values()].flatMap(({ id, isArchived }) => (isArchived ? [] : [id]));
+
 /** One reading of all stores: each Redis at its cutoff, then the buyers and outboxes, then Postgres, then Redis again. */
 const readRound = async (stores: AuditStores): Promise<Reading> => {
-  const saleIds = [...(await readFacts(stores)).sales.keys()];
+  const saleIds = inRedis(await readFacts(stores));
   const before = await readShards(stores, saleIds);
   const comparing = stores.place.begin(before.map(cutoffOf));
   try {
@@ -80,7 +84,7 @@ const readRound = async (stores: AuditStores): Promise<Reading> => {
         return facts;
       }),
     );
-    const after = await readShards(stores, [...postgres.sales.keys()]);
+    const after = await readShards(stores, inRedis(postgres));
     const compared = await comparing.finish({ shards: [...postgres.shards.values()], sales: [...postgres.sales.values()] });
     return { before, postgres, compared, after };
   } finally {

@@ -19,7 +19,7 @@ export interface ComparisonResult {
 /** What Postgres said when the orders were read. */
 export interface Settled {
   readonly shards: readonly { readonly shard: number; readonly epoch: number; readonly applied: number }[];
-  readonly sales: readonly { readonly id: string; readonly limitPerBuyer: number }[];
+  readonly sales: readonly { readonly id: string; readonly limitPerBuyer: number; readonly isArchived: boolean }[];
 }
 
 /**
@@ -105,10 +105,11 @@ export class Comparison {
           detail: `${expected} entries up to ${cutoff.epoch}-${cutoff.seq} are not applied, the outbox holds ${found} of them`,
         });
     }
-    const limits = new Map(settled.sales.map((sale) => [sale.id, sale.limitPerBuyer]));
+    const sales = new Map(settled.sales.map((sale) => [sale.id, sale]));
     const tallies: Tally[] = [];
     for (const [saleId, set] of this.#sets) {
-      set.finish(limits.get(saleId) ?? 1);
+      const { limitPerBuyer = 1, isArchived = false } = sales.get(saleId) ?? {};
+      set.finish(limitPerBuyer, isArchived);
       differences.push(...set.differences());
       tallies.push(...set.tallies());
     }

@@ -46,6 +46,10 @@ export const DifferenceKind = {
   paymentDiffers: "payment_differs",
   /** P5: the sale is flagged sold out while a shard has a unit, or one is on its way */
   falseSoldOut: "false_sold_out",
+  /** P3: a sale was archived while an order was pending or a grant undone: Redis and Postgres might differ */
+  archivedEarly: "archived_early",
+  /** an archived sale is in a Redis that was told so */
+  archivedInRedis: "archived_in_redis",
   /** Redis has a sale that Postgres does not know */
   unknownSale: "unknown_sale",
   /** the shard stayed in recovery, or changed its epoch, in every round: nothing can be said about it */

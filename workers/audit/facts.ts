@@ -28,6 +28,8 @@ export interface SaleRow {
   readonly totalUnits: number;
   readonly limitPerBuyer: number;
   readonly soldOut: boolean;
+  /** Redis need not have it, and Postgres has all of it */
+  readonly isArchived: boolean;
 }
 
 interface SaleShardRow {
@@ -35,6 +37,8 @@ interface SaleShardRow {
   readonly shard: number;
   readonly quota: number;
   readonly sold: number;
+  /** of an archived sale: this Redis was told, and has it no more */
+  readonly isDropped: boolean;
 }
 
 export interface GrantRow {

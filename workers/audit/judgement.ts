@@ -1,37 +1,10 @@
 import { formatPosition } from "#lua/core/position";
-import type { ComparisonResult } from "./comparison.ts";
+import { judgeArchived } from "./archived.ts";
+import { difference, judgeCounters, sum } from "./counters.ts";
 import { DifferenceKind, type Difference } from "./difference.ts";
 import type { GrantRow, PostgresFacts, SaleRow, ShardInRedis } from "./facts.ts";
+import type { Reading, ShardBalance } from "./reading.ts";
 import type { Tally } from "./sale-set.ts";
-
-/** Everything one round read. */
-export interface Reading {
-  /** each shard at its cutoff, before Postgres was read */
-  readonly before: readonly ShardInRedis[];
-  readonly postgres: PostgresFacts;
-  readonly compared: ComparisonResult;
-  /** each shard again, after Postgres was read */
-  readonly after: readonly ShardInRedis[];
-}
-
-/** A sale's (or one shard's share of a sale's) units: each unit is in exactly one place at the instant of the cutoff. */
-export interface Balance {
-  total: number;
-  /** left in Redis */
-  free: number;
-  /** taken in Redis, in an entry that Postgres has not applied */
-  reserved: number;
-  /** granted by Postgres, not yet taken in by Redis; or taken out of a shard for another, not yet granted by Postgres */
-  inFlight: number;
-  /** units of live orders */
-  sold: number;
-  rejected: number;
-}
-
-interface ShardBalance extends Balance {
-  readonly saleId: string;
-  readonly shard: number;
-}
 
 export interface Judgement {
   readonly balances: readonly ShardBalance[];
@@ -39,21 +12,6 @@ export interface Judgement {
   /** shards that were in recovery or began an epoch while they were read: nothing else is said about them */
   readonly unsettled: ReadonlySet<number>;
 }
-
-const sum = <T>(items: Iterable<T>, units: (item: T) => number): number => {
-  let total = 0;
-  for (const item of items) total += units(item);
-  return total;
-};
-
-const difference = (kind: DifferenceKind, saleId: string | null, shard: number | null, detail: string): Difference => ({
-  kind,
-  saleId,
-  shard,
-  uid: null,
-  count: 1,
-  detail,
-});
 
 /** After a fault has ended, what was sold is applied within a lease, an epoch and a back-off of the relay. */
 const STUCK_MS = 30_000;
@@ -151,41 +109,6 @@ const judgeGrants = (
 
 const NO_TALLY = { soldUnits: 0, liveUnits: 0, reservedUnits: 0, withdrawnUnits: 0, rejected: 0 };
 
-/** Counters of one sale on one shard against the rows that they count, all from one snapshot. */
-const judgeCounters = (
-  sale: SaleRow,
-  shard: number,
-  row: { quota: number; sold: number },
-  grants: readonly GrantRow[],
-  sent: number,
-  live: number,
-) => {
-  const differences: Difference[] = [];
-  const arrived = sum(grants, (grant) => (grant.done && !grant.returned ? grant.units : 0)) - sent;
-  const returning = sum(grants, (grant) => (!grant.done && grant.returned ? grant.units : 0));
-  if (row.quota !== arrived)
-    differences.push(
-      difference(
-        DifferenceKind.quota,
-        sale.id,
-        shard,
-        `quota is ${row.quota}, its grants that arrived, less ${sent} units sent away, are ${arrived}`,
-      ),
-    );
-  if (row.sold !== live + returning)
-    differences.push(
-      difference(
-        DifferenceKind.soldCounter,
-        sale.id,
-        shard,
-        `sold is ${row.sold}, live orders hold ${live} and ${returning} are returning`,
-      ),
-    );
-  if (row.sold > row.quota)
-    differences.push(difference(DifferenceKind.oversold, sale.id, shard, `sold is ${row.sold}, the quota ${row.quota}`));
-  return differences;
-};
-
 const judgeSale = (
   sale: SaleRow,
   reading: Reading,
@@ -255,7 +178,7 @@ export const judge = (reading: Reading): Judgement => {
   const unsettled = new Set(differences.filter((found) => found.kind === DifferenceKind.unsettled).map((found) => found.shard as number));
   const balances: ShardBalance[] = [];
   for (const sale of reading.postgres.sales.values()) {
-    const judged = judgeSale(sale, reading, tallies);
+    const judged = sale.isArchived ? judgeArchived(sale, reading, tallies) : judgeSale(sale, reading, tallies);
     balances.push(...judged.balances);
     const isWhole = !judged.balances.some((balance) => unsettled.has(balance.shard));
     differences.push(...judged.differences.filter((found) => (found.shard === null ? isWhole : !unsettled.has(found.shard))));

@@ -38,9 +38,12 @@ const readFacts = async (sql: Knex): Promise<PostgresFacts> => {
   const shards = await rows(sql, "SELECT shard, epoch, applied FROM shards");
   const sales = await rows(
     sql,
-    "SELECT id, total_units, limit_per_buyer, coalesce(sold_out_version = returns_seq, false) AS sold_out FROM sales ORDER BY id",
+    "SELECT id, total_units, limit_per_buyer, coalesce(sold_out_version = returns_seq, false) AS sold_out, archived FROM sales ORDER BY id",
   );
-  const saleShards = await rows(sql, "SELECT sale_id, shard, quota, sold FROM sale_shards ORDER BY sale_id, shard");
+  const saleShards = await rows(
+    sql,
+    "SELECT sale_id, shard, quota, sold, coalesce(dropped_epoch > 0, false) AS dropped FROM sale_shards ORDER BY sale_id, shard",
+  );
   const grants = await rows(sql, "SELECT id, sale_id, shard, units, kind, state, from_shard FROM grants");
   return {
     shards: new Map(
@@ -57,6 +60,7 @@ const readFacts = async (sql: Knex): Promise<PostgresFacts> => {
           totalUnits: Number(row["total_units"]),
           limitPerBuyer: Number(row["limit_per_buyer"]),
           soldOut: row["sold_out"] === true,
+          isArchived: row["archived"] === true,
         },
       ]),
     ),
@@ -65,6 +69,7 @@ const readFacts = async (sql: Knex): Promise<PostgresFacts> => {
       shard: Number(row["shard"]),
       quota: Number(row["quota"]),
       sold: Number(row["sold"]),
+      isDropped: row["dropped"] === true,
     })),
     grants: grants.map((row) => ({
       id: String(row["id"]),

@@ -1,7 +1,8 @@
 import { formatPosition } from "#lua/core/position";
 import { DifferenceKind, type Difference } from "./difference.ts";
 import type { LogPosition } from "./facts.ts";
-import type { Balance, Judgement, Reading } from "./judgement.ts";
+import type { Judgement } from "./judgement.ts";
+import type { Balance, Reading } from "./reading.ts";
 
 /** A sale's balance; total = free + reserved + inFlight + sold unless a difference says otherwise. */
 export interface SaleReport extends Readonly<Balance> {

@@ -133,20 +133,20 @@ export class SaleSet {
     this.#tally(shard).withdrawnUnits += units;
   }
 
-  /** After all sides were added. */
-  finish(limitPerBuyer: number): void {
+  /** After all sides were added. @param isArchived Redis need not know anything of it, and may have forgotten while it was read */
+  finish(limitPerBuyer: number, isArchived: boolean): void {
     const held = new Map<string, number>();
     for (const [id, at] of this.#indexOf) {
       const flags = this.#flags[at] as number;
       const uid = id.slice(0, id.indexOf(":"));
-      this.#judge(flags, uid, at);
+      this.#judge(flags, uid, at, isArchived);
       if (limitPerBuyer > 1 && (flags & (ANY_ORDER | PENDING | PENDING_ELSEWHERE)) !== 0)
         held.set(uid, (held.get(uid) ?? 0) + (this.#units[at] as number));
     }
     for (const [uid, units] of held)
       if (units > limitPerBuyer)
         this.differ(DifferenceKind.limitExceeded, null, uid, `holds ${units} units, the limit is ${limitPerBuyer}`);
-    if (limitPerBuyer === 1) return;
+    if (limitPerBuyer === 1 || isArchived) return;
     for (const uid of new Set([...this.#buyerUnits.keys(), ...this.#fieldUnits.keys()])) {
       const declared = this.#buyerUnits.get(uid) ?? 0;
       const units = this.#fieldUnits.get(uid) ?? 0;
@@ -173,10 +173,11 @@ export class SaleSet {
     return this.#tallies.values();
   }
 
-  #judge(flags: number, uid: string, at: number): void {
+  #judge(flags: number, uid: string, at: number, isArchived: boolean): void {
     const shard = this.#shards[at] as number;
     const here = `${shard}: ${this.#epochs[at]}-${this.#seqs[at]}-${this.#places[at]}`;
     if ((flags & FIELD) === 0) {
+      if ((flags & ORDER_ELSEWHERE) !== 0 && isArchived) return;
       if ((flags & ORDER_ELSEWHERE) !== 0)
         this.differ(DifferenceKind.orderWithoutReservation, shard, uid, `Postgres has order ${here}, Redis does not know the buyer`);
       else if ((flags & PENDING_ELSEWHERE) !== 0)

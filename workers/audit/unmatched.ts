@@ -23,6 +23,13 @@ const PAYMENTS = `
     ON (p.shard, p.epoch, p.seq, p.idx) = (o.shard, o.epoch, o.seq, o.idx) AND p.sale_id = o.sale_id AND p.uid = o.uid
   WHERE o.uid IS NULL OR p.id IS NULL LIMIT ${LISTED}`;
 
+/** Archived sales that are not over. */
+const ARCHIVED = `
+  SELECT s.id AS sale_id, EXISTS (SELECT FROM orders o WHERE o.sale_id = s.id AND o.state = 'pending_payment') AS pending
+  FROM sales s WHERE s.archived AND (
+    EXISTS (SELECT FROM orders o WHERE o.sale_id = s.id AND o.state = 'pending_payment')
+    OR EXISTS (SELECT FROM grants g WHERE g.sale_id = s.id AND g.state = 'sent')) LIMIT ${LISTED}`;
+
 /** bigint columns come as text */
 interface Row {
   readonly sale_id: string;
@@ -36,6 +43,20 @@ interface ReturnRow extends Row {
   readonly units: number | null;
   readonly returned: string | null;
 }
+
+interface ArchivedRow {
+  readonly sale_id: string;
+  readonly pending: boolean;
+}
+
+const archivedDifference = ({ sale_id: saleId, pending }: ArchivedRow): Difference => ({
+  kind: DifferenceKind.archivedEarly,
+  saleId,
+  shard: null,
+  uid: null,
+  count: 1,
+  detail: pending ? "archived with an order that is neither paid nor over" : "archived with units on their way to a shard",
+});
 
 const difference = (row: Row, kind: DifferenceKind, detail: string): Difference => {
   return { kind, saleId: row.sale_id, shard: row.shard, uid: row.uid, count: 1, detail };
@@ -59,5 +80,10 @@ const paymentDifference = (row: Row): Difference =>
 export const readUnmatched = async (sql: Knex): Promise<readonly Difference[]> => {
   const returns = (await sql.raw<{ rows: ReturnRow[] }>(RETURNS)).rows;
   const payments = (await sql.raw<{ rows: Row[] }>(PAYMENTS)).rows;
-  return [...returns.map((row) => returnDifference(row)), ...payments.map((row) => paymentDifference(row))];
+  const archived = (await sql.raw<{ rows: ArchivedRow[] }>(ARCHIVED)).rows;
+  return [
+    ...returns.map((row) => returnDifference(row)),
+    ...payments.map((row) => paymentDifference(row)),
+    ...archived.map((row) => archivedDifference(row)),
+  ];
 };

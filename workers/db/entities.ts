@@ -1,8 +1,7 @@
 import { defineEntity, p, type InferEntity } from "@mikro-orm/core";
 import { OrderState, PaymentDecision } from "#protocol/order";
 import { RestoreMode } from "#protocol/row";
-import { SaleState } from "#protocol/sale";
-import { GrantKind, GrantState } from "./states.ts";
+import { GrantKind, GrantState, StoredSaleState } from "./states.ts";
 
 /** The tables of DESIGN section 9. The migrations make them; a test compares the two. */
 export const Shard = defineEntity({
@@ -42,7 +41,11 @@ export const Sale = defineEntity({
     limitPerBuyer: p.integer(),
     /** an order that is not paid so long after its reservation expires; 0: never */
     payWithinMs: p.bigint("number").default(0),
-    state: p.enum(() => SaleState),
+    state: p.enum(() => StoredSaleState),
+    /** it has left Redis, or is about to (DESIGN 7.6) */
+    archived: p.boolean().default(false),
+    /** when it was closed by name; null if it was not, or by a version before */
+    closedAt: p.datetime(6).nullable(),
     version: p.integer().default(1),
     /** raised by everything that frees a unit and by every new epoch of a shard of the sale (DESIGN 7.4) */
     returnsSeq: p.bigint("number").default(0),
@@ -73,6 +76,8 @@ export const SaleShard = defineEntity({
     /** version and epoch of the definition that Redis last got */
     deliveredVersion: p.integer().default(0),
     deliveredEpoch: p.bigint("number").default(0),
+    /** of an archived sale: the epoch in which Redis was told, 0 before; null of every other */
+    droppedEpoch: p.bigint("number").nullable(),
     /** units in grants that Redis has not taken in, or Postgres not seen taken in; only when asked for */
     arriving: p
       .bigint("number")

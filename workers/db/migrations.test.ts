@@ -17,7 +17,7 @@ describe("migrations", () => {
 
   it("are applied once, also by two at the same time", async () => {
     const applied = await Promise.all([applyMigrations(empty.url), applyMigrations(empty.url)]);
-    expect(applied.flat()).toEqual(["0001-tables", "0002-orders", "0003-flagged-epochs", "0004-pay-window"]);
+    expect(applied.flat()).toEqual(["0001-tables", "0002-orders", "0003-flagged-epochs", "0004-pay-window", "0005-archived-sales"]);
     expect(await applyMigrations(empty.url)).toEqual([]);
   });
 
@@ -58,6 +58,7 @@ describe("migrations", () => {
       'drop index "grants_sent";',
       'alter table "grants" drop constraint grants_check;',
       'alter table "grants" drop constraint grants_units_check;',
+      'drop index "sales_present";',
       'alter table "sales" drop constraint sales_limit_per_buyer_check;',
       'alter table "sales" drop constraint sales_pay_within_ms_check;',
       'alter table "sales" drop constraint sales_price_minor_check;',
@@ -69,6 +70,7 @@ describe("migrations", () => {
       'drop index "payments_order";',
       'alter table "payments" drop constraint payments_amount_minor_check;',
       'alter table "shards" drop constraint shards_check;',
+      'drop index "sale_shards_undropped";',
       'alter table "sale_shards" drop constraint sale_shards_check;',
       'alter table "sale_shards" drop constraint sale_shards_sold_check;',
     ]);

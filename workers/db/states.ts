@@ -1,6 +1,10 @@
 /** Values of the text columns; the migrations have the same lists as CHECKs. */
 export { OrderState } from "#protocol/order";
 
+/** What a sale's row says; whether it is archived is a column of its own. */
+export const StoredSaleState = { open: "open", paused: "paused", closed: "closed" } as const;
+export type StoredSaleState = (typeof StoredSaleState)[keyof typeof StoredSaleState];
+
 export const GrantKind = { opening: "opening", added: "added", returned: "returned", transfer: "transfer" } as const;
 export type GrantKind = (typeof GrantKind)[keyof typeof GrantKind];
 

@@ -21,17 +21,24 @@ const update = (event: OrderEvent, where: string): string =>
 /**
  * Whoever closes orders of a sale gives their units back in the same statement, and withdraws the sold-out flag (DESIGN 7.4).
  * Whether the sale ever was flagged is read from its row after it is locked: a flag that was set before is seen, one that is
- * set later is refused, because `returns_seq` has moved.
+ * set later is refused, because `returns_seq` has moved. Likewise whether the sale is archived: then no Redis is to hear of the
+ * units, they are Postgres's at once, and the grant is the record of that (DESIGN 7.6).
  */
 const closing = (event: OrderEvent, where: string, first = ""): string => `
   WITH ${first} closed AS (
     ${update(event, where)} RETURNING o.sale_id, o.shard, o.epoch, o.seq, o.idx, o.units
   ), withdrawn AS (
     UPDATE sales s SET returns_seq = s.returns_seq + 1, sold_out_version = NULL
-    FROM (SELECT DISTINCT sale_id FROM closed) c WHERE s.id = c.sale_id RETURNING s.id, s.ever_sold_out
+    FROM (SELECT DISTINCT sale_id FROM closed) c WHERE s.id = c.sale_id RETURNING s.id, s.ever_sold_out, s.archived
+  ), counted AS (
+    UPDATE sale_shards ss SET sold = ss.sold - a.units FROM (
+      SELECT c.sale_id, c.shard, sum(c.units) AS units FROM closed c JOIN withdrawn w ON w.id = c.sale_id
+      WHERE w.archived GROUP BY c.sale_id, c.shard
+    ) a WHERE ss.sale_id = a.sale_id AND ss.shard = a.shard
   )
-  INSERT INTO grants (sale_id, id, shard, units, kind, flagged)
-  SELECT c.sale_id, ${returnGrantId("c")}, c.shard, c.units, '${GrantKind.returned}', w.ever_sold_out
+  INSERT INTO grants (sale_id, id, shard, units, kind, flagged, state)
+  SELECT c.sale_id, ${returnGrantId("c")}, c.shard, c.units, '${GrantKind.returned}', w.ever_sold_out,
+    CASE WHEN w.archived THEN '${GrantState.done}' ELSE '${GrantState.sent}' END
   FROM closed c JOIN withdrawn w ON w.id = c.sale_id`;
 
 const CHANGE: Readonly<Record<OrderEvent, string>> = {

@@ -1,12 +1,16 @@
 import type { Handlers } from "#program/requests/serve";
+import type { Clock } from "#protocol/ports";
 import { RequestError, type Reply } from "#protocol/requests/reply";
 import type { RestoreProgress, RestoreRequest } from "#protocol/requests/shard-rows";
+import { SaleState } from "#protocol/sale";
 import type { Database } from "../db/database.ts";
 import { readShard } from "../db/shard-row.ts";
 import { changeOrder, payOrder, readOrder, type OrdersPorts } from "../orders/commands.ts";
 import { RestoreEnd, type Progress } from "../restore/restore.ts";
+import type { ArchivePorts } from "../sales/archive.ts";
+import { archiveByCommand } from "../sales/archive-command.ts";
 import { addUnits, changeSale, openSale } from "../sales/commands.ts";
-import { readSales } from "../sales/records.ts";
+import { archivedOf, findSales, readArchivedSales, readSales } from "../sales/records.ts";
 import { setSoldOut, soldOutFacts, soldOutFlags } from "../sales/sold-out.ts";
 import { drainingShards, transferFacts } from "../sales/transfers.ts";
 import type { ShardAdmin } from "../shards/admin.ts";
@@ -18,6 +22,8 @@ export interface HandlerOptions {
   readonly restore: (request: RestoreRequest, progress: Progress) => Promise<RestoreEnd>;
   readonly shardAdmin: ShardAdmin;
   readonly orders: OrdersPorts;
+  readonly archive: ArchivePorts;
+  readonly clock: Clock;
   /** a sale was opened or changed, or units were given back: bring it to Redis and to the gateways now, not at the next turn */
   readonly changed: () => void;
 }
@@ -39,7 +45,11 @@ export const requestHandlers = (options: HandlerOptions): Handlers => {
     return answer;
   };
   return {
-    row: async ({ shard }) => (shard < shards ? ok(await readShard(database.em(), shard)) : noShard(shard)),
+    row: async ({ shard, sales }) => {
+      if (shard >= shards) return noShard(shard);
+      const row = await readShard(database.em(), shard);
+      return ok({ ...row, archived: await archivedOf(database.em(), sales) });
+    },
     restore: async (request, progress) => {
       if (request.shard >= shards) return noShard(request.shard);
       let staged: RestoreProgress = { orders: 0, ofUnits: 0, done: false };
@@ -60,9 +70,18 @@ export const requestHandlers = (options: HandlerOptions): Handlers => {
     transferFacts: ({ saleId }) => transferFacts(database.sql, saleId),
     drainingShards: async () => ok(await drainingShards(database.em())),
     openSale: (sale) => changing(openSale(database, shards, sale)),
-    changeSale: (change) => changing(changeSale(database, change)),
+    changeSale: ({ id, state }) =>
+      changing(
+        state === SaleState.archived
+          ? archiveByCommand({ ...options.archive, clock: options.clock, em: database.em() }, id, options.changed)
+          : changeSale(database, { id, state }),
+      ),
     addUnits: (add) => changing(addUnits(database, add)),
-    sales: async () => ok(await readSales(database.em())),
+    sales: async ({ archived }) => {
+      const sales = await readSales(database.em());
+      return ok(archived ? [...(await readArchivedSales(database.em())), ...sales] : sales);
+    },
+    findSales: async ({ ids }) => ok(await findSales(database.em(), ids)),
     purchaseOrders: async (asked) => ok(await orders.store.ofPurchases(asked)),
     order: (address) => readOrder(orders, address),
     payOrder: (pay) => payOrder(orders, pay),

@@ -1,6 +1,6 @@
 import { RequestStrategy, type NatsConnection } from "nats";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { connectNats } from "#program";
+import { connectNats, systemClock } from "#program";
 import { formatOrderId, requests, type OpenSale, type Reply } from "#protocol";
 import { freshDatabase, startNats, until, waitingForLocks, type NatsServer, type TestDatabase } from "../../test/harness/index.ts";
 import { connectDatabase, ensureShards, type Database } from "../db/database.ts";
@@ -8,6 +8,7 @@ import { changeDraining } from "../db/drain-lock.ts";
 import { postgresOrdersStore } from "../orders/postgres.ts";
 import type { RestoreEnd } from "../restore/restore.ts";
 import { OPENING_LOCK } from "../sales/commands.ts";
+import { postgresArchiveStore } from "../sales/archive-stores.ts";
 import { requestHandlers } from "./handlers.ts";
 import { serve, type RequestServer } from "#program/requests/serve";
 
@@ -20,6 +21,8 @@ const faults: string[] = [];
 let changes = 0;
 let restored: RestoreEnd = "done";
 const ordersPorts = (of: Database) => ({ store: postgresOrdersStore(of), observer: { changed: () => undefined, paid: () => undefined } });
+const away = () => Promise.reject(new Error("away"));
+const NO_REDIS = { stock: away, state: away };
 const shardAdmin = { facts: () => Promise.resolve([]), change: () => Promise.reject(new Error("not asked")) };
 
 beforeAll(async () => {
@@ -35,6 +38,8 @@ beforeAll(async () => {
       shards: 2,
       shardAdmin,
       orders: ordersPorts(database),
+      archive: { store: postgresArchiveStore(database), shards: NO_REDIS },
+      clock: systemClock,
       restore: (_request, progress) => {
         progress(2_000, 3_000);
         return Promise.resolve(restored);
@@ -303,6 +308,41 @@ describe("the orders of purchases", () => {
   });
 });
 
+describe("an archived sale", () => {
+  const idsOf = (answer: unknown): string[] => (answer as { value: { id: string }[] }).value.map(({ id }) => id);
+
+  it("is found by its id and with a shard's row, listed where that is asked for, and changed no more", async () => {
+    await ask(requests.openSale.subject, definition());
+    await database.sql("UPDATE sales SET state = 'closed', archived = true WHERE id = ?", [saleId]);
+    const archived = { id: saleId, state: "archived" };
+    expect(await ask(requests.findSales.subject, { ids: ["none", saleId] })).toMatchObject({ ok: true, value: [archived] });
+    expect(await ask(requests.row.subject, { shard: 0, sales: ["none", saleId] })).toMatchObject({ value: { archived: [saleId] } });
+    expect(idsOf(await ask(requests.sales.subject, { archived: false }))).not.toContain(saleId);
+    // as who knows of no archived sale asks
+    expect(idsOf(await ask(requests.sales.subject, {}))).toContain(saleId);
+    for (const state of ["open", "paused"])
+      expect(await ask(requests.changeSale.subject, { id: saleId, state })).toMatchObject({ ok: false, code: "conflict" });
+    for (const state of ["closed", "archived"])
+      expect(await ask(requests.changeSale.subject, { id: saleId, state })).toMatchObject({ ok: true, value: archived });
+    expect(await ask(requests.addUnits.subject, { saleId, grantId: "more", units: 1 })).toMatchObject({ ok: false, code: "conflict" });
+    expect(await ask(requests.openSale.subject, definition())).toMatchObject({ ok: true, value: archived });
+    expect(await ask(requests.soldOutSet.subject, { saleId, returnsSeq: 0 })).toEqual(refused("overtaken"));
+  });
+
+  it("was closed, and is not archived while a Redis cannot be asked; one whose window is over is closed by that", async () => {
+    await ask(requests.openSale.subject, definition());
+    const archive = (id: string) => ask(requests.changeSale.subject, { id, state: "archived" });
+    expect(await archive(saleId)).toMatchObject({ code: "conflict", detail: expect.stringContaining("close it first") });
+    expect(await archive("none")).toEqual(refused("not_found"));
+    await ask(requests.openSale.subject, definition({ id: `${saleId}-over`, closesAtMs: 1 }));
+    expect(await archive(`${saleId}-over`)).toMatchObject({
+      code: "conflict",
+      detail: expect.stringContaining("not closed on all of its shards"),
+    });
+    expect(await ask(requests.findSales.subject, { ids: [`${saleId}-over`] })).toMatchObject({ value: [{ state: "closed", version: 2 }] });
+  });
+});
+
 describe("a shard's row and its restore", () => {
   it("are answered for configured shards only", async () => {
     expect(await ask(requests.row.subject, { shard: 1 })).toEqual({
@@ -318,6 +358,7 @@ describe("a shard's row and its restore", () => {
         wall: false,
         halted: null,
         draining: false,
+        archived: [],
       },
     });
     expect(await ask(requests.row.subject, { shard: 2 })).toEqual(refused("not_found"));
@@ -389,6 +430,8 @@ it("answers unavailable when Postgres fails", async () => {
       shards: 2,
       shardAdmin,
       orders: ordersPorts(gone),
+      archive: { store: postgresArchiveStore(gone), shards: NO_REDIS },
+      clock: systemClock,
       restore: () => Promise.reject(new Error("no")),
       changed: () => undefined,
     }),

@@ -10,7 +10,7 @@ const IDLE_MS = 60_000;
 
 const SALES = `
   SELECT s.id, s.version, s.state, s.limit_per_buyer, s.opens_at_ms, s.closes_at_ms, ss.quota - ss.sold AS free, ss.sold, s.ever_sold_out
-  FROM sale_shards ss JOIN sales s ON s.id = ss.sale_id WHERE ss.shard = ? ORDER BY s.id`;
+  FROM sale_shards ss JOIN sales s ON s.id = ss.sale_id WHERE ss.shard = ? AND NOT s.archived ORDER BY s.id`;
 
 /** The unique index is sorted like this: the first page comes without sorting a million rows. */
 const ORDERS = `

@@ -63,6 +63,26 @@ describe("the bucket of sales", () => {
     expect((await (await kv()).status()).streamInfo.state.last_seq).toBe(before);
   });
 
+  it("loses the sales that are archived, and after a while their markers too", async () => {
+    await open("desk");
+    await bucket.converge();
+    await database.sql("UPDATE sales SET archived = true WHERE id = 'desk'");
+    await bucket.converge();
+    expect(Object.keys(await held())).not.toContain("desk");
+    const marker = { filter: `$KV.${SALES_BUCKET}.desk` };
+    const manager = await connection.jetstreamManager();
+    const markers = async () => (await manager.streams.info(`KV_${SALES_BUCKET}`, { subjects_filter: marker.filter })).state.subjects;
+    expect(await markers()).toBeDefined();
+    // by a worker whose Postgres is an hour later
+    const sql: typeof database.sql = (text, bindings) => database.sql(text.replace("now()", "now() + interval '1 hour'"), bindings);
+    const later: Database = { ...database, transaction: (work) => database.transaction((_sql, em) => work(sql, em)) };
+    await new SalesBucket(later, connection).converge();
+    expect(await markers()).toBeUndefined();
+    await database.sql("DELETE FROM grants WHERE sale_id = 'desk'");
+    await database.sql("DELETE FROM sale_shards WHERE sale_id = 'desk'");
+    await database.sql("DELETE FROM sales WHERE id = 'desk'");
+  });
+
   it("is put right when somebody else wrote, deleted or spoiled a record", async () => {
     const view = await kv();
     await view.put("chair", "spoiled");

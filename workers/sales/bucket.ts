@@ -10,6 +10,11 @@ export const BUCKET_LOCK = 0x6462_0003;
 /** How a bucket is stored (NATS ADR-8). */
 const STREAM = `KV_${SALES_BUCKET}`;
 const SUBJECT = `$KV.${SALES_BUCKET}.`;
+/**
+ * How long the marker of a deletion stays, one for each sale that was ever archived. A gateway that heard of none for longer
+ * asks the workers when a Redis does not know the sale (gateway/buy/purchases.ts).
+ */
+const MARKER_MS = 600_000;
 
 interface Held {
   readonly revision: number;
@@ -33,21 +38,23 @@ const recordOf = (json: () => unknown): Held["record"] => {
 const holds = ({ record }: Held, sale: SaleRecord): boolean =>
   record !== undefined && Object.entries(sale).every(([field, value]) => isDeepStrictEqual(record[field], value));
 
-/** Not by `bucket.keys()`: nats.js 2.29 drops keys that arrive while an earlier one is being looked at. */
-const readHeld = async (manager: JetStreamManager, bucket: KV): Promise<Map<string, Held>> => {
+/** Not by `bucket.keys()`: nats.js 2.29 drops keys that arrive while an earlier one is being looked at. Old markers are removed. */
+const readHeld = async (manager: JetStreamManager, bucket: KV, nowMs: number): Promise<Map<string, Held>> => {
   const { state } = await manager.streams.info(STREAM, { subjects_filter: `${SUBJECT}>` });
   const held = new Map<string, Held>();
   for (const subject of Object.keys(state.subjects ?? {})) {
     const key = subject.slice(SUBJECT.length);
     const entry = await bucket.get(key);
-    if (entry?.operation === "PUT") held.set(key, { revision: entry.revision, record: recordOf(() => entry.json()) });
+    if (entry === null) continue;
+    if (entry.operation === "PUT") held.set(key, { revision: entry.revision, record: recordOf(() => entry.json()) });
+    else if (nowMs - entry.created.getTime() > MARKER_MS) await manager.streams.purge(STREAM, { filter: subject, seq: entry.revision + 1 });
   }
   return held;
 };
 
 /**
- * Makes the bucket that gateways watch hold what Postgres holds (DESIGN 7.5): creates it if it is missing, puts
- * what differs, deletes what Postgres does not have. Cheap when nothing changed.
+ * Makes the bucket that gateways watch hold the sales that Postgres has and that are not archived (DESIGN 7.5): creates it if
+ * it is missing, puts what differs, deletes the rest. Cheap when nothing changed.
  */
 export class SalesBucket {
   readonly #database: Database;
@@ -63,12 +70,14 @@ export class SalesBucket {
   /** @returns false if another process is at it */
   converge(): Promise<boolean> {
     return this.#database.transaction(async (sql, em) => {
-      const { rows } = await sql("SELECT pg_try_advisory_xact_lock(?) AS locked", [BUCKET_LOCK]);
+      const { rows } = await sql("SELECT pg_try_advisory_xact_lock(?) AS locked, extract(epoch FROM now()) * 1000 AS now_ms", [
+        BUCKET_LOCK,
+      ]);
       if (rows[0]?.["locked"] !== true) return false;
       const bucket = await this.#connection.jetstream().views.kv(SALES_BUCKET, { history: 1, storage: StorageType.File });
       if (this.#isCurrent(await this.#markOf(bucket), await readVersions(em))) return true;
       const sales = await readSales(em);
-      await this.#write(bucket, sales);
+      await this.#write(bucket, sales, Number(rows[0]["now_ms"]));
       this.#seen = { mark: await this.#markOf(bucket), versions: new Map(sales.map((sale) => [sale.id, sale.version])) };
       return true;
     });
@@ -83,8 +92,8 @@ export class SalesBucket {
     return this.#seen?.mark === mark && isDeepStrictEqual(this.#seen.versions, versions);
   }
 
-  async #write(bucket: KV, sales: readonly SaleRecord[]): Promise<void> {
-    const held = await readHeld(await this.#connection.jetstreamManager({ checkAPI: false }), bucket);
+  async #write(bucket: KV, sales: readonly SaleRecord[], nowMs: number): Promise<void> {
+    const held = await readHeld(await this.#connection.jetstreamManager({ checkAPI: false }), bucket, nowMs);
     for (const sale of sales) {
       const entry = held.get(sale.id);
       held.delete(sale.id);

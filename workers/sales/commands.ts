@@ -1,10 +1,10 @@
 import { LockMode } from "@mikro-orm/core";
-import { RequestError, type AddUnits, type Reply, type ChangeSale } from "#protocol/requests";
-import { SaleState, type OpenSale, type SaleRecord } from "#protocol/sale";
+import { RequestError, type AddUnits, type Reply } from "#protocol/requests";
+import type { OpenSale, SaleRecord } from "#protocol/sale";
 import type { Database, EntityManager } from "../db/database.ts";
 import { holdDraining } from "../db/drain-lock.ts";
 import { Grant, Sale, SaleShard, type GrantEntity, type SaleEntity } from "../db/entities.ts";
-import { GrantKind } from "../db/states.ts";
+import { GrantKind, StoredSaleState } from "../db/states.ts";
 import { deal, openShards, receivingShards, usualShardCount, type Share } from "./dealing.ts";
 import { isTransferGrantId } from "../apply/transfer-grant.ts";
 import { isReturnGrantId } from "../orders/return-grant.ts";
@@ -42,7 +42,7 @@ const isRepeat = (record: SaleRecord, sale: OpenSale, openingUnits: number): boo
 const insertSale = async (em: EntityManager, sale: OpenSale, chosen: readonly number[]): Promise<SaleRecord> => {
   const { units: totalUnits, id, campaign, title, priceMinor, currency, opensAtMs, closesAtMs, limitPerBuyer, payWithinMs } = sale;
   const definition = { id, campaign, title, priceMinor, currency, opensAtMs, closesAtMs, limitPerBuyer, payWithinMs };
-  const created = em.create(Sale, { ...definition, totalUnits, state: SaleState.open });
+  const created = em.create(Sale, { ...definition, totalUnits, state: StoredSaleState.open });
   await em.flush();
   await em.insertMany(
     SaleShard,
@@ -73,16 +73,24 @@ export const openSale = (database: Database, shards: number, sale: OpenSale): Pr
     return { ok: true, value: await insertSale(em, sale, available.slice(0, count)) };
   });
 
-/** Pauses, resumes or closes. `closed` is final; the state that is there already is a repeat. */
-export const changeSale = (database: Database, change: ChangeSale): Promise<Reply<SaleRecord>> =>
-  database.transaction(async (_sql, em) => {
-    const sale = await lockSale(em, change.id);
-    if (sale === null) return noSale(change.id);
-    if (sale.state === SaleState.closed && change.state !== SaleState.closed)
-      return refuse(RequestError.conflict, `sale ${change.id} is closed for good`);
-    if (sale.state !== change.state) {
-      sale.state = change.state;
+/** @returns why a sale that is over cannot be what is asked for */
+const isOver = (sale: SaleEntity): Reply<never> =>
+  refuse(RequestError.conflict, `sale ${sale.id} is ${sale.archived ? "archived" : "closed for good"}`);
+
+/** Pauses, resumes or closes. `closed` is final; the state that is there already is a repeat, and an archived sale is closed. */
+export const changeSale = (
+  database: Database,
+  { id, state }: { readonly id: string; readonly state: StoredSaleState },
+): Promise<Reply<SaleRecord>> =>
+  database.transaction(async (sql, em) => {
+    const sale = await lockSale(em, id);
+    if (sale === null) return noSale(id);
+    if (sale.state === StoredSaleState.closed && state !== StoredSaleState.closed) return isOver(sale);
+    if (sale.state !== state) {
+      sale.state = state;
       sale.version += 1;
+      await em.flush();
+      if (state === StoredSaleState.closed) await sql("UPDATE sales SET closed_at = now() WHERE id = ?", [id]);
     }
     return { ok: true, value: recordOf(sale) };
   });
@@ -124,7 +132,7 @@ export const addUnits = (database: Database, add: AddUnits): Promise<Reply<SaleR
       return before.kind === GrantKind.added && before.units === add.units
         ? { ok: true, value: recordOf(sale) }
         : refuse(RequestError.conflict, `grant ${add.grantId} exists with other units`);
-    if (sale.state === SaleState.closed) return refuse(RequestError.conflict, `sale ${add.saleId} is closed for good`);
+    if (sale.state === StoredSaleState.closed) return isOver(sale);
     if (sale.totalUnits + add.units > MOST_UNITS) return refuse(RequestError.badRequest, `a sale has at most ${MOST_UNITS} units`);
     const added = { saleId: add.saleId, id: add.grantId, kind: GrantKind.added, flagged: sale.everSoldOut };
     await insertGrants(em, added, deal(add.units, await receivingShards(em, add.saleId)));

@@ -29,9 +29,13 @@ export const soldOutFacts = async (sql: Sql, saleId: string): Promise<Reply<Sold
   };
 };
 
-/** Flags a sale sold out, unless a unit was freed or an epoch began since `returnsSeq` was read. */
+/** Flags a sale sold out, unless a unit was freed, an epoch began since `returnsSeq` was read, or the sale is archived. */
 export const setSoldOut = async (em: EntityManager, saleId: string, returnsSeq: number): Promise<Reply<Record<string, never>>> => {
-  const flagged = await em.nativeUpdate(Sale, { id: saleId, returnsSeq }, { soldOutVersion: returnsSeq, everSoldOut: true });
+  const flagged = await em.nativeUpdate(
+    Sale,
+    { id: saleId, returnsSeq, archived: false },
+    { soldOutVersion: returnsSeq, everSoldOut: true },
+  );
   return flagged === 1
     ? { ok: true, value: {} }
     : { ok: false, code: RequestError.overtaken, detail: `returns_seq of ${saleId} is not ${returnsSeq}` };
@@ -39,7 +43,7 @@ export const setSoldOut = async (em: EntityManager, saleId: string, returnsSeq: 
 
 /** Raw: asked twice a second by every gateway, and no entities need be made of all the sales that were ever sold out. */
 const readFlags = async (sql: Sql): Promise<readonly SoldOutFlag[]> => {
-  const { rows } = await sql("SELECT id, sold_out_version FROM sales WHERE sold_out_version IS NOT NULL ORDER BY id");
+  const { rows } = await sql("SELECT id, sold_out_version FROM sales WHERE NOT archived AND sold_out_version IS NOT NULL ORDER BY id");
   return rows.map((row) => ({ saleId: String(row["id"]), version: Number(row["sold_out_version"]) }));
 };
 

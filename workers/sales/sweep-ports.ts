@@ -1,6 +1,7 @@
 import type { DefineSale, DefineSaleAnswer } from "#lua/stock/sale";
 import type { Grant, GrantAnswer } from "#lua/stock/grant";
 import type { SettleAnswer } from "#lua/shard/settle";
+import type { ArchiveSaleAnswer, UndroppedSale } from "./archive-ports.ts";
 
 /** A definition that Redis may not have in this epoch. */
 export type UndeliveredSale = DefineSale;
@@ -34,6 +35,10 @@ export interface SweepStore {
   delivered(sale: UndeliveredSale): Promise<void>;
   /** Redis does not have the sale after all. */
   notDelivered(shard: number, saleId: string): Promise<void>;
+  /** Archived sales that Redis may have still; some at a time. */
+  undropped(): Promise<readonly UndroppedSale[]>;
+  /** Redis does not have the archived sale any more: not asked for again. */
+  dropped(sale: UndroppedSale): Promise<void>;
 }
 
 /** The shards' Redis; a shard that is not open answers so. */
@@ -41,4 +46,5 @@ export interface SweepShards {
   defineSale(sale: DefineSale): Promise<DefineSaleAnswer>;
   grant(grant: Grant): Promise<GrantAnswer>;
   settle(position: Omit<AppliedPosition, "wall">): Promise<SettleAnswer>;
+  drop(sale: UndroppedSale): Promise<ArchiveSaleAnswer>;
 }

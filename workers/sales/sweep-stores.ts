@@ -1,24 +1,28 @@
-import { saleStateOf } from "#protocol/sale";
-import { defineSale, grant, settle, type ScriptRedis } from "#lua";
+import { saleStateOf, stateInRedis } from "#protocol/sale";
+import { archiveSale, defineSale, grant, settle, type ScriptRedis } from "#lua";
 import type { Sql } from "../db/database.ts";
 import { GrantKind, GrantState } from "../db/states.ts";
+import type { UndroppedSale } from "./archive-ports.ts";
 import type { SentGrant, SweepShards, SweepStore, UndeliveredSale } from "./sweep-ports.ts";
 
 /** Grants that one round delivers to a shard at most; a round comes every 200 ms. A shard that is down holds up no other. */
 const GRANTS_A_ROUND = 500;
 
+/** Archived sales that one round takes out of Redis at most. */
+const DROPPED_A_ROUND = 200;
+
 const undelivered = async (sql: Sql): Promise<UndeliveredSale[]> => {
   const { rows } = await sql(
     `SELECT s.id, s.version, s.state, s.limit_per_buyer, s.opens_at_ms, s.closes_at_ms, sh.shard, sh.epoch
      FROM sale_shards ss JOIN sales s ON s.id = ss.sale_id JOIN shards sh ON sh.shard = ss.shard
-     WHERE sh.epoch > 0 AND (ss.delivered_version < s.version OR ss.delivered_epoch <> sh.epoch) ORDER BY s.id`,
+     WHERE sh.epoch > 0 AND NOT s.archived AND (ss.delivered_version < s.version OR ss.delivered_epoch <> sh.epoch) ORDER BY s.id`,
   );
   return rows.map((row) => ({
     shard: Number(row["shard"]),
     epoch: Number(row["epoch"]),
     saleId: String(row["id"]),
     version: Number(row["version"]),
-    state: saleStateOf(String(row["state"])),
+    state: stateInRedis(saleStateOf(String(row["state"]))),
     limit: Number(row["limit_per_buyer"]),
     opensAtMs: Number(row["opens_at_ms"]),
     closesAtMs: Number(row["closes_at_ms"]),
@@ -43,6 +47,15 @@ const sentGrants = async (sql: Sql): Promise<SentGrant[]> => {
     flagged: row["flagged"] === true,
     revocable: row["revocable"] === true,
   }));
+};
+
+const undropped = async (sql: Sql): Promise<UndroppedSale[]> => {
+  const { rows } = await sql(
+    `SELECT ss.sale_id, ss.shard, sh.epoch FROM sale_shards ss JOIN shards sh ON sh.shard = ss.shard
+     WHERE ss.dropped_epoch = 0 AND sh.epoch > 0 LIMIT ?`,
+    [DROPPED_A_ROUND],
+  );
+  return rows.map((row) => ({ shard: Number(row["shard"]), epoch: Number(row["epoch"]), saleId: String(row["sale_id"]) }));
 };
 
 /** Raw: it compares columns of three tables and changes rows only from the state in which they were read, five times a second. */
@@ -77,6 +90,10 @@ export const postgresSweepStore = (sql: Sql): SweepStore => ({
   notDelivered: async (shard, saleId) => {
     await sql("UPDATE sale_shards SET delivered_version = 0 WHERE sale_id = ? AND shard = ?", [saleId, shard]);
   },
+  undropped: () => undropped(sql),
+  dropped: async ({ saleId, shard, epoch }) => {
+    await sql("UPDATE sale_shards SET dropped_epoch = ? WHERE sale_id = ? AND shard = ? AND dropped_epoch = 0", [epoch, saleId, shard]);
+  },
 });
 
 /** @param redisOf undefined for a shard that is in the database but not configured here */
@@ -90,5 +107,6 @@ export const redisSweepShards = (redisOf: (shard: number) => ScriptRedis | undef
     defineSale: (sale) => defineSale(of(sale.shard), sale),
     grant: (sent) => grant(of(sent.shard), sent),
     settle: ({ shard, epoch, applied }) => settle(of(shard), { shard, epoch, applied }),
+    drop: (sale) => archiveSale(of(sale.shard), sale),
   };
 };

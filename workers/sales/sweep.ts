@@ -1,6 +1,7 @@
 import type { Clock } from "#protocol/ports";
 import { SOLD_OUT_BELIEVED_MS } from "#protocol/sale";
 import { Status } from "#lua/core/codes";
+import type { UndroppedSale } from "./archive-ports.ts";
 import type { AppliedPosition, SentGrant, SweepShards, SweepStore, UndeliveredSale } from "./sweep-ports.ts";
 
 export interface SweepOptions {
@@ -22,9 +23,17 @@ const byShard = <T extends { readonly shard: number }>(items: readonly T[]): Map
 
 const grantKey = (grant: SentGrant): string => `${grant.saleId}:${grant.grantId}`;
 
+/** What a round has for one shard. */
+interface ShardWork {
+  readonly position: AppliedPosition;
+  readonly sales: readonly UndeliveredSale[];
+  readonly grants: readonly SentGrant[];
+  readonly undropped: readonly UndroppedSale[];
+}
+
 /**
- * Brings to Redis what Postgres has recorded (DESIGN 7.3): definitions first, then units; and tells it again how far
- * Postgres is, in case that was lost. Everything is idempotent: any number of processes may sweep.
+ * Brings to Redis what Postgres has recorded (DESIGN 7.3): definitions first, then units; tells it again how far Postgres is,
+ * in case that was lost; and takes out of it what is archived (7.6). Everything is idempotent: any number of processes may sweep.
  */
 export class Sweep {
   readonly #options: SweepOptions;
@@ -40,12 +49,16 @@ export class Sweep {
   /** One round over all shards; faults of one shard do not touch the others. */
   async round(): Promise<void> {
     const { store } = this.#options;
-    const [undelivered, grants, positions] = [await store.undelivered(), await store.sentGrants(), await store.positions()];
-    const due = this.#dueGrants(grants);
-    const sales = byShard(undelivered);
-    const units = byShard(due);
+    const undelivered = byShard(await store.undelivered());
+    const due = byShard(this.#dueGrants(await store.sentGrants()));
+    const positions = await store.positions();
+    const archived = byShard(await store.undropped());
     await Promise.all(
-      positions.map((position) => this.#sweepShard(position, sales.get(position.shard) ?? [], units.get(position.shard) ?? [])),
+      positions.map((position) => {
+        const { shard } = position;
+        const [sales = [], grants = [], undropped = []] = [undelivered.get(shard), due.get(shard), archived.get(shard)];
+        return this.#sweepShard({ position, sales, grants, undropped });
+      }),
     );
   }
 
@@ -66,10 +79,11 @@ export class Sweep {
     return due;
   }
 
-  async #sweepShard(position: AppliedPosition, sales: readonly UndeliveredSale[], grants: readonly SentGrant[]): Promise<void> {
+  async #sweepShard({ position, sales, grants, undropped }: ShardWork): Promise<void> {
     try {
       await this.#settle(position);
       if (await this.#defineSales(sales)) await this.#deliverGrants(grants);
+      await this.#drop(undropped);
     } catch (error) {
       this.#options.fault(error);
     }
@@ -103,6 +117,15 @@ export class Sweep {
       const { status } = await shards.grant(grant);
       if (status === Status.recovering || status === Status.foreign) return;
       if (status === Status.unknown) await store.notDelivered(grant.shard, grant.saleId);
+    }
+  }
+
+  async #drop(sales: readonly UndroppedSale[]): Promise<void> {
+    const { shards, store } = this.#options;
+    for (const sale of sales) {
+      const { status } = await shards.drop(sale);
+      if (status === Status.recovering || status === Status.foreign) return;
+      if (status === Status.ok) await store.dropped(sale);
     }
   }
 }

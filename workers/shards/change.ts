@@ -40,7 +40,7 @@ const BEGIN = `
     WHERE shard = ? AND epoch = ? RETURNING shard
   ), withdrawn AS (
     UPDATE sales SET returns_seq = returns_seq + 1, sold_out_version = NULL
-    FROM sale_shards JOIN begun USING (shard) WHERE sales.id = sale_shards.sale_id
+    FROM sale_shards JOIN begun USING (shard) WHERE sales.id = sale_shards.sale_id AND NOT sales.archived
   )
   SELECT shard FROM begun`;
 

@@ -3,7 +3,7 @@ import { changeOrderSchema, orderAddressSchema, orderRecordSchema, paidOrderSche
 import { openSaleSchema, saleRecordSchema } from "../sale.ts";
 import { allShardFactsSchema, changeShardSchema, shardFactsSchema } from "../shard-facts.ts";
 import { purchaseOrdersRequestSchema, purchaseOrdersSchema } from "./purchase-orders.ts";
-import { addUnitsSchema, changeSaleSchema } from "./sale-commands.ts";
+import { addUnitsSchema, changeSaleSchema, findSalesSchema, listSalesSchema } from "./sale-commands.ts";
 import {
   drainingShardsSchema,
   saleFactsRequestSchema,
@@ -70,9 +70,12 @@ export const requests = {
   openSale: command("doorbuster.sale.open", openSaleSchema.strip(), saleRecordSchema),
   changeSale: command("doorbuster.sale.change", changeSaleSchema.strip(), saleRecordSchema),
   addUnits: command("doorbuster.sale.add-units", addUnitsSchema.strip(), saleRecordSchema),
-  sales: list("doorbuster.sale.list", nothing, z.array(saleRecordSchema)),
   /** the orders of a sale's purchases, read from the primary after the request came in */
   purchaseOrders: facts("doorbuster.purchases.orders", purchaseOrdersRequestSchema, purchaseOrdersSchema),
+  /** the newest last; of archived ones no more than a reply can hold */
+  sales: list("doorbuster.sale.list", listSalesSchema, z.array(saleRecordSchema)),
+  /** those there are, archived ones too, read after the request came in */
+  findSales: facts("doorbuster.sale.find", findSalesSchema, z.array(saleRecordSchema)),
   order: list("doorbuster.order.read", orderAddressSchema.strip(), orderRecordSchema),
   /** money came in; said again as often as you like. `not_found` also while a win is not in Postgres yet */
   payOrder: command("doorbuster.order.pay", payOrderSchema.strip(), paidOrderSchema),

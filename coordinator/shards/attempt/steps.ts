@@ -87,13 +87,22 @@ export const waitForFlags = async (attempt: Attempt, begunMs: number): Promise<E
   return lostLease(attempt);
 };
 
-/** Takes over what Redis has, under the new epoch. */
+/**
+ * Takes over what Redis has, under the new epoch, without the sales that are archived: this server may have lost that they
+ * were closed, and would sell them. None is archived by a look at an earlier epoch once the row is in this one (DESIGN 7.6).
+ */
 export const keep = async (attempt: Attempt, fromEpoch: number, closed: ClosedShard): Promise<Ended | undefined> => {
+  const { store, rows, nonce } = attempt;
   const toEpoch = fromEpoch + 1;
-  const overtaken = await checkRow(attempt, toEpoch);
+  const sales = await repeat(attempt, () => store.listSales());
+  if (isEnded(sales)) return sales;
+  const looked = await repeat(attempt, () => rows.rowAndArchived(sales));
+  if (isEnded(looked)) return looked;
+  const overtaken = judgeRow(attempt, looked.row, toEpoch);
   if (overtaken !== undefined) return overtaken;
   const { replicationId, last: upto } = closed;
-  const kept = await repeat(attempt, () => attempt.store.keep({ attempt: attempt.nonce, replicationId, fromEpoch, upto, toEpoch }));
+  const request = { attempt: nonce, replicationId, fromEpoch, upto, toEpoch, archived: looked.archived };
+  const kept = await repeat(attempt, () => store.keep(request));
   if (isEnded(kept)) return kept;
   return kept.status === Status.overtaken ? endedBy(AttemptResult.overtaken) : undefined;
 };
@@ -114,9 +123,12 @@ export const restore = async (attempt: Attempt, epoch: number, replicationId: st
 /** An attempt that was overtaken stops before it writes. */
 export const checkRow = async (attempt: Attempt, epoch: number): Promise<Ended | undefined> => {
   const row = await repeat(attempt, () => attempt.rows.row());
-  if (isEnded(row)) return row;
+  return isEnded(row) ? row : judgeRow(attempt, row, epoch);
+};
+
+const judgeRow = ({ nonce }: Attempt, row: ShardRow, epoch: number): Ended | undefined => {
   if (row.halted !== null) return endedBy(AttemptResult.halted);
-  return row.epoch === epoch && row.attempt === attempt.nonce && !row.wall ? undefined : endedBy(AttemptResult.overtaken);
+  return row.epoch === epoch && row.attempt === nonce && !row.wall ? undefined : endedBy(AttemptResult.overtaken);
 };
 
 /**

@@ -8,6 +8,11 @@ import type { Restored, Rows } from "../shard-ports.ts";
 export const createRows = (connection: NatsConnection, shard: number): Rows => ({
   row: () => askValue(connection, requests.row, { shard }),
 
+  rowAndArchived: async (saleIds) => {
+    const { archived, ...row } = await askValue(connection, requests.row, { shard, sales: [...saleIds] });
+    return { row, archived };
+  },
+
   restore: async (request, stop, progress): Promise<Restored> => {
     const body = { shard, ...request };
     const end = await askStreamed(connection, requests.restore, body, { stop, progress, isLast: ({ done }) => done });

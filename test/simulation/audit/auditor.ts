@@ -1,22 +1,28 @@
 import type { SaleData, ShardData } from "../redis/data.ts";
 import type { World } from "../world.ts";
 
+/** States in which an order has its units. */
+const LIVE: ReadonlySet<string> = new Set(["pending_payment", "paid"]);
+
 /**
  * What must hold when all is at rest (P1 to P6): Redis and Postgres say the same, every unit is somewhere, everybody who
  * was told something has it. Shares no code with the engine.
  */
 export const auditAtRest = (world: World): void => {
   for (const [shard, { current }] of world.nodes.entries()) auditShard(world, shard, current.data);
-  for (const [saleId, { totalUnits, soldOutVersion }] of world.postgres.sales) {
+  for (const [saleId, { totalUnits, soldOutVersion, archived }] of world.postgres.sales) {
     let free = 0;
-    for (const { current } of world.nodes) free += current.data.sales.get(saleId)?.left ?? 0;
+    // of an archived sale only Postgres knows
+    if (archived) for (const row of world.postgres.saleShards) free += row.saleId === saleId ? row.quota - row.sold : 0;
+    else for (const { current } of world.nodes) free += current.data.sales.get(saleId)?.left ?? 0;
     let sold = 0;
-    for (const order of world.postgres.orders) if (order.saleId === saleId && order.state !== "rejected") sold += order.units;
+    for (const { saleId: of, state, units } of world.postgres.orders) if (of === saleId && LIVE.has(state)) sold += units;
     if (free + sold < totalUnits) world.ledger.violate("P4_LOST", `${saleId}: ${free} free and ${sold} sold of ${totalUnits}`);
     if (free + sold > totalUnits) world.ledger.violate("P4_PHANTOM", `${saleId}: ${free} free and ${sold} sold of ${totalUnits}`);
     if (soldOutVersion !== null && free > 0) world.ledger.violate("P5_FLAG_STUCK", `${saleId}: ${free} free`);
     // where nothing was added and nothing was lost, what is free at rest was free all the time
-    if (free > 0 && world.options.added === 0 && world.lossy.size === 0 && world.ledger.heardSoldOut.has(saleId))
+    const isSame = world.options.added === 0 && (world.options.refunds ?? 0) === 0;
+    if (free > 0 && isSame && world.lossy.size === 0 && world.ledger.heardSoldOut.has(saleId))
       world.ledger.violate("P5_TOLD_SOLD_OUT", `${saleId}: ${free} free`);
   }
   auditMemories(world);
@@ -27,6 +33,10 @@ const auditShard = (world: World, shard: number, data: ShardData): void => {
   for (const { saleId, shard: on, quota, sold } of postgres.saleShards) {
     if (on !== shard) continue;
     const sale = data.sales.get(saleId);
+    if (postgres.sales.get(saleId)?.archived === true) {
+      if (sale !== undefined) ledger.violate("EQ_ARCHIVED", `${saleId} is on shard ${shard}`);
+      continue;
+    }
     if (sale === undefined) {
       ledger.violate("EQ_SALE", `${saleId} is not on shard ${shard}`);
       continue;

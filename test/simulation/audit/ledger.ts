@@ -68,6 +68,7 @@ export class Ledger {
   committed(): void {
     const { postgres } = this.#world;
     this.#countUnits();
+    this.#lookAtArchived();
     if (postgres.orders.length === this.#ordersSeen) return;
     for (; this.#ordersSeen < postgres.orders.length; this.#ordersSeen += 1) {
       const order = postgres.orders[this.#ordersSeen];
@@ -78,7 +79,7 @@ export class Ledger {
       const buyers = new Set<string>();
       for (const order of postgres.orders) {
         if (order.saleId !== saleId || order.state === "rejected") continue;
-        units += order.units;
+        if (order.state !== "refunded") units += order.units;
         const buyer = `${order.uid}:${order.key}`;
         if (buyers.has(buyer)) this.violate("P3_TWO_ORDERS", `${saleId} ${buyer}`);
         buyers.add(buyer);
@@ -101,7 +102,8 @@ export class Ledger {
     if ((code === "reserved" || code === "confirmed") && orderId !== undefined) this.#hearOrder(memory, orderId, code);
     else if (code === "rejected" && orderId !== undefined && memory.confirmed.has(orderId))
       this.violate("P1_CONFIRMED_THEN_REJECTED", `${memory.uid} ${orderId}`);
-    else if ((code === "none" || code === "sold_out") && heldBefore !== undefined) this.#hearDenial(memory, heldBefore, code);
+    else if ((code === "none" || code === "sold_out" || code === "closed") && heldBefore !== undefined)
+      this.#hearDenial(memory, heldBefore, code);
   }
 
   /** A gateway says `sold_out` without asking Redis: no open shard may have a unit of the sale (P5). */
@@ -124,6 +126,18 @@ export class Ledger {
       for (const grant of grants.values())
         if (grant.saleId === saleId && grant.state === "sent" && grant.kind !== "returned") units += grant.units;
       if (units !== totalUnits) this.violate("P4_PAPER", `${saleId}: ${units} in quotas and grants, of ${totalUnits}`);
+    }
+  }
+
+  /** An archived sale is over: nothing of it is undecided, and nothing on its way (DESIGN 7.6). */
+  #lookAtArchived(): void {
+    const { sales, orders, grants } = this.#world.postgres;
+    for (const [saleId, { archived }] of sales) {
+      if (!archived) continue;
+      const order = orders.find((one) => one.saleId === saleId && one.state === "pending_payment");
+      if (order !== undefined) this.violate("ARCHIVED_PENDING", `${saleId}: ${order.uid} ${order.epoch}-${order.seq}`);
+      for (const grant of grants.values())
+        if (grant.saleId === saleId && grant.state === "sent") this.violate("ARCHIVED_SENT", `${saleId}: ${grant.id}`);
     }
   }
 
@@ -157,8 +171,8 @@ export class Ledger {
     memory.confirmed.add(orderId);
   }
 
-  /** `none` or `sold_out` to a buyer who knew an order id when asking. */
-  #hearDenial(memory: BuyerMemory, held: string, code: "none" | "sold_out"): void {
+  /** `none`, `sold_out` or `closed` to a buyer who knew an order id when asking. */
+  #hearDenial(memory: BuyerMemory, held: string, code: "none" | "sold_out" | "closed"): void {
     const order = this.order(held);
     if (order !== undefined && order.state !== "rejected") this.violate(`P3_${code.toUpperCase()}_TO_HOLDER`, `${memory.uid} ${held}`);
     else if (!this.#isLossy(held)) this.violate(`P1_${code.toUpperCase()}_WITHOUT_LOSS`, `${memory.uid} ${held}`);

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { expect, it } from "vitest";
+import { ARCHIVE_EDITS } from "./archive.ts";
 import { editedFile } from "./built-gateway.ts";
 import { COMPOSITION_MUTATIONS } from "./composition.ts";
 
@@ -10,10 +11,13 @@ const LONG_MS = 600_000;
 const GATEWAY = new URL("../../../gateway/buy/", import.meta.url);
 const SIMULATE = fileURLToPath(new URL("../../../dist/test/simulation/main.js", import.meta.url));
 
-it.each(COMPOSITION_MUTATIONS.map((one) => [one.name, one.edit] as const))("%s: is a piece of what ships", (_name, edit) => {
-  const text = readFileSync(new URL(`${edit.file}.ts`, GATEWAY), "utf8");
-  expect(editedFile(text, edit.file, [edit])).not.toBe(text);
-});
+it.each([...COMPOSITION_MUTATIONS, ...ARCHIVE_EDITS].map((one) => [one.name, one.edit] as const))(
+  "%s: is a piece of what ships",
+  (_name, edit) => {
+    const text = readFileSync(new URL(`${edit.file}.ts`, GATEWAY), "utf8");
+    expect(editedFile(text, edit.file, [edit])).not.toBe(text);
+  },
+);
 
 it(
   "notices each part that is left out of gateway, coordinator or worker",

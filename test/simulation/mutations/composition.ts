@@ -71,8 +71,8 @@ export const COMPOSITION_MUTATIONS: readonly LeftOut[] = [
   service(
     "sale search",
     "an unknown sale is looked for",
-    "search: new SaleSearch(searching),",
-    'search: { find: (_id, done) => done("none") },',
+    "const search = new SaleSearch(searching);",
+    'const search = { find: (_id, done) => done("none") };',
   ),
   service("sale feed", "the sales are followed", "ports.followSales(book, onLoaded, ended.signal)", "undefined"),
   service("ready", "a service that knows the sales is ready", "isLoaded = true;"),

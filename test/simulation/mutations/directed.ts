@@ -5,7 +5,7 @@ import { type Fault, FaultKind, type Options, type Profile } from "../options.ts
 type Change = (draw: Draw) => Partial<Options>;
 
 /** The sequence of faults that a rule exists for, and around it what the seed draws. */
-const directed = (name: string, change: Change): Profile => ({
+export const directed = (name: string, change: Change): Profile => ({
   name,
   weights: {},
   traps: 0,
@@ -35,10 +35,10 @@ const SLOW: Weather = { ...CALM, slow: 0.3 };
 
 const NOTHING: Omit<Fault, "kind" | "atMs"> = { trap: undefined, shard: 0, process: "", target: "", ms: 0, lost: 0 };
 
-const at = (atMs: number, kind: FaultKind, more: Partial<Fault>): Fault => ({ ...NOTHING, kind, atMs, ...more });
+export const at = (atMs: number, kind: FaultKind, more: Partial<Fault>): Fault => ({ ...NOTHING, kind, atMs, ...more });
 
 /** Strikes at the n-th call of a kind from `atMs` on. */
-const on = (atMs: number, op: string, nth: number, when: "before" | "after", kind: FaultKind, more: Partial<Fault>): Fault =>
+export const on = (atMs: number, op: string, nth: number, when: "before" | "after", kind: FaultKind, more: Partial<Fault>): Fault =>
   at(atMs, kind, { ...more, trap: { op, nth, when } });
 
 const { crash, pause, cut, late, redisRestart, redisWipe, redisFailover, redisClock, brokerRestart } = FaultKind;

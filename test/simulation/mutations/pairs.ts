@@ -1,4 +1,5 @@
 import type { Profile } from "../options.ts";
+import { ARCHIVE_MUTATIONS } from "./archive.ts";
 import { COMPOSITION_MUTATIONS } from "./composition.ts";
 import { COORDINATOR_PART_MUTATIONS } from "./coordinator-composition.ts";
 import { COORDINATOR_MUTATIONS } from "./coordinator.ts";
@@ -22,6 +23,7 @@ const SINGLE: readonly Mutation[] = [
   ...WORKER_COMPOSITION,
   ...SOLD_OUT_MUTATIONS,
   ...TRANSFER_MUTATIONS,
+  ...ARCHIVE_MUTATIONS,
   ...COMPOSITION_MUTATIONS,
   ...COORDINATOR_PART_MUTATIONS,
 ];

@@ -25,6 +25,8 @@ const OTHER = op("pg statement");
 const COMMIT = op("pg commit");
 const ROLLBACK = op("pg rollback");
 
+const isFlaggable = (sale: SaleRow | undefined): boolean => sale?.everSoldOut === true && !sale.archived;
+
 /** The statements of one apply, each a round trip. */
 class Applying implements ApplyTransaction {
   readonly #postgres: Postgres;
@@ -135,10 +137,10 @@ class Applying implements ApplyTransaction {
         return;
       }
       Object.assign(row, { epoch: row.epoch + 1, applied: 0, attempt, mode, gap: null, wall: false });
-      const sales = postgres.saleShards.filter(({ shard }) => shard === this.#shard).map(({ saleId }) => postgres.sales.get(saleId));
-      this.#withdraw(sales as SaleRow[], () => {
+      const sales = postgres.saleShards.flatMap(({ saleId, shard }) => (shard === this.#shard ? (postgres.sales.get(saleId) ?? []) : []));
+      this.#withdraw(sales, () => {
         row.flagged = postgres.saleShards.some(
-          ({ saleId, shard, quota, sold }) => shard === this.#shard && quota > sold && postgres.sales.get(saleId)?.everSoldOut === true,
+          ({ saleId, shard, quota, sold }) => shard === this.#shard && quota > sold && isFlaggable(postgres.sales.get(saleId)),
         );
         exchange.answer(true);
       });
@@ -183,7 +185,7 @@ class Applying implements ApplyTransaction {
     }
     this.#transaction.lock(sale, () => {
       this.#transaction.atCommit(() => {
-        if (!this.#postgres.rules.epochWithdraws) return;
+        if (!this.#postgres.rules.epochWithdraws || sale.archived) return;
         sale.returnsSeq += 1;
         sale.soldOutVersion = null;
       });

@@ -1,5 +1,5 @@
 import type { SoldOutFacts, TransferFacts } from "#protocol/requests";
-import type { SaleRecord, SoldOutFlag } from "#protocol/sale";
+import { SaleState, type SaleRecord, type SoldOutFlag } from "#protocol/sale";
 import type { Kernel } from "../kernel/kernel.ts";
 import type { Life } from "../kernel/process.ts";
 import type { Target } from "../kernel/wire.ts";
@@ -111,9 +111,11 @@ export class Postgres implements Target, TransactionServer {
       returnsSeq: 0,
       soldOutVersion: null,
       everSoldOut: false,
+      archived: false,
+      closedAtMs: null,
     });
     record.shards.forEach((shard, i) => {
-      this.saleShards.push({ saleId: record.id, shard, quota: 0, sold: 0, delivered: { version: 0, epoch: 0 } });
+      this.saleShards.push({ saleId: record.id, shard, quota: 0, sold: 0, delivered: { version: 0, epoch: 0 }, droppedEpoch: null });
       const grant: GrantRow = {
         saleId: record.id,
         id: `opening${i}`,
@@ -137,6 +139,7 @@ export class Postgres implements Target, TransactionServer {
       const flagged = sale.everSoldOut;
       const grant: GrantRow = { saleId, id: grantId, shard, units, kind: "added", state: "sent", flagged, createdAtMs: this.nowMs };
       transaction.atCommit(() => {
+        if (sale.closedAtMs !== null) return;
         this.grants.set(grantKey(saleId, grantId), grant);
         sale.totalUnits += units;
         if (this.rules.stockWithdraws) this.#withdrawFlag(sale);
@@ -180,7 +183,7 @@ export class Postgres implements Target, TransactionServer {
     if (sale === undefined) throw new Error(`no sale ${saleId}`);
     const transaction = this.begin();
     transaction.lock(sale, () => {
-      const isSet = !this.rules.flagConditional || sale.returnsSeq === returnsSeq;
+      const isSet = !sale.archived && (!this.rules.flagConditional || sale.returnsSeq === returnsSeq);
       if (isSet)
         transaction.atCommit(() => {
           sale.soldOutVersion = sale.returnsSeq;
@@ -195,6 +198,56 @@ export class Postgres implements Target, TransactionServer {
     const flags: SoldOutFlag[] = [];
     for (const [saleId, sale] of this.sales) if (sale.soldOutVersion !== null) flags.push({ saleId, version: sale.soldOutVersion });
     return flags;
+  }
+
+  /** The sale's record as workers tell it. */
+  recordOf({ record, archived }: SaleRow): SaleRecord {
+    return { ...record, state: archived ? SaleState.archived : record.state };
+  }
+
+  /** `changeSale` of workers/sales. */
+  closeSale(saleId: string): void {
+    const sale = this.sales.get(saleId);
+    if (sale === undefined) throw new Error(`no sale ${saleId}`);
+    const transaction = this.begin();
+    transaction.lock(sale, () => {
+      transaction.atCommit(() => {
+        if (sale.closedAtMs !== null) return;
+        sale.record.state = SaleState.closed;
+        sale.record.version += 1;
+        sale.closedAtMs = this.nowMs;
+      });
+      transaction.commit();
+    });
+  }
+
+  /** The shop reports payments for all orders of a sale that there are. */
+  payAll(saleId: string): void {
+    for (const order of this.orders) if (order.saleId === saleId && order.state === "pending_payment") order.state = "paid";
+    this.onCommit();
+  }
+
+  /** `closing` of workers/orders/postgres.ts: a paid order gives its units back. */
+  refund(order: OrderRow): void {
+    const sale = this.sales.get(order.saleId);
+    const row = this.saleShard(order.saleId, order.shard);
+    if (sale === undefined || row === undefined) throw new Error(`no sale ${order.saleId}`);
+    const { saleId, shard, epoch, seq, index, units } = order;
+    const transaction = this.begin();
+    transaction.lock(sale, () => {
+      transaction.atCommit(() => {
+        if (order.state !== "paid") return;
+        order.state = "refunded";
+        const isDone = sale.archived && this.rules.refundArchived;
+        if (isDone) row.sold -= units;
+        const id = `r${shard}-${epoch}-${seq}-${index}`;
+        const flagged = sale.everSoldOut;
+        const state = isDone ? "done" : "sent";
+        this.grants.set(grantKey(saleId, id), { saleId, id, shard, units, kind: "returned", state, flagged, createdAtMs: this.nowMs });
+        this.#withdrawFlag(sale);
+      });
+      transaction.commit();
+    });
   }
 
   #withdrawFlag(sale: SaleRow): void {

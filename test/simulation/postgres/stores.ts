@@ -1,4 +1,5 @@
 import type { RestoredOrder, RestoreSnapshot, RestoreSource } from "../../../workers/restore/restore-ports.ts";
+import { stateInRedis } from "#protocol/sale";
 import type { SweepStore } from "../../../workers/sales/sweep-ports.ts";
 import { op, type Wire } from "../kernel/wire.ts";
 import type { Postgres } from "./postgres.ts";
@@ -44,7 +45,7 @@ const takeSnapshot = (postgres: Postgres, shard: number, wire: Wire): RestoreSna
   return {
     row: { ...postgres.shardRow(shard) },
     sales: postgres.saleShards
-      .filter((row) => row.shard === shard)
+      .filter((row) => row.shard === shard && !(postgres.rules.restoreArchived && postgres.sales.get(row.saleId)?.archived === true))
       .map(({ saleId, quota, sold }) => {
         const sale = postgres.sales.get(saleId);
         if (sale === undefined) throw new Error(`no sale ${saleId}`);
@@ -74,9 +75,17 @@ export const sweepStoreOf = (postgres: Postgres, wire: Wire): SweepStore => ({
     wire.call(SWEEP, () =>
       postgres.saleShards.flatMap(({ saleId, shard, delivered }) => {
         const { epoch } = postgres.shardRow(shard);
-        const record = postgres.sales.get(saleId)?.record;
-        if (record === undefined || epoch === 0 || (delivered.version >= record.version && delivered.epoch === epoch)) return [];
-        const { version, state, limitPerBuyer, opensAtMs, closesAtMs } = record;
+        const sale = postgres.sales.get(saleId);
+        const record = sale?.record;
+        if (
+          record === undefined ||
+          sale?.archived === true ||
+          epoch === 0 ||
+          (delivered.version >= record.version && delivered.epoch === epoch)
+        )
+          return [];
+        const { version, limitPerBuyer, opensAtMs, closesAtMs } = record;
+        const state = stateInRedis(record.state);
         return [{ shard, epoch, saleId, version, state, limit: limitPerBuyer, opensAtMs, closesAtMs }];
       }),
     ),
@@ -104,5 +113,17 @@ export const sweepStoreOf = (postgres: Postgres, wire: Wire): SweepStore => ({
     wire.call(DELIVERED, () => {
       const row = postgres.saleShard(saleId, shard);
       if (row !== undefined) row.delivered.version = 0;
+    }),
+  undropped: () =>
+    wire.call(SWEEP, () =>
+      postgres.saleShards.flatMap(({ saleId, shard, droppedEpoch }) => {
+        const { epoch } = postgres.shardRow(shard);
+        return droppedEpoch === 0 && epoch > 0 ? [{ saleId, shard, epoch }] : [];
+      }),
+    ),
+  dropped: ({ saleId, shard, epoch }) =>
+    wire.call(DELIVERED, () => {
+      const row = postgres.saleShard(saleId, shard);
+      if (row?.droppedEpoch === 0) row.droppedEpoch = epoch;
     }),
 });

@@ -11,6 +11,9 @@ export interface SaleRow {
   returnsSeq: number;
   soldOutVersion: number | null;
   everSoldOut: boolean;
+  archived: boolean;
+  /** null while nobody has closed it */
+  closedAtMs: number | null;
 }
 
 export interface SaleShardRow {
@@ -20,6 +23,8 @@ export interface SaleShardRow {
   sold: number;
   /** what Redis was last told; written by statements of their own, beside the shard's transactions */
   readonly delivered: { version: number; epoch: number };
+  /** of an archived sale: 0 until Redis was told */
+  droppedEpoch: number | null;
 }
 
 export interface OrderRow {
@@ -31,7 +36,7 @@ export interface OrderRow {
   readonly seq: number;
   readonly index: number;
   readonly units: number;
-  state: "pending_payment" | "rejected";
+  state: "pending_payment" | "paid" | "refunded" | "rejected";
   reason: string | null;
 }
 
@@ -66,6 +71,20 @@ export interface PostgresRules {
   readonly recordGap: boolean;
   /** the donor's quota and the receiver's grant change in one transaction */
   readonly withdrawAtOnce: boolean;
+  /** a sale is archived only by a look at the epochs that the shards' rows are in */
+  readonly archiveEpochs: boolean;
+  /** ... if Postgres has applied what was seen */
+  readonly archiveApplied: boolean;
+  /** ... without an order that is neither paid nor over */
+  readonly archivePending: boolean;
+  /** ... without units on their way */
+  readonly archiveGrants: boolean;
+  /** a rebuild writes no archived sale */
+  readonly restoreArchived: boolean;
+  /** units of an archived sale's orders come back in Postgres alone */
+  readonly refundArchived: boolean;
+  /** the bucket has no archived sale */
+  readonly bucketArchived: boolean;
 }
 
 export const POSTGRES_RULES: PostgresRules = Object.freeze({
@@ -78,6 +97,13 @@ export const POSTGRES_RULES: PostgresRules = Object.freeze({
   flagConditional: true,
   recordGap: true,
   withdrawAtOnce: true,
+  archiveEpochs: true,
+  archiveApplied: true,
+  archivePending: true,
+  archiveGrants: true,
+  restoreArchived: true,
+  refundArchived: true,
+  bucketArchived: true,
 });
 
 export const purchaseKey = (saleId: string, uid: string, key: string): string => `${saleId} ${uid} ${key}`;

@@ -1,9 +1,13 @@
+import { formatOrderId } from "#protocol/order-id";
+import type { PurchaseOrder } from "#protocol/requests";
 import type { SaleRecord } from "#protocol/sale";
-import type { BuyPorts, Loop, PurchaseStore, StatusListener, Tickets } from "../../../gateway/buy/service-ports.ts";
+import type { BuyPorts, Loop, PurchaseKey, PurchaseStore, StatusListener, Tickets } from "../../../gateway/buy/service-ports.ts";
+import type { SaleBook } from "../../../gateway/sales/book.ts";
 import type { SoldOutStore } from "../../../gateway/sales/sold-out.ts";
 import { BEGINNING_MS } from "../kernel/kernel.ts";
 import type { Life } from "../kernel/process.ts";
 import { op, Unanswered, Wire } from "../kernel/wire.ts";
+import { purchaseKey } from "../postgres/tables.ts";
 import { reserve, standing, stock } from "../redis/index.ts";
 import type { World } from "../world.ts";
 import { arrive } from "./bus.ts";
@@ -15,10 +19,13 @@ const STOCK = op("redis stock for a gateway");
 const BUYERS = op("redis buyers");
 const FLAGS = op("sold-out flags");
 const SALES = op("sales");
+const ORDERS = op("orders of purchases");
 
 const REQUEST_MS = 400;
 const OUTBOX_LIMIT = 40;
 const BUYERS_A_PAGE = 3;
+/** The bucket is watched: what changes is known within so long. */
+const WATCH_MS = 500;
 
 /** Tickets that say what they are: signatures are not what is simulated. */
 const tickets: Tickets = {
@@ -88,11 +95,38 @@ const fromPostgres = <T>(world: World, read: () => T): T => {
   return read();
 };
 
+const findSales = ({ postgres }: World, ids: readonly string[]): readonly SaleRecord[] =>
+  ids.flatMap((id) => {
+    const sale = postgres.sales.get(id);
+    return sale === undefined ? [] : [postgres.recordOf(sale)];
+  });
+
+/** The order that binds the buyer, or else the first that was refused. */
+const orderOf = ({ postgres }: World, saleId: string, { uid, key }: PurchaseKey): PurchaseOrder | null => {
+  const order =
+    postgres.binding.get(purchaseKey(saleId, uid, key)) ??
+    postgres.orders.find((refused) => refused.saleId === saleId && refused.uid === uid && refused.key === key);
+  if (order === undefined) return null;
+  return { orderId: formatOrderId(order), units: order.units, state: order.state, payByMs: null, reason: order.reason };
+};
+
+/** Brings what the bucket holds into a book; who was deleted there since the last time is taken out. */
+const followerOf = ({ bucket }: World, book: SaleBook): (() => void) => {
+  const seen = new Set<string>();
+  return () => {
+    for (const [id, record] of bucket) {
+      book.put(record);
+      seen.add(id);
+    }
+    for (const id of seen) if (!bucket.has(id) && seen.delete(id)) book.remove(id);
+  };
+};
+
 /**
  * The simulated outside of a gateway.
  * @param connectionMs a connection that is silent for so long is made anew: what was on it fails
  */
-export const buyPortsOf = (world: World, life: Life, sales: readonly SaleRecord[], connectionMs: number): BuyPorts => {
+export const buyPortsOf = (world: World, life: Life, connectionMs: number): BuyPorts => {
   const { clock, random, kernel, process } = life;
   const redis = world.nodes.map((_, shard) => new RedisWire(world, life, shard, connectionMs));
   const pace = new Pace(life, world.options.soldOut);
@@ -112,12 +146,23 @@ export const buyPortsOf = (world: World, life: Life, sales: readonly SaleRecord[
     random,
     tickets,
     soldOut: soldOutStoreOf(world, worker, redis),
-    listSales: () => worker.call(SALES, () => fromPostgres(world, () => sales)),
+    findSales: (ids) => worker.call(SALES, () => fromPostgres(world, () => findSales(world, ids))),
+    purchaseOrders: (saleId, purchases) => {
+      pace.wake();
+      return worker.call(ORDERS, () => fromPostgres(world, () => purchases.map((purchase) => orderOf(world, saleId, purchase))));
+    },
     followSales: async (book, onLoaded, stop) => {
       // the bucket reaches some late: they have to look for what they are asked for
       if (kernel.draw.chance(0.2)) await clock.sleep(kernel.draw.logarithmic(50, 10_000), stop);
-      for (const sale of sales) book.put(sale);
+      const follower = followerOf(world, book);
+      follower();
       onLoaded();
+      // sales that never change need no watch, and some watches are broken
+      if (world.options.sales.every(({ closedAtMs }) => closedAtMs === undefined) || kernel.draw.chance(0.3)) return;
+      while (!stop.aborted) {
+        await clock.sleep(WATCH_MS, stop);
+        if (world.broker.isUp && !world.isCut(process, "broker")) follower();
+      }
     },
     followStatus: (followed) => {
       listener = followed;

@@ -24,6 +24,7 @@ const REQUEST_MS = 2_000;
 const PROGRESS_MS = 5_000;
 
 const ROW = op("rows row");
+const ARCHIVED = op("rows row and archived");
 const RESTORE = op("rows restore");
 const FACTS = op("sold-out facts");
 const STANDING_FLAGS = op("sold-out flags for a coordinator");
@@ -85,6 +86,11 @@ const rowsOf = (world: World, life: Life, shard: number): Rows => {
   const wire = new Wire(life, world, () => world.broker, REQUEST_MS);
   return {
     row: () => askWorkers(world, wire)(ROW, () => ({ ...world.postgres.shardRow(shard) })),
+    rowAndArchived: (saleIds) =>
+      askWorkers(world, wire)(ARCHIVED, () => ({
+        row: { ...world.postgres.shardRow(shard) },
+        archived: saleIds.filter((saleId) => world.postgres.sales.get(saleId)?.archived === true),
+      })),
     restore: (request, stop) => restoreBy(world, life, wire, shard, request, stop),
   };
 };

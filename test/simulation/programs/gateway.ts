@@ -1,4 +1,3 @@
-import type { SaleRecord } from "#protocol/sale";
 import { composeBuyService } from "../../../gateway/buy/compose.ts";
 import type { OnOutcome } from "../../../gateway/buy/outcome.ts";
 import type { BuyPolicy } from "../../../gateway/buy/policy.ts";
@@ -37,11 +36,11 @@ export interface Counter {
 }
 
 /** The gateway that ships, over the simulated stores. */
-export const gatewayProgram = (world: World, name: string, sales: readonly SaleRecord[]): Program => ({
+export const gatewayProgram = (world: World, name: string): Program => ({
   name,
   start: (life) => {
     const { twins, news } = world;
-    const real = buyPortsOf(world, life, sales, TIMEOUT_MS * 3);
+    const real = buyPortsOf(world, life, TIMEOUT_MS * 3);
     const ports = { ...real, soldOut: twins.soldOutStore?.(real.soldOut) ?? real.soldOut };
     const service = (twins.composeBuyService ?? composeBuyService)(ports, POLICY);
     const ticketOf = (saleId: string, uid: string): string => `${saleId} ${uid}`;

@@ -17,6 +17,7 @@ const CLOSE = op("redis close");
 const KEEP = op("redis keep");
 const OPEN = op("redis open");
 const RENEW = op("redis renew");
+const LIST = op("redis list sales for a coordinator");
 const FLUSH = op("redis read for the flush");
 const READ = op("redis read");
 
@@ -89,6 +90,7 @@ export const shardStoreOf = (world: World, life: Life, shard: number): ShardStor
         return opened;
       }),
     renew: (request) => redis.run(RENEW, (server) => renew(server, request)),
+    listSales: () => redis.run(LIST, ({ data }) => [...data.sales.keys()]),
     readOutbox: (after, count) => {
       const server = redis.server();
       return redis.run(FLUSH, () => server.entriesAfter(after, count));

@@ -6,12 +6,26 @@ import { composeWorker, type ShardPorts, type WorkerObserver, type WorkerPolicy,
 import type { OrdersPorts } from "../../../workers/orders/commands.ts";
 import type { RestoreTarget } from "../../../workers/restore/restore-ports.ts";
 import { RestoreEnd } from "../../../workers/restore/restore.ts";
+import type { ArchivePorts } from "../../../workers/sales/archive.ts";
+import type { Options } from "../options.ts";
 import type { SweepShards } from "../../../workers/sales/sweep-ports.ts";
 import type { Life, Program } from "../kernel/process.ts";
 import { op, Wire } from "../kernel/wire.ts";
 import { applyStoreOf } from "../postgres/apply-store.ts";
+import { archiveStoreOf } from "../postgres/archive-store.ts";
 import { restoreSourceOf, sweepStoreOf } from "../postgres/stores.ts";
-import { defineSale, grant, settle, stageBuyers, stageGrants, stageSale, swapShard } from "../redis/index.ts";
+import {
+  archiveSale,
+  defineSale,
+  grant,
+  settle,
+  shardState,
+  stageBuyers,
+  stageGrants,
+  stageSale,
+  stock,
+  swapShard,
+} from "../redis/index.ts";
 import type { World } from "../world.ts";
 import { deliveriesOf } from "./log-ports.ts";
 import { RedisWire } from "./redis-ports.ts";
@@ -24,6 +38,10 @@ const GRANT = op("redis grant");
 const STAGE = op("redis stage");
 const LIST = op("redis list sales");
 const SWAP = op("redis swap");
+const DROP = op("redis archive");
+const LOOK = op("redis stock for a worker");
+const LOOK_STATE = op("redis state for a worker");
+const BUCKET = op("bucket");
 
 /** What one shard's applier sees: the message that is being applied is known to its faulty twins. */
 const shardPortsOf = (world: World, life: Life, shard: number, redis: RedisWire): ShardPorts => {
@@ -63,7 +81,32 @@ const sweepShardsOf = (world: World, redis: readonly RedisWire[]): SweepShards =
         return answer;
       }),
     settle: (position) => of(position.shard).run(SETTLE, (server) => settle(server, position)),
+    drop: (sale) =>
+      of(sale.shard).run(DROP, (server) => {
+        const answer = archiveSale(server, sale);
+        world.say(() => `archive ${sale.saleId} on shard ${sale.shard} in ${sale.epoch}: ${answer.status}`);
+        return answer;
+      }),
   };
+};
+
+const archiveOf = (world: World, statements: Wire, redis: readonly RedisWire[]): ArchivePorts => {
+  const of = (shard: number): RedisWire => redis[shard] as RedisWire;
+  return {
+    store: archiveStoreOf(world.postgres, statements),
+    shards: {
+      stock: (shard, saleId) => of(shard).run(LOOK, (server) => stock(server, saleId)),
+      state: (shard) => of(shard).run(LOOK_STATE, shardState),
+    },
+  };
+};
+
+/** What workers/sales/bucket.ts does: the bucket holds what Postgres holds, but for archived sales. */
+const convergeBucket = ({ postgres, bucket }: World): void => {
+  for (const [saleId, sale] of postgres.sales) {
+    if (postgres.rules.bucketArchived && sale.archived) bucket.delete(saleId);
+    else if (bucket.get(saleId)?.version !== sale.record.version) bucket.set(saleId, postgres.recordOf(sale));
+  }
 };
 
 const targetOf = (world: World, life: Life, redis: RedisWire, request: RestoreRequest): RestoreTarget => {
@@ -82,7 +125,7 @@ const targetOf = (world: World, life: Life, redis: RedisWire, request: RestoreRe
   };
 };
 
-/** Sales of a schedule have no time to pay within, and its gateways know its sales: both loops only turn. */
+/** Sales of a schedule have no time to pay within: the loop only turns. */
 const IDLE_MS = 60_000;
 const nothing = (): void => undefined;
 const unasked = (): Promise<never> => Promise.reject(new Error("nobody asks for orders here"));
@@ -100,6 +143,10 @@ const observerOf = (world: World, { process: { name } }: Life): WorkerObserver =
     fault: (_, error) => world.fault(`${name} apply`, error),
   },
   restored: (_, end) => world.count(`restore ${end}`),
+  archived: (saleIds) => {
+    world.count("archived");
+    world.say(() => `${name} archives ${saleIds.join(" ")}`);
+  },
   fault: (where) => (error) => world.fault(`${name} ${where}`, error),
 });
 
@@ -119,17 +166,25 @@ const portsOf = (world: World, life: Life): WorkerPorts => {
       targetOf: (request) => targetOf(world, life, redis[request.shard] as RedisWire, request),
     },
     orders: ORDERS,
-    bucket: { converge: async () => undefined },
+    archive: archiveOf(world, statements, redis),
+    bucket: { converge: () => statements.call(BUCKET, () => convergeBucket(world)) },
     clock: life.clock,
     observer: observerOf(world, life),
   };
   return twins.workerPorts?.(ports) ?? ports;
 };
 
+const BUCKET_MS = 400;
+const ARCHIVE_MS = 250;
+const ends = ({ sales }: Options): boolean => sales.some(({ closedAtMs }) => closedAtMs !== undefined);
+
 const policyOf = ({ options, twins }: World, life: Life): WorkerPolicy => ({
   sweepMs: options.sweepMs * (0.5 + life.random.fraction()),
   expiryMs: IDLE_MS,
-  bucketMs: IDLE_MS,
+  // sales of which none ever ends cost nothing
+  bucketMs: ends(options) ? BUCKET_MS : IDLE_MS,
+  archiveMs: ARCHIVE_MS,
+  archiveAfterMs: ends(options) ? 1 : 0,
   // A rule that is broken beneath what the worker remembers is met as if it remembered nothing.
   trustedMs: twins.applyStore === undefined ? TRUSTED_MS : -1,
 });

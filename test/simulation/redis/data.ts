@@ -56,6 +56,8 @@ export interface ShardData {
   applied: Position;
   /** by sale id */
   readonly sales: Map<string, SaleData>;
+  /** ids of those that were archived in this epoch */
+  archived: Set<string>;
   /** by attempt and sale id */
   readonly staged: Map<string, StagedData>;
 }
@@ -104,6 +106,14 @@ export interface RedisRules {
   readonly grantOnce: boolean;
   /** grant wants the epoch that the caller believes in */
   readonly grantEpoch: boolean;
+  /** a definition of a sale that was archived in this epoch is refused */
+  readonly archivedStays: boolean;
+  /** an archived sale goes only when it has no entry in the outbox */
+  readonly archiveOutbox: boolean;
+  /** keep takes archived sales out */
+  readonly keepArchives: boolean;
+  /** units of a closed sale are not withdrawn */
+  readonly withdrawClosed: boolean;
 }
 
 export const REDIS_RULES: RedisRules = Object.freeze({
@@ -124,6 +134,10 @@ export const REDIS_RULES: RedisRules = Object.freeze({
   fieldEpoch: true,
   grantOnce: true,
   grantEpoch: true,
+  archivedStays: true,
+  archiveOutbox: true,
+  keepArchives: true,
+  withdrawClosed: true,
 });
 
 export const NO_POSITION: Position = Object.freeze({ epoch: 0, seq: 0 });
@@ -138,6 +152,7 @@ export const emptyShard = (): ShardData => ({
   last: undefined,
   applied: NO_POSITION,
   sales: new Map(),
+  archived: new Set(),
   staged: new Map(),
 });
 
@@ -160,5 +175,6 @@ export const copyShard = (data: ShardData): ShardData => ({
   ...data,
   outbox: [...data.outbox],
   sales: new Map([...data.sales].map(([id, sale]) => [id, copySale(sale)])),
+  archived: new Set(data.archived),
   staged: new Map([...data.staged].map(([key, staged]) => [key, copyStaged(staged)])),
 });

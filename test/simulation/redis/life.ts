@@ -97,6 +97,7 @@ export const isFenced = ({ data, server, rules }: Shard, attempt: string, replic
 /** Leaves the outbox empty, numbered from 1 in the epoch that begins. */
 export const beginEpoch = ({ data, journal, rules }: Shard, epoch: number): void => {
   journal.set(data, "open", undefined);
+  journal.set(data, "archived", new Set());
   if (rules.emptyOutbox) journal.set(data, "outbox", []);
   journal.set(data, "last", { epoch, seq: 0 });
   journal.set(data, "applied", { epoch, seq: 0 });
@@ -104,12 +105,13 @@ export const beginEpoch = ({ data, journal, rules }: Shard, epoch: number): void
 };
 
 /** `keep.lua` */
-export const keepShard = (shard: Shard, { attempt, replicationId, fromEpoch, upto, toEpoch }: Of<KeepShard>): KeepAnswer => {
+export const keepShard = (shard: Shard, { attempt, replicationId, fromEpoch, upto, toEpoch, archived }: Of<KeepShard>): KeepAnswer => {
   const { data, journal, rules } = shard;
   if (!isFenced(shard, attempt, replicationId)) return { status: Status.overtaken };
   if (data.epoch === toEpoch) return { status: Status.duplicate };
   if (rules.keepLast && (data.epoch !== fromEpoch || formatPosition(lastId(shard)) !== upto)) return { status: Status.overtaken };
   journal.begin();
+  if (rules.keepArchives) for (const saleId of archived) journal.remove(data.sales, saleId);
   beginEpoch(shard, toEpoch);
   return { status: Status.ok };
 };

@@ -1,6 +1,7 @@
 import { InvariantViolation, Invariant } from "#lua/core/invariant";
 import { Status } from "#lua/core/codes";
 import { EntryKind } from "#lua/shard/entry";
+import type { ArchiveSale, ArchiveSaleAnswer } from "#lua/stock/archive";
 import type { Grant, GrantAnswer } from "#lua/stock/grant";
 import type { DefineSale, DefineSaleAnswer } from "#lua/stock/sale";
 import type { Settle, SettleAnswer } from "#lua/shard/settle";
@@ -19,6 +20,7 @@ export const defineSale = (shard: Shard, request: Of<DefineSale>): DefineSaleAns
   if (epoch === 0) return { status: Status.recovering };
   if (epoch !== request.epoch) return { status: Status.foreign };
   const { saleId, version, state, limit, opensAtMs, closesAtMs } = request;
+  if (shard.rules.archivedStays && data.archived.has(saleId)) return { status: Status.stale };
   const held = data.sales.get(saleId);
   if (held !== undefined && held.version >= version) return { status: Status.stale };
   if (held !== undefined && held.limit !== limit) throw new Error("ERR sale: the limit of a sale cannot change");
@@ -63,7 +65,7 @@ export const grant = (shard: Shard, request: Of<Grant>): GrantAnswer => {
 
 /** `withdraw.lua`: free units leave for another shard; all that are left where fewer are. */
 export const withdraw = (shard: Shard, request: Of<Withdraw>): WithdrawAnswer => {
-  const { data, journal, server } = shard;
+  const { data, journal, rules, server } = shard;
   const epoch = stockLatch(shard);
   if (epoch === 0) return { status: Status.recovering };
   if (epoch !== request.epoch) return { status: Status.foreign };
@@ -71,6 +73,7 @@ export const withdraw = (shard: Shard, request: Of<Withdraw>): WithdrawAnswer =>
   const sale = data.sales.get(saleId);
   if (sale === undefined) return { status: Status.unknown };
   if (sale.moves !== moves) return { status: Status.stale };
+  if (rules.withdrawClosed && sale.state === "closed") return { status: Status.closed };
   if (sale.left < 1) return { status: Status.dry };
   const units = Math.min(request.units, sale.left);
   const position = nextId(shard);
@@ -83,6 +86,26 @@ export const withdraw = (shard: Shard, request: Of<Withdraw>): WithdrawAnswer =>
   journal.set(sale, "moves", sale.moves + 1);
   journal.set(sale, "movedAt", position);
   return { status: Status.ok, position, units };
+};
+
+/** Entries of the outbox that `archive.lua` looks through at most. */
+const MOST_ENTRIES = 64;
+
+/** `archive.lua`: what is archived leaves. */
+export const archiveSale = (shard: Shard, { saleId, epoch: wanted }: Of<ArchiveSale>): ArchiveSaleAnswer => {
+  const { data, journal, rules } = shard;
+  const epoch = stockLatch(shard);
+  if (epoch === 0) return { status: Status.recovering };
+  if (epoch !== wanted) return { status: Status.foreign };
+  const sale = data.sales.get(saleId);
+  if (sale === undefined) return { status: Status.ok };
+  if (sale.state !== "closed") throw new InvariantViolation(Invariant.saleState, saleId, `an archived sale is ${sale.state}`);
+  const isPending = data.outbox.length > MOST_ENTRIES || data.outbox.some(({ entry }) => entry.saleId === saleId);
+  if (rules.archiveOutbox && isPending) return { status: Status.pending };
+  journal.begin();
+  journal.remove(data.sales, saleId);
+  journal.add(data.archived, saleId);
+  return { status: Status.ok };
 };
 
 /** `settle.lua`: Postgres has applied up to here. */
