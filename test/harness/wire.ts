@@ -96,6 +96,10 @@ export class Wire {
     return this.#closed ? text.length - end - 4 : Number.POSITIVE_INFINITY;
   }
 
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   /** resolves when the other side has closed */
   async closed(): Promise<void> {
     await this.#until(() => this.#closed, "a close");
