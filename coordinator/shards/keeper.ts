@@ -42,7 +42,7 @@ const BACKOFF_MOST_MS = 3_000;
 const GIVE_UP_LIFETIMES = 2;
 
 /**
- * `steady`: look again at the next renewal; `again`: at once; `trouble`: after a back-off; `refused`: likewise, and another
+ * `steady`: look again at the next renewal; `again`: at once; `trouble`: after a back-off; `refused`: as `steady`, and another
  * coordinator may be better off with its broker or its user there
  */
 type Turn = "steady" | "again" | "trouble" | "refused";
@@ -159,11 +159,9 @@ export class Keeper {
       }
       if (this.#isOpen && clock.monotonicMs() - this.#renewedAtMs > openMs) this.#setOpen(false, 0);
       if (clock.monotonicMs() - lookedAtMs > openMs * GIVE_UP_LIFETIMES) return;
-      if (turn === "steady") await this.#wakeup.wait(leaseMs / 3, tenure);
-      if (turn === "steady" || turn === "again") {
-        backoffMs = BACKOFF_FIRST_MS;
-        continue;
-      }
+      if (turn !== "trouble") backoffMs = BACKOFF_FIRST_MS;
+      if (turn === "steady" || turn === "refused") await this.#wakeup.wait(leaseMs / 3, tenure);
+      if (turn !== "trouble") continue;
       // an open shard must be renewed in time even if the broker is away
       await this.#wakeup.wait(Math.min(backoffMs * (0.5 + random.fraction()), this.#isOpen ? leaseMs / 3 : BACKOFF_MOST_MS), tenure);
       backoffMs = Math.min(backoffMs * 2, BACKOFF_MOST_MS);

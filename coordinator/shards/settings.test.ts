@@ -21,7 +21,7 @@ describe("a shard on stores that are set up wrongly", () => {
     await world.redis.config("SET", "appendfsync", "everysec");
     const coordinator = await world.coordinator();
     await untilFound(coordinator, ["refuse maxmemory-policy", "warn appendfsync"]);
-    await until(() => coordinator.halts.length > 1, "a second look");
+    await until(() => coordinator.halts.length > 0, "the shard to be refused");
     expect(coordinator.halts[0]).toBe("maxmemory-policy is allkeys-lru, wanted is noeviction");
     expect(coordinator.attempts).toEqual([]);
     expect(await world.isOpen()).toBe(false);
@@ -75,13 +75,26 @@ describe("a shard on stores that are set up wrongly", () => {
     expect(found(coordinator)).toEqual([]);
   });
 
+  it("is closed by an entry that the broker never takes, whoever has let it sell there", async () => {
+    world = await startShardWorld({ settings: () => [`max_payload: ${16 << 10}`] });
+    const coordinator = await world.coordinator({ alter: (ports) => ({ ...ports, settings: { refusals: async () => [] } }) });
+    await world.untilOpen();
+    await world.openSale("a", 10_000);
+    await world.untilApplied([]);
+    await world.buy("a", longNames(0));
+    await until(async () => coordinator.attempts.includes("fault") && !(await world.isOpen()), "the shard to be closed");
+    expect(coordinator.faults.map(String).join()).toContain("raise max_payload");
+  });
+
   it("carries a full outbox over a broker that takes just what it needs, in smaller records", async () => {
     world = await startShardWorld({ settings: () => [`max_payload: ${128 << 10}`] });
     const coordinator = await world.coordinator();
     await world.untilOpen();
-    await world.openSale("a", 100_000);
+    await world.openSale("a", 100_000, 5);
     await world.worker.stopApplier();
-    for (let batch = 0; batch < 8; batch += 1) await world.buy("a", longNames(batch));
+    // two of them have a thousand orders, and 132 kB
+    const keyed = (batch: number): string[] => longNames(batch).map((uid) => `${uid.padEnd(64, "y")}:${"k".repeat(64)}:1`);
+    for (let batch = 0; batch < 8; batch += 1) await world.buy("a", keyed(batch));
     world.worker.startApplier();
     await until(async () => (await world.orders()).length === 4_000, "every order");
     expect(coordinator.causes).toEqual([]);

@@ -36,8 +36,8 @@ interface ShardCalls {
   /** resolves when the shard sells in an epoch of at least this number */
   untilOpen(epoch?: number): Promise<ShardState>;
   /** puts a sale with units on the shard, through an open shard */
-  openSale(saleId: string, units: number): Promise<void>;
-  /** one batch; @returns the winners' reservations */
+  openSale(saleId: string, units: number, limit?: number): Promise<void>;
+  /** one batch of packed purchases; @returns the winners' reservations */
   buy(saleId: string, uids: readonly string[]): Promise<Reservation[]>;
   reserve(saleId: string, uids: readonly string[]): Promise<Reserved>;
   /** every order in Postgres, as `uid epoch-seq-index state` */
@@ -86,12 +86,12 @@ const loggedOf = async ({ shard, manager }: ShardStores): Promise<Logged[]> => {
   return found;
 };
 
-const openSale = async ({ shard, redis, database }: ShardStores, saleId: string, units: number): Promise<void> => {
+const openSale = async ({ shard, redis, database }: ShardStores, saleId: string, units: number, limit = 1): Promise<void> => {
   const closesAtMs = Date.now() + YEAR_MS;
-  await givenSale(database.sql, { id: saleId, totalUnits: units, closesAtMs, shards: [{ shard }] });
+  await givenSale(database.sql, { id: saleId, totalUnits: units, closesAtMs, limitPerBuyer: limit, shards: [{ shard }] });
   await database.sql("INSERT INTO grants (sale_id, id, shard, units, kind) VALUES (?, 'opening', ?, ?, 'opening')", [saleId, shard, units]);
   const { epoch } = await shardState(redis, { shard });
-  await defineSale(redis, { shard, epoch, saleId, version: 1, state: "open", limit: 1, opensAtMs: 0, closesAtMs });
+  await defineSale(redis, { shard, epoch, saleId, version: 1, state: "open", limit, opensAtMs: 0, closesAtMs });
   await grant(redis, { shard, epoch, saleId, grantId: "opening", units });
 };
 
@@ -118,7 +118,7 @@ const callsOf = (stores: ShardStores): ShardCalls => {
       );
       return seen as ShardState;
     },
-    openSale: (saleId, units) => openSale(stores, saleId, units),
+    openSale: (saleId, units, limit) => openSale(stores, saleId, units, limit),
     reserve: reserveBatch,
     buy: async (saleId, uids) => {
       const answer = await reserveBatch(saleId, uids);

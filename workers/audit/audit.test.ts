@@ -172,6 +172,21 @@ describe("an archived sale", () => {
   });
 });
 
+describe("a server that lost its tail", () => {
+  it("is in recovery until it sells, and only then has it lost something", async () => {
+    await openSale();
+    await halfway();
+    await sql.query("UPDATE shards SET applied = 9");
+    const { open } = shardKeys(0);
+    const permission = await redis.get(open);
+    // as a promoted replica has it: its primary's
+    await redis.set(open, `${EPOCH} ${"0".repeat(40)}`);
+    expect(kinds(await audit(stores))).toEqual([DifferenceKind.unsettled]);
+    await redis.set(open, permission ?? "");
+    expect(kinds(await audit(stores))).toContain(DifferenceKind.redisBehind);
+  });
+});
+
 describe("a damaged sale", () => {
   beforeEach(async () => {
     await openSale();

@@ -4,7 +4,7 @@ import type { Cutoff } from "./comparison.ts";
 import type { Comparing, ComparisonPlace } from "./comparison-pool.ts";
 import { DifferenceKind, differenceKey, type Difference } from "./difference.ts";
 import type { LogPosition, PostgresFacts, ShardInRedis } from "./facts.ts";
-import { judge, type Judgement } from "./judgement.ts";
+import { isBehind, judge, type Judgement } from "./judgement.ts";
 import type { AuditDatabase } from "./postgres-facts.ts";
 import { readShard, scanBuyers, scanOutbox } from "./redis-facts.ts";
 import type { Reading } from "./reading.ts";
@@ -101,7 +101,8 @@ const waitUntilPast = async (stores: AuditStores, before: readonly ShardInRedis[
     const isPast = before.every((reading, index) => {
       const row = shards.get(reading.shard);
       const cutoff = cutoffOf(reading);
-      if (row === undefined || now[index]?.epoch !== row.epoch) return false;
+      const current = now[index];
+      if (row === undefined || current?.epoch !== row.epoch || isBehind(current, row)) return false;
       return row.epoch > cutoff.epoch || row.applied >= cutoff.seq;
     });
     if (isPast) return;

@@ -18,6 +18,8 @@ export interface ShardInRedis {
   /** last entry of the outbox, trimmed or not */
   readonly last: Position;
   readonly applied: Position | undefined;
+  /** this server is a primary and has the permission to sell in its epoch, expired or not */
+  readonly isOpen: boolean;
   /** the first entry that the outbox holds; undefined if it holds none */
   readonly first: (Position & { readonly ageMs: number }) | undefined;
   readonly sales: ReadonlyMap<string, SaleInRedis>;

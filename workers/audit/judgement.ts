@@ -16,6 +16,10 @@ export interface Judgement {
 /** After a fault has ended, what was sold is applied within a lease, an epoch and a back-off of the relay. */
 const STUCK_MS = 30_000;
 
+/** Postgres has what this server does not: it lost its tail, or was promoted without it. */
+export const isBehind = ({ last }: Pick<ShardInRedis, "last">, row: { readonly epoch: number; readonly applied: number }): boolean =>
+  last.epoch < row.epoch || last.seq < row.applied;
+
 /** Positions of the three readings of one shard. */
 const judgeShard = (before: ShardInRedis, after: ShardInRedis, postgres: PostgresFacts): Difference[] => {
   const { shard } = before;
@@ -24,6 +28,10 @@ const judgeShard = (before: ShardInRedis, after: ShardInRedis, postgres: Postgre
   if (before.epoch !== row.epoch || after.epoch !== row.epoch) {
     const epochs = `Redis was in epoch ${before.epoch}, Postgres in ${row.epoch}, then Redis in ${after.epoch}`;
     return [difference(DifferenceKind.unsettled, null, shard, epochs)];
+  }
+  if (isBehind(after, row) && !after.isOpen) {
+    const positions = `Postgres is at ${row.epoch}-${row.applied}, Redis's last entry is ${after.last.epoch}-${after.last.seq}`;
+    return [difference(DifferenceKind.unsettled, null, shard, `${positions}, and it does not sell: an epoch has to begin`)];
   }
   const differences: Difference[] = [];
   if (before.applied?.epoch === row.epoch && before.applied.seq > row.applied)
@@ -35,7 +43,7 @@ const judgeShard = (before: ShardInRedis, after: ShardInRedis, postgres: Postgre
         `Redis has ${before.applied.seq} settled as applied, Postgres is at ${row.applied} of epoch ${row.epoch}`,
       ),
     );
-  if (after.last.epoch < row.epoch || after.last.seq < row.applied)
+  if (isBehind(after, row))
     differences.push(
       difference(
         DifferenceKind.redisBehind,

@@ -21,6 +21,10 @@ const lastGeneratedId = (info: unknown, epoch: number): Position => {
   return parsePosition(String(info[at + 1])) ?? { epoch, seq: 0 };
 };
 
+/** The permission is of this very server: a promoted replica has its primary's, and does not sell on it (DESIGN 4.3). */
+const isPermitted = (open: unknown, epoch: number, replication: string): boolean =>
+  /^role:master\r?$/m.test(replication) && open === `${epoch} ${/^master_replid:(\w+)/m.exec(replication)?.[1]}`;
+
 /** @param time what TIME answers: seconds and microseconds */
 const firstEntry = (range: unknown, time: unknown): ShardInRedis["first"] => {
   const [id, fields] = (range as readonly [string, readonly string[]][] | undefined)?.[0] ?? [];
@@ -42,12 +46,14 @@ export const readShard = async (redis: Redis, shard: number, saleIds: readonly s
     .get(keys.applied)
     .xinfo("STREAM", keys.outbox)
     .xrange(keys.outbox, "-", "+", "COUNT", 1)
-    .time();
+    .time()
+    .get(keys.open)
+    .info("replication");
   for (const saleId of known) {
     const names = saleKeys(shard, saleId);
     multi.hget(names.sale, "left").smembers(names.grants);
   }
-  const [epochText, appliedText, info, range, time, ...rest] = await execute(multi);
+  const [epochText, appliedText, info, range, time, open, replication, ...rest] = await execute(multi);
   const epoch = optionalNumber(epochText) ?? 0;
   const sales = new Map<string, SaleInRedis>();
   for (const [index, saleId] of [...known].entries()) {
@@ -56,7 +62,8 @@ export const readShard = async (redis: Redis, shard: number, saleIds: readonly s
     if (leftUnits !== undefined || grants.size > 0) sales.set(saleId, { saleId, leftUnits, grants });
   }
   const applied = parsePosition(String(appliedText));
-  return { shard, epoch, last: lastGeneratedId(info, epoch), applied, first: firstEntry(range, time), sales };
+  const isOpen = isPermitted(open, epoch, String(replication));
+  return { shard, epoch, last: lastGeneratedId(info, epoch), applied, isOpen, first: firstEntry(range, time), sales };
 };
 
 /** A page of a buyers' hash: field, value, field, value. Every field that is there all the time comes at least once. */
