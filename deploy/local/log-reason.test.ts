@@ -9,6 +9,7 @@ it("is the last complaint of a program, with its cause, and the last line of a s
     { level: 30, msg: "gateway primary is up" },
     { level: 40, msg: "Redis does not answer", err: "connect ECONNREFUSED 127.0.0.1:1" },
     { level: 50, msg: "unexpected error", err: { message: "", aggregateErrors: [{ message: "refused" }, { message: "no route" }] } },
+    { level: 40, msg: "better on Node 24" },
     { level: 30, msg: "next step" },
   ].map((line) => JSON.stringify(line));
   expect(logReason(lines.join("\n"))).toBe("unexpected error: refused, no route");

@@ -5,6 +5,7 @@ interface Line {
   readonly level?: unknown;
   readonly msg?: unknown;
   readonly err?: unknown;
+  readonly reason?: unknown;
 }
 
 const parsed = (line: string): Line | undefined => {
@@ -23,13 +24,17 @@ const causeOf = (err: unknown): string => {
   return (aggregateErrors ?? []).map((each) => causeOf(each)).join(", ");
 };
 
+/** Something failed; a warning without a cause is advice. */
+const isFailure = (line: Line | undefined): boolean =>
+  typeof line?.level === "number" && line.level >= WARN && (line.err !== undefined || line.reason !== undefined);
+
 /**
- * What a log last complained of: of our programs (pino's lines) the last warning or error, of a server its last line.
+ * What a log last complained of: of our programs (pino's lines) the last failure, of a server its last line.
  * @returns an empty string if it says nothing
  */
 export const logReason = (text: string): string => {
   const lines = text.trimEnd().split("\n").slice(-200);
-  const complaint = lines.map((line) => parsed(line)).findLast((line) => typeof line?.level === "number" && line.level >= WARN);
+  const complaint = lines.map((line) => parsed(line)).findLast((line) => isFailure(line));
   if (complaint === undefined) return parsed(lines.at(-1) ?? "") === undefined ? (lines.at(-1) ?? "").slice(0, SHOWN) : "";
   return [String(complaint.msg), causeOf(complaint.err)]
     .filter((part) => part !== "")

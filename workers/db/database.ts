@@ -50,6 +50,8 @@ const IDLE_IN_TRANSACTION_MS = 5_000;
 /** A statement that runs longer is stuck: an apply takes about 15 ms, a page of a restore less. */
 const STATEMENT_MS = 20_000;
 const ACQUIRE_MS = 5_000;
+/** Less: a server that takes the connection and says nothing is told of by its own error, not as a pool that is full. */
+const CONNECT_MS = 3_000;
 /**
  * Said in each transaction, and nothing to the session: a pool in front (PgBouncer) may give the next transaction another session,
  * and refuses start-up parameters. One message, without parameters, for both. A statement outside of a transaction waits for
@@ -79,7 +81,7 @@ const initialize = (options: DatabaseOptions): Promise<MikroORM> =>
     driverOptions: {
       acquireConnectionTimeout: ACQUIRE_MS,
       log: silent,
-      connection: { application_name: options.name, keepAlive: true, connectionTimeoutMillis: ACQUIRE_MS },
+      connection: { application_name: options.name, keepAlive: true, connectionTimeoutMillis: CONNECT_MS },
     },
     // The process starts while Postgres is away, and waits for it like for everything else.
     connect: false,
