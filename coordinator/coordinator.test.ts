@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { names, startShardWorld, type ShardWorld } from "../test/harness/shard-world.ts";
 import { silent } from "../test/harness/coordinator-world.ts";
 import { until } from "../test/harness/index.ts";
+import { request, Wire } from "../test/harness/wire.ts";
 import { COORDINATOR_SETTINGS, runCoordinator } from "./coordinator.ts";
 import { readConfig } from "#program/config";
 import type { PlacedProblem } from "#program/setting-problems";
@@ -22,6 +23,7 @@ interface Running {
   tellToStop(): void;
   stop(): Promise<void>;
   readonly ended: Promise<void>;
+  readonly port: number;
 }
 
 const run = async (leaseMs = 900): Promise<Running> => {
@@ -47,6 +49,7 @@ const run = async (leaseMs = 900): Promise<Running> => {
   return {
     ended,
     get: (path) => fetch(`${url}${path}`, { headers: { connection: "close" } }),
+    port: Number(new URL(url).port),
     tellToStop: () => stop.abort(),
     stop: async () => {
       stop.abort();
@@ -75,18 +78,20 @@ describe("the coordinator", () => {
     await coordinator.stop();
   });
 
-  it("is not ready from the moment at which it is told to stop", async () => {
-    const coordinator = await run();
-    await until(async () => (await coordinator.get("/readyz")).status === 200, "readiness");
-    coordinator.tellToStop();
-    // it may have closed its port already, which says as much
-    expect(
-      await coordinator.get("/readyz").then(
-        ({ status }) => status,
-        () => 503,
-      ),
-    ).toBe(503);
-    await coordinator.stop();
+  it("is not ready from the moment at which it is told to stop, with leases and without", async () => {
+    const both = [await run(), await run()];
+    const statuses = (wires: readonly Wire[]): Promise<(number | undefined)[]> =>
+      Promise.all(wires.map(async (wire) => (await wire.write(request("GET", "/readyz")).answer())?.status));
+    for (const one of both) await until(async () => (await one.get("/readyz")).status === 200, "readiness");
+    const wires = await Promise.all(both.map(({ port }) => Wire.open(port)));
+    expect(await statuses(wires)).toEqual([200, 200]);
+    // what they have begun cannot end while Redis stands still, so their pages are there until that is over
+    process.kill(world.server.pid, "SIGSTOP");
+    for (const coordinator of both) coordinator.tellToStop();
+    expect(await statuses(wires)).toEqual([503, 503]);
+    process.kill(world.server.pid, "SIGCONT");
+    for (const wire of wires) wire.destroy();
+    for (const coordinator of both) await coordinator.stop();
   });
 
   it("gives its leases up when it stops", async () => {

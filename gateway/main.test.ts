@@ -1,4 +1,5 @@
 import { execFile } from "node:child_process";
+import { readdir } from "node:fs/promises";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
@@ -167,7 +168,9 @@ describe("a process without a file descriptor left", () => {
       );
     await until(async () => (await metric(small, "doorbuster_gateway_accepting")) === 0, "it to be full");
     await expect(Wire.open(small.port)).rejects.toThrow("ECONNREFUSED");
-    // its connection to Redis is lost: descriptors were kept for another
+    const { length: open } = await readdir(`/proc/${pid}/fd`);
+    expect(256 - open, "descriptors kept for its stores").toBeGreaterThanOrEqual(64);
+    // its connection to Redis is lost, and made anew
     const clients = String(await world.client(0).client("LIST")).split("\n");
     for (const client of clients.filter((line) => line.includes(" name=gateway ")))
       await world.client(0).client("KILL", "ID", /id=(\d+)/.exec(client)?.[1] ?? "");
