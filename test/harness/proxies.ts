@@ -52,12 +52,16 @@ export const startProxy = async (options: ProxyOptions): Promise<Proxy> => {
   const start = async (port: number): Promise<Proxy> => {
     const folder = join(run.folder, `${kind}-${port}`);
     const file = join(folder, FILES[kind]);
+    // One process: it keeps the environment by which the reaper finds what a killed test leaves; a master overwrites it.
     // Root's nginx would give the work to another user, to whom the run's folder is closed.
     const user = userInfo().uid === 0 ? "user root;" : "";
     const part = new Part(run, {
       name: `${kind}-${port}`,
       command: program,
-      args: kind === ProxyKind.nginx ? ["-p", folder, "-c", file, "-e", "stderr", "-g", `daemon off; ${user}`] : ["-db", "-f", file],
+      args:
+        kind === ProxyKind.nginx
+          ? ["-p", folder, "-c", file, "-e", "stderr", "-g", `daemon off; master_process off; ${user}`]
+          : ["-db", "-f", file],
       prepare: async () => {
         await mkdir(folder, { recursive: true });
         await writeFile(file, await configuration(options, port));

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
-import { signal } from "../../deploy/local/index.ts";
+import { settled, signal } from "../../deploy/local/index.ts";
 import { ticketFor } from "../harness/edge-world.ts";
 import { endGateways, GatewayProgram } from "../harness/gateway-program.ts";
 import { startGatewayWorld, type GatewayWorld } from "../harness/gateway-world.ts";
@@ -33,6 +33,8 @@ const variants = (Object.keys(VARIANTS) as Variant[]).filter((name) => "program"
 
 let world: GatewayWorld;
 const proxies = new Map<Variant, Proxy>();
+/** All that were started, also those of a test that failed. */
+const started: Proxy[] = [];
 let idle: Promise<ReadonlyMap<Variant, readonly unknown[]>> | undefined;
 
 const gateway = async (variables: Readonly<Record<string, string>>): Promise<GatewayProgram> => {
@@ -44,7 +46,7 @@ const gateway = async (variables: Readonly<Record<string, string>>): Promise<Gat
   await until(
     async () => (await ask(program.port, request("GET", `/sales/${SALE}`)).catch(() => undefined))?.status === 200,
     "the gateway to serve the sale",
-    20_000,
+    60_000,
   );
   return program;
 };
@@ -53,7 +55,9 @@ const before = async (program: GatewayProgram, name: Variant): Promise<Proxy> =>
   const variant = VARIANTS[name];
   const here = found[variant.kind];
   if ("why" in here) throw new Error(here.why);
-  return startProxy({ ...variant, program: here.program, gatewayPort: program.port });
+  const proxy = await startProxy({ ...variant, program: here.program, gatewayPort: program.port });
+  started.push(proxy);
+  return proxy;
 };
 
 /** Each test's buyers and addresses are its own: an address is used up soon. */
@@ -144,12 +148,11 @@ const comesAtTheClose = async (program: GatewayProgram, proxy: Proxy): Promise<r
 /** Each behind a gateway of its own, because the connections of that one are counted. */
 const allComeAtTheClose = async (): Promise<ReadonlyMap<Variant, readonly unknown[]>> => {
   const heard = new Map<Variant, readonly unknown[]>();
-  await Promise.all(
+  await settled(
     variants.map(async (name) => {
       const program = await gateway({ DOORBUSTER_ADDRESS_RATE: "0" });
       const proxy = await before(program, name);
       heard.set(name, await comesAtTheClose(program, proxy));
-      await proxy.stop();
     }),
   );
   return heard;
@@ -162,11 +165,11 @@ beforeAll(async () => {
   idle = allComeAtTheClose();
   idle.catch(() => undefined);
   const program = await gateway({ DOORBUSTER_ADDRESS_RATE: "0.001", DOORBUSTER_ADDRESS_BURST: String(BURST) });
-  await Promise.all(variants.map(async (name) => void proxies.set(name, await before(program, name))));
+  await settled(variants.map(async (name) => void proxies.set(name, await before(program, name))));
 });
 afterAll(async () => {
   await idle?.catch(() => undefined);
-  await Promise.all([...proxies.values()].map((proxy) => proxy.stop()));
+  await Promise.all(started.map((proxy) => proxy.stop()));
   await endGateways();
   await world.stop();
 });
