@@ -8,6 +8,7 @@ const PARTS = [
   "Batcher",
   "Checkout",
   "DryShard",
+  "OrderStates",
   "SaleBook",
   "SaleSearch",
   "ShardQueues",

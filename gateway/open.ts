@@ -14,6 +14,7 @@ import { callMetrics, registerReadings } from "./metrics.ts";
 import { RedisConnections } from "./stores/connections.ts";
 import { hintDry } from "./stores/dry-hint.ts";
 import { archivedOrders } from "./stores/archived-orders.ts";
+import { orderStore, subscribeOrders } from "./stores/order-store.ts";
 import { watchBucket } from "./stores/sale-bucket.ts";
 import { findSales } from "./stores/sale-finder.ts";
 import { redisPurchaseStore } from "./stores/purchase-store.ts";
@@ -102,6 +103,8 @@ const realPorts = ({ config, nats, tickets, log, registry, points = noCrashPoint
     purchaseOrders: archivedOrders(nats),
     followSales: (book, onLoaded, stop) => watchBucket({ nats, book, clock, log, stop, shards: urls.length, onLoaded }),
     followStatus: (listener) => subscribeStatus(nats, log, listener),
+    orders: points("orders", orderStore(nats)),
+    followOrders: (listener) => subscribeOrders(nats, log, listener),
     hintDry: (shard, hint) => hintDry(nats, shard, hint),
     untilDue: ({ everyMs }, stop) => clock.sleep(everyMs, stop),
     ...callMetrics(registry),

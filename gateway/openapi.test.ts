@@ -121,7 +121,7 @@ describe("openapi.json", () => {
       "post",
       request("POST", `/buy/${ticketFor(uid)}`),
     ]);
-    for (const uid of ["nobody", "win", "again", "rejected", "recovering"])
+    for (const uid of ["nobody", "win", "again", "unpaid", "paid", "rejected", "recovering"])
       requests.push(["/buy/{ticket}", "get", request("GET", `/buy/${ticketFor(uid)}`)]);
     for (const [method, spelled] of [
       ["post", "POST"],

@@ -12,6 +12,7 @@ import { pointsInApply, pointsInDeliveries } from "./crash-points.ts";
 import type { Database } from "./db/database.ts";
 import { orderChangesTotal, paymentsTotal } from "./metrics.ts";
 import type { OrdersObserver } from "./orders/commands.ts";
+import { publishChanged } from "./orders/order-news.ts";
 import { postgresOrdersStore } from "./orders/postgres.ts";
 import { postgresRestoreSource } from "./restore/postgres.ts";
 import { redisRestoreTarget } from "./restore/redis.ts";
@@ -63,7 +64,11 @@ export const workerPorts = async (stores: WorkerStores, { clock, observer, point
         redisArchiveShards((shard) => redises[shard]),
       ),
     },
-    orders: { store: points("orders", postgresOrdersStore(database)), observer: ordersObserver },
+    orders: {
+      store: points("orders", postgresOrdersStore(database)),
+      observer: ordersObserver,
+      tell: (orders) => publishChanged(connection, orders),
+    },
     bucket: new SalesBucket(database, connection),
     clock,
     observer,

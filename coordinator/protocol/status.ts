@@ -16,6 +16,15 @@ export const statusEventSchema = z.object({
 });
 export type StatusEvent = Readonly<z.infer<typeof statusEventSchema>>;
 
+/**
+ * Sent on core NATS after a worker committed that orders came into another state than the one in which they were stored: paid, expired,
+ * cancelled, refunded. Which one, says whoever is asked: events of one order may overtake each other, or get lost.
+ */
+export const ordersChangedSchema = z.object({
+  /** order ids of one shard */
+  orders: z.array(z.string()),
+});
+
 /** How far Postgres is, without what was applied. */
 export const appliedEventSchema = statusEventSchema.pick({ shard: true, epoch: true, applied: true });
 

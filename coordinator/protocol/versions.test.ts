@@ -127,6 +127,7 @@ describe("what a later version adds", () => {
 
   it.each([
     [publications.status, { shard: 0, epoch: 1, applied: 2, orders: [[2, "phone", "ann"]], rejected: [["0-1-1-0", "twice"]] }],
+    [publications.ordersChanged, { orders: ["0-1-1-0"] }],
     [publications.applied, { shard: 0, epoch: 1, applied: 2 }],
     [publications.dry, { saleId: "phone", units: 1 }],
     [publications.attempt, { shard: 0, holder: "h", phase: "open", orders: 0, ofUnits: 0, result: null }],

@@ -6,6 +6,7 @@ import type { ReadAdmission, Reader } from "../admission/read-admission.ts";
 import type { SaleBook } from "../sales/book.ts";
 import { WINDOW_SLACK_MS, type KnownSale } from "../sales/known-sale.ts";
 import { Found, type SaleSearch } from "../sales/sale-search.ts";
+import type { OrderStates } from "./order-states.ts";
 import { OutcomeCode, refusals, type OnOutcome, type Outcome } from "./outcome.ts";
 import { zeroCounts, type OutcomeCounts } from "./outcome-counts.ts";
 import type { ReadTicket } from "../identity/ticket.ts";
@@ -33,6 +34,7 @@ export interface CheckoutOptions {
   readonly archived: Pick<Batcher<ArchivedPurchase, unknown>, "join">;
   /** called before the answer for each `reserved` one */
   readonly onReserved: (saleId: string, purchase: PurchaseKey, outcome: Outcome) => void;
+  readonly orders: Pick<OrderStates, "read">;
 }
 
 /** Whose purchase is asked about. */
@@ -138,12 +140,17 @@ export class Checkout {
   }
 
   #look({ saleId, uid }: ReadTicket, key: string, answer: OnOutcome): void {
-    const { clock, book, shards } = this.#options;
+    const { clock, book, shards, orders } = this.#options;
     const sale = book.get(saleId);
     if (sale === undefined) return this.#searched(saleId, answer, () => this.#look({ saleId, uid }, key, answer));
-    if (sale.isArchived) return this.lookUp(sale, { uid, key, otherwise: refusals.none }, answer);
+    const purchase = { uid, key: sale.keyOf(key) };
+    const withOrder: OnOutcome = (standing) => {
+      if (standing.code !== OutcomeCode.confirmed || standing.orderId === undefined) return answer(standing);
+      return orders.read(saleId, purchase, standing.orderId, (order) => answer(order === undefined ? standing : { ...standing, order }));
+    };
+    if (sale.isArchived) return this.lookUp(sale, { ...purchase, otherwise: refusals.none }, withOrder);
     const queue = shards[sale.shardOf(uid)]?.standings;
-    const refusal = queue === undefined ? refusals.recovering : queue.join(saleId, { uid, key }, answer, clock.monotonicMs());
+    const refusal = queue === undefined ? refusals.recovering : queue.join(saleId, purchase, withOrder, clock.monotonicMs());
     if (refusal !== undefined) answer(refusal);
   }
 

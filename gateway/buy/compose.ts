@@ -8,6 +8,7 @@ import { archivedOperation, type ArchivedPurchase } from "./archived.ts";
 import { Batcher } from "./batcher.ts";
 import { Checkout, type BuyRequest } from "./checkout.ts";
 import type { OutcomeCounts } from "./outcome-counts.ts";
+import { OrderStates } from "./order-states.ts";
 import { OutcomeCode, refusals, type OnOutcome, type Outcome } from "./outcome.ts";
 import type { BuyPolicy } from "./policy.ts";
 import { rateLimited } from "./rate-limited.ts";
@@ -49,10 +50,14 @@ interface Parts {
   /** as a flood may read it */
   readonly turnClock: TurnClock;
   readonly reads: ReadAdmission;
+  readonly orders: OrderStates;
   /** for those who only look: who asks for sales that there are not must not stand in the way of buyers */
   readonly readSearch: SaleSearch;
   readonly soldOut: SoldOut;
 }
+
+const orderStatesOn = ({ clock, turn, orders, onFault }: BuyPorts): OrderStates =>
+  new OrderStates({ clock, turn, store: orders, onFault: (error) => onFault(error, "the workers cannot be asked about orders") });
 
 const partsOf = (ports: BuyPorts, policy: BuyPolicy, stop: AbortSignal): Parts => {
   const { clock, wallClock, turn, random, tickets } = ports;
@@ -77,6 +82,7 @@ const partsOf = (ports: BuyPorts, policy: BuyPolicy, stop: AbortSignal): Parts =
     const refusal = queue === undefined ? refusals.recovering : queue.join(purchase.saleId, purchase, onOutcome, clock.monotonicMs());
     if (refusal !== undefined) onOutcome(refusal);
   }, policy.mostWaiting);
+  const orders = orderStatesOn(ports);
   const seed = drawSeed(random);
   const turnClock = new TurnClock(clock, turn);
   const reads = new ReadAdmission(policy.reads, seed);
@@ -90,6 +96,7 @@ const partsOf = (ports: BuyPorts, policy: BuyPolicy, stop: AbortSignal): Parts =
     reads,
     shards,
     archived,
+    orders,
     onReserved: (saleId, { uid, key }, { orderId }) => {
       // A lost event would leave a socket waiting for ever: who watches is waited for like a held answer.
       if (orderId === undefined || !watching.isWatched(saleId, uid)) return;
@@ -108,6 +115,7 @@ const partsOf = (ports: BuyPorts, policy: BuyPolicy, stop: AbortSignal): Parts =
     checkout,
     turnClock,
     reads,
+    orders,
     readSearch: new SaleSearch(searching),
     soldOut: new SoldOut(book, ports.soldOut, clock, random, policy.winnerSlots),
   };
@@ -160,19 +168,8 @@ const refusingOf = (shards: readonly ShardQueues[]): ReadonlyMap<number, string>
   return words;
 };
 
-/** Puts the service together and keeps it running until `drain`. Everybody does it with this: gateways and simulation. */
-export const composeBuyService = (ports: BuyPorts, policy: BuyPolicy): ComposedBuyService => {
-  const { clock, tickets } = ports;
-  const ended = new AbortController();
-  const parts = partsOf(ports, policy, ended.signal);
-  const { book, shards, archived, waiting, watching, checkout, turnClock, reads, readSearch } = parts;
-  const limited = (waitMs: number): Outcome | undefined => (waitMs > 0 ? rateLimited(waitMs) : undefined);
-  const isIdle = (): boolean => archived.isIdle && shards.every((shard) => shard.isIdle);
-  let isLoaded = false;
-  let isStopping = false;
-  const onLoaded = (): void => {
-    isLoaded = true;
-  };
+/** Hears what the workers say. @returns ends it */
+const followWorkers = ({ waiting, watching, orders }: Parts, ports: BuyPorts): (() => void) => {
   const unfollowStatus = ports.followStatus({
     isNeeded: () => waiting.isListening || !watching.isEmpty,
     onEvent: (event) => {
@@ -180,6 +177,30 @@ export const composeBuyService = (ports: BuyPorts, policy: BuyPolicy): ComposedB
       waiting.onStatus(event);
     },
   });
+  const unfollowOrders = ports.followOrders({
+    isNeeded: () => !orders.isEmpty,
+    onChanged: (orderIds) => orders.onChanged(orderIds),
+  });
+  return () => {
+    unfollowStatus();
+    unfollowOrders();
+  };
+};
+
+/** Puts the service together and keeps it running until `drain`. Everybody does it with this: gateways and simulation. */
+export const composeBuyService = (ports: BuyPorts, policy: BuyPolicy): ComposedBuyService => {
+  const { clock, tickets } = ports;
+  const ended = new AbortController();
+  const parts = partsOf(ports, policy, ended.signal);
+  const { book, shards, archived, waiting, watching, checkout, orders, turnClock, reads, readSearch } = parts;
+  const limited = (waitMs: number): Outcome | undefined => (waitMs > 0 ? rateLimited(waitMs) : undefined);
+  const isIdle = (): boolean => archived.isIdle && shards.every((shard) => shard.isIdle);
+  let isLoaded = false;
+  let isStopping = false;
+  const onLoaded = (): void => {
+    isLoaded = true;
+  };
+  const unfollow = followWorkers(parts, ports);
   const running = Promise.all([runLoops(parts, ports, policy, ended.signal), ports.followSales(book, onLoaded, ended.signal)]);
   return {
     buy: (request, onOutcome) => {
@@ -208,8 +229,9 @@ export const composeBuyService = (ports: BuyPorts, policy: BuyPolicy): ComposedB
       const untilMs = clock.monotonicMs() + policy.decisionTimeoutMs + policy.tickMs * 2;
       while (!isIdle() && clock.monotonicMs() < untilMs) await clock.sleep(DRAIN_LOOK_MS);
       waiting.release();
+      orders.release();
       ended.abort();
-      unfollowStatus();
+      unfollow();
       ports.connections.close();
       await running;
     },

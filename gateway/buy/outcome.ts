@@ -1,3 +1,5 @@
+import type { OrderView } from "./order-states.ts";
+
 /**
  * What a buyer can be answered: the one table of DESIGN section 10. Channels render an outcome as an HTTP answer (refusals
  * as problem+json) or as a WebSocket frame; they add nothing to this table.
@@ -48,6 +50,8 @@ export interface Outcome {
   readonly detail?: string;
   /** why Postgres refused it: with `rejected` */
   readonly reason?: string;
+  /** what became of the order: only with an answer about a standing that is `confirmed`, and only if it is known */
+  readonly order?: OrderView;
 }
 
 export interface OutcomeKind {

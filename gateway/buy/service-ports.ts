@@ -65,6 +65,19 @@ export interface StatusListener {
   onEvent(event: StatusEvent): void;
 }
 
+/** The orders in Postgres. */
+export interface OrderStore {
+  /** of at most 512 purchases of one sale: one each, in their order, null where there is none; rejects if nobody answers in time */
+  ofPurchases(saleId: string, purchases: readonly PurchaseKey[]): Promise<readonly (PurchaseOrder | null)[]>;
+}
+
+/** Who hears that orders came into another state. */
+export interface OrderListener {
+  /** false: nothing is believed of any order, and the event need not even be read */
+  isNeeded(): boolean;
+  onChanged(orderIds: readonly string[]): void;
+}
+
 /** One of the service's loops. */
 export interface Loop {
   readonly name: "tick" | "sold-out poll" | "winners load";
@@ -95,6 +108,9 @@ export interface BuyPorts {
   readonly followSales: (book: SaleBook, onLoaded: () => void, stop: AbortSignal) => Promise<void>;
   /** from now on; @returns ends it */
   readonly followStatus: (listener: StatusListener) => () => void;
+  readonly orders: OrderStore;
+  /** from now on; @returns ends it */
+  readonly followOrders: (listener: OrderListener) => () => void;
   /** tells the coordinators that units are wanted on a shard; may get lost */
   readonly hintDry: (shard: number, hint: DryHint) => void;
   /** resolves when the loop's next step is due, or on `stop`; a gateway sleeps, whether or not the step is needed */

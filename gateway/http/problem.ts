@@ -1,3 +1,5 @@
+import { isoTime } from "#protocol/iso-time";
+import type { OrderView } from "../buy/order-states.ts";
 import { OutcomeCode, outcomeKinds, outcomeStatus, refusals, type Outcome } from "../buy/outcome.ts";
 import { bytesOf, headText, makeAnswer, type Answer } from "./answer.ts";
 
@@ -27,13 +29,19 @@ const DETAILS: Readonly<Record<OutcomeCode, string>> = {
   origin_not_allowed: "Nothing was done. DOORBUSTER_ALLOWED_ORIGINS lists the origins whose pages may buy.",
 };
 
+const orderFields = ({ state, payByMs }: OrderView): Record<string, unknown> => ({
+  state,
+  payBy: payByMs === null ? null : (isoTime(payByMs) ?? null),
+});
+
 /** JSON fields of an outcome that both channels show; `code` first. */
 export const outcomeFields = (outcome: Outcome): Record<string, unknown> => ({
   code: outcome.code,
   ...(outcome.orderId === undefined ? {} : { orderId: outcome.orderId }),
   ...(outcome.units === undefined ? {} : { units: outcome.units }),
-  ...(outcome.opensAtMs === undefined ? {} : { opensAt: new Date(outcome.opensAtMs).toISOString() }),
+  ...(outcome.opensAtMs === undefined ? {} : { opensAt: isoTime(outcome.opensAtMs) }),
   ...(outcome.reason === undefined ? {} : { reason: outcome.reason }),
+  ...(outcome.order === undefined ? {} : { order: orderFields(outcome.order) }),
 });
 
 export const outcomeDetail = (outcome: Outcome): string => outcome.detail ?? DETAILS[outcome.code];

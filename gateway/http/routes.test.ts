@@ -196,6 +196,12 @@ describe("GET /buy/:ticket", () => {
     expect([(await get("nobody"))?.status, fields(await get("nobody"))]).toEqual([200, { code: "none" }]);
     expect([(await get("win"))?.status, fields(await get("win"))]).toEqual([200, { code: "reserved", orderId: "0-1-3-0", units: 1 }]);
     expect(fields(await get("again"))).toEqual({ code: "confirmed", orderId: "0-1-5-0", units: 1 });
+    expect(fields(await get("unpaid"))).toMatchObject({
+      code: "confirmed",
+      order: { state: "pending_payment", payBy: "2096-10-02T07:06:40.000Z" },
+    });
+    expect(fields(await get("paid"))).toMatchObject({ code: "confirmed", order: { state: "paid", payBy: null } });
+    expect(fields(await get("neverDue"))).toMatchObject({ code: "confirmed", order: { state: "pending_payment", payBy: null } });
     expect([(await get("rejected"))?.status, fields(await get("rejected"))]).toMatchObject([200, { code: "rejected", reason: "quota" }]);
     const recovering = await get("recovering");
     expect([recovering?.status, recovering?.headers["retry-after"]]).toEqual([503, "1"]);

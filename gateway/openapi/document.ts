@@ -5,12 +5,13 @@ import { errorFrameSchema, outcomeFrameSchema, statusFrameSchema } from "../live
 import { upSchema } from "../live/frames.ts";
 import type { DocumentedRoute, GoodAnswer, Headers, Refusal } from "./documented-route.ts";
 import { documentedRoutes } from "./routes.ts";
-import { idSchema, problemSchema, purchaseSchema, saleSchema, ticketSchema } from "./schemas.ts";
+import { idSchema, problemSchema, purchaseSchema, saleSchema, standingSchema, ticketSchema } from "./schemas.ts";
 
 const { components, of } = openApiSchemas({
   Id: idSchema,
   Ticket: ticketSchema,
   Purchase: purchaseSchema,
+  Standing: standingSchema,
   Problem: problemSchema,
   Sale: saleSchema,
   BuyFrame: upSchema,

@@ -4,7 +4,7 @@ import { purchaseSchema as purchaseBodySchema } from "../http/purchase.ts";
 import { errorFrameSchema, outcomeFrameSchema, statusFrameSchema } from "../live/frame-schemas.ts";
 import { upSchema } from "../live/frames.ts";
 import { everyRefusal, fault, refusal, type DocumentedRoute, type Parameter } from "./documented-route.ts";
-import { idSchema, orderIdSchema, purchaseKeySchema, purchaseSchema, saleSchema, ticketSchema } from "./schemas.ts";
+import { idSchema, orderIdSchema, purchaseKeySchema, purchaseSchema, saleSchema, standingSchema, ticketSchema } from "./schemas.ts";
 
 const ticket: Parameter = { name: "ticket", in: "path", required: true, schema: ticketSchema };
 const purchaseKey: Parameter = {
@@ -85,7 +85,7 @@ const standing: DocumentedRoute = {
     {
       status: 200,
       description: "what is known of the order; `rejected` has a reason",
-      schema: purchaseSchema,
+      schema: standingSchema,
       codes: ["none", "reserved", "confirmed", "rejected"],
     },
   ],

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ID_PATTERN } from "#protocol/ids";
+import { OrderState } from "#protocol/order";
 import { SaleState, saleRecordSchema } from "#protocol/sale";
 
 /** What the gateway's routes write and read, for the OpenAPI document: nothing reads by these while the gateway runs. */
@@ -20,6 +21,17 @@ export const purchaseSchema = z.object({
   orderId: orderIdSchema.optional(),
   units: z.int().min(1).optional(),
   reason: z.string().optional(),
+});
+
+/** http/problem.ts: outcomeFields of a standing */
+export const standingSchema = purchaseSchema.extend({
+  order: z
+    .object({
+      state: z.enum(OrderState).describe("others may be added"),
+      payBy: z.iso.datetime().nullable().describe("until when it has to be paid; null if nothing is to be paid, or not by a time"),
+    })
+    .optional()
+    .describe("with confirmed: what became of the order; absent if nobody could say in time. Up to a second behind"),
 });
 
 /** http/problem.ts: problem */

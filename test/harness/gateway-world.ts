@@ -6,6 +6,7 @@ import {
   requests,
   SALES_BUCKET,
   WORKERS,
+  type PurchaseOrder,
   type SaleRecord,
   type SoldOutFlag,
   type StatusEvent,
@@ -76,6 +77,23 @@ export class GatewayWorld {
       },
     });
     return () => subscription.unsubscribe();
+  }
+
+  /**
+   * A worker that says of every purchase that is asked about that it has the order of this state; nobody answers until this is called, and
+   * after `stop` again.
+   */
+  answerOrders(orderOf: (uid: string) => PurchaseOrder | null): { readonly asked: readonly (readonly string[])[]; stop(): void } {
+    const asked: (readonly string[])[] = [];
+    const subscription = this.connection.subscribe(requests.purchaseOrders.subject, {
+      queue: WORKERS,
+      callback: (_error, message) => {
+        const { purchases } = requests.purchaseOrders.body.parse(message.json());
+        asked.push(purchases.map(({ uid }) => uid));
+        message.respond(JSON.stringify({ ok: true, value: purchases.map(({ uid }) => orderOf(uid)) }));
+      },
+    });
+    return { asked, stop: () => subscription.unsubscribe() };
   }
 
   /** Begins the next epoch on what Redis has (or the first, on nothing) and opens the shard. @returns the epoch */

@@ -71,7 +71,11 @@ export class ScriptedBuyService implements BuyService {
     this.looked.push({ uid, key, address });
     if (uid === "often") return answer(rateLimited(1_200));
     if (uid === "win") return void setImmediate(() => answer({ ...reserved(uid, 1), ...(key === "" ? {} : { reason: key }) }));
-    if (uid === "again") return answer({ code: "confirmed", orderId: "0-1-5-0", units: 1, repeat: true });
+    const confirmed: Outcome = { code: "confirmed", orderId: "0-1-5-0", units: 1, repeat: true };
+    if (uid === "again") return answer(confirmed);
+    if (uid === "unpaid") return answer({ ...confirmed, order: { state: "pending_payment", payByMs: OPENS_AT_MS } });
+    if (uid === "paid") return answer({ ...confirmed, order: { state: "paid", payByMs: null } });
+    if (uid === "neverDue") return answer({ ...confirmed, order: { state: "pending_payment", payByMs: Number.MAX_SAFE_INTEGER } });
     if (uid === "rejected") return answer({ code: "rejected", orderId: "0-1-8-0", units: 1, reason: "quota" });
     if (uid === "recovering") return answer(refusals.recovering);
     return answer(refusals.none);

@@ -61,6 +61,7 @@ const archiveOf = (database: Database, redis: Redis): ArchivePorts => ({
 const ordersOf = (database: Database): OrdersPorts => ({
   store: postgresOrdersStore(database),
   observer: { changed: nothing, paid: nothing },
+  tell: nothing,
 });
 
 /** The worker that ships, for one shard on real servers, without the sweep, the expiry of orders and the bucket of sales. */

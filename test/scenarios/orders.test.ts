@@ -218,6 +218,35 @@ describe("5: pay against expiry", { timeout: 900_000 }, () => {
   });
 });
 
+describe("a buyer who looks at his purchase", { timeout: 120_000 }, () => {
+  it("sees what became of its order, each change at once; the code stays as it is", async () => {
+    const saleId = "looked-at";
+    await world.openStocked(saleId, 3, { payWithinMs: DAY_MS });
+    const [ann, ben, cora] = (await buyAll(saleId, ["ann", "ben", "cora"])) as [Bought, Bought, Bought];
+    const expectOrder = async ({ uid, orderId }: Bought, order: object): Promise<void> => {
+      await until(
+        async () => {
+          const seen = (await world.once("GET", world.urlOf(saleId, uid))) as { readonly order?: { readonly state: string } };
+          return seen.order?.state === (order as { readonly state: string }).state;
+        },
+        `${uid}'s order to be ${JSON.stringify(order)}`,
+      );
+      expect(await world.once("GET", world.urlOf(saleId, uid))).toMatchObject({ status: 200, code: "confirmed", orderId, order });
+    };
+    const { payByMs } = await show(ann);
+    await expectOrder(ann, { state: "pending_payment", payBy: new Date(payByMs as number).toISOString() });
+    await expectOrder(ben, { state: "pending_payment" });
+    await pay(ann);
+    await expectOrder(ann, { state: "paid", payBy: null });
+    await ask(ann, "refund");
+    await expectOrder(ann, { state: "refunded", payBy: null });
+    await cancel(ben);
+    await expectOrder(ben, { state: "cancelled", payBy: null });
+    await letWindowPass(saleId, [cora]);
+    await expectOrder(cora, { state: "expired", payBy: null });
+  });
+});
+
 describe("orders that are stored late, because the workers were away for longer than the time to pay", { timeout: 120_000 }, () => {
   it("can be paid for all of that time", async () => {
     const [saleId, payWithinMs] = ["late", 1_500];

@@ -1,4 +1,4 @@
-import { formatOrderId, parseOrderId } from "#protocol/order-id";
+import { formatOrderId, parseOrderId, type OrderId } from "#protocol/order-id";
 import { PaymentDecision, type ChangeOrder, type OrderAddress, type OrderRecord, type PaidOrder, type PayOrder } from "#protocol/order";
 import { RequestError, type Reply } from "#protocol/requests";
 import { OrderEvent, Standing, standingOf } from "./machine.ts";
@@ -14,6 +14,8 @@ export interface OrdersObserver {
 export interface OrdersPorts {
   readonly store: OrdersStore;
   readonly observer: OrdersObserver;
+  /** tells the gateways that these orders have changed, after the commit; may get lost */
+  readonly tell: (orders: readonly OrderId[]) => void;
 }
 
 const keyOf = ({ saleId, uid, orderId }: OrderAddress): OrderKey => {
@@ -58,7 +60,7 @@ const contradiction = ({ id, amountMinor }: Payment, known: Exclude<KnownPayment
  * decides it; the same payment again hears the same,
  * and one that contradicts what was said of it before is a conflict that changes nothing.
  */
-export const payOrder = async ({ store, observer }: OrdersPorts, pay: PayOrder): Promise<Reply<PaidOrder>> => {
+export const payOrder = async ({ store, observer, tell }: OrdersPorts, pay: PayOrder): Promise<Reply<PaidOrder>> => {
   const { paymentId, amountMinor, ...address } = pay;
   const payment: Payment = { id: paymentId, order: keyOf(address), amountMinor };
   const { order } = payment;
@@ -81,13 +83,15 @@ export const payOrder = async ({ store, observer }: OrdersPorts, pay: PayOrder):
   if ("refused" in done) return conflict(contradiction(payment, done.refused));
   const { decision, isRepeat } = done;
   observer.paid(isRepeat ? "repeat" : decision);
-  if (!isRepeat && decision !== PaymentDecision.refund)
+  if (!isRepeat && decision !== PaymentDecision.refund) {
     observer.changed(decision === PaymentDecision.kept ? OrderEvent.pay : "reacquire", 1);
+    tell([order]);
+  }
   return { ok: true, value: { decision, order: done.order } };
 };
 
 /** Cancels or refunds an order and gives its units back; said again it changes nothing. */
-export const changeOrder = async ({ store, observer }: OrdersPorts, request: ChangeOrder): Promise<Reply<OrderRecord>> => {
+export const changeOrder = async ({ store, observer, tell }: OrdersPorts, request: ChangeOrder): Promise<Reply<OrderRecord>> => {
   const { change, ...address } = request;
   const order = keyOf(address);
   const { isChanged, record } = await store.transaction(async (transaction) => {
@@ -96,7 +100,9 @@ export const changeOrder = async ({ store, observer }: OrdersPorts, request: Cha
     return { isChanged: changed, record: await transaction.read(order) };
   });
   if (record === undefined) return unknown(order);
-  if (isChanged) observer.changed(change, 1);
-  else if (standingOf(record.state, change) !== Standing.done) return conflict(`order ${record.orderId} is ${record.state}`);
+  if (isChanged) {
+    observer.changed(change, 1);
+    tell([order]);
+  } else if (standingOf(record.state, change) !== Standing.done) return conflict(`order ${record.orderId} is ${record.state}`);
   return { ok: true, value: record };
 };

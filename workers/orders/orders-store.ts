@@ -57,7 +57,7 @@ export interface OrdersStore {
   dueSales(): Promise<readonly string[]>;
   /**
    * Expires at most `limit` orders of a sale that are due and that nobody else is changing now.
-   * @returns how many
+   * @returns those
    */
-  expire(saleId: string, limit: number): Promise<number>;
+  expire(saleId: string, limit: number): Promise<readonly OrderId[]>;
 }

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { formatOrderId } from "#protocol/order-id";
+import { formatOrderId, type OrderId } from "#protocol/order-id";
 import { OrderState, type PaidOrder } from "#protocol/order";
 import type { Reply } from "#protocol/requests";
 import { freshDatabase, givenSale, type TestDatabase } from "../../test/harness/index.ts";
@@ -21,6 +21,8 @@ let database: Database;
 let portsOfAll: OrdersPorts[] = [];
 let ports: OrdersPorts;
 const seen: string[] = [];
+/** ids of orders that gateways were told to have changed */
+const told: string[] = [];
 
 beforeAll(async () => {
   empty = await freshDatabase();
@@ -31,7 +33,8 @@ beforeAll(async () => {
   databases = await Promise.all(
     Array.from({ length: WORKERS }, (_, n) => connectDatabase({ url: empty.url, pool: 6, name: `orders-test-${n}` })),
   );
-  portsOfAll = databases.map((of) => ({ store: postgresOrdersStore(of), observer }));
+  const tell = (orders: readonly OrderId[]): void => void told.push(...orders.map((order) => formatOrderId(order)));
+  portsOfAll = databases.map((of) => ({ store: postgresOrdersStore(of), observer, tell }));
   [database, ports] = [databases[0] as Database, portsOfAll[0] as OrdersPorts];
   await ensureShards(database.sql, 2);
 });
@@ -47,6 +50,7 @@ let saleId = "";
 beforeEach(async () => {
   await database.sql("UPDATE sales SET pay_within_ms = 0");
   seen.length = 0;
+  told.length = 0;
   saleId = `sale-${(sales += 1)}`;
   await givenSale(database.sql, {
     id: saleId,
@@ -139,9 +143,9 @@ describe("an order", () => {
     expect(await expireOrders(ports)).toBe(0);
     const record = await readOrder(ports, address());
     expect(record).toMatchObject({ ok: true, value: { state: "pending_payment", reservedAtMs } });
-    const told = await ports.store.ofPurchases({ saleId, purchases: [{ uid: "b0", key: "" }] });
-    expect(record.ok && record.value.payByMs).toBe(told[0]?.payByMs);
-    expect(told[0]?.payByMs).toBeGreaterThanOrEqual(insertAtMs + PAY_WITHIN_MS);
+    const [purchase] = await ports.store.ofPurchases({ saleId, purchases: [{ uid: "b0", key: "" }] });
+    expect(record.ok && record.value.payByMs).toBe(purchase?.payByMs);
+    expect(purchase?.payByMs).toBeGreaterThanOrEqual(insertAtMs + PAY_WITHIN_MS);
     expect(decisionOf(await pay())).toBe("kept");
   });
 
@@ -156,6 +160,26 @@ describe("an order", () => {
     expect((await grants()).map(({ id }) => id)).toEqual([grantId(0), grantId(1)]);
     expect(await returnsSeq()).toBe(2);
     expect(seen).toEqual(["cancel 1", "kept", "pay 1", "refund 1"]);
+  });
+
+  it("is told of whenever it changed, once, and not where nothing did", async () => {
+    await insertOrders(4);
+    await pay(0);
+    await pay(0);
+    await pay(0, `${saleId}-second`);
+    await refund(0);
+    await refund(0);
+    await cancel(1);
+    await cancel(0);
+    const id = (n: number): string => address(n).orderId;
+    expect(told).toEqual([id(0), id(0), id(1)]);
+    await database.sql("UPDATE orders SET created_at = to_timestamp(1) WHERE sale_id = ?", [saleId]);
+    expect(await expireOrders(ports, 2)).toBe(2);
+    await expireOrders(ports);
+    expect(told.slice(3).toSorted()).toEqual([id(2), id(3)]);
+    await pay(2);
+    expect(told.at(-1)).toBe(id(2));
+    expect(told).toHaveLength(6);
   });
 
   it("that is not in Postgres, or another buyer's, is not known, and nothing is recorded of its payment", async () => {

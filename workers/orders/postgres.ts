@@ -1,4 +1,5 @@
 import { OrderState, PaymentDecision, type OrderRecord } from "#protocol/order";
+import type { OrderId } from "#protocol/order-id";
 import type { Database, Row, Sql } from "../db/database.ts";
 import { msOf } from "../db/timestamp.ts";
 import { GrantKind, GrantState } from "../db/states.ts";
@@ -35,11 +36,13 @@ const closing = (event: OrderEvent, where: string, first = ""): string => `
       SELECT c.sale_id, c.shard, sum(c.units) AS units FROM closed c JOIN withdrawn w ON w.id = c.sale_id
       WHERE w.archived GROUP BY c.sale_id, c.shard
     ) a WHERE ss.sale_id = a.sale_id AND ss.shard = a.shard
+  ), returned AS (
+    INSERT INTO grants (sale_id, id, shard, units, kind, flagged, state)
+    SELECT c.sale_id, ${returnGrantId("c")}, c.shard, c.units, '${GrantKind.returned}', w.ever_sold_out,
+      CASE WHEN w.archived THEN '${GrantState.done}' ELSE '${GrantState.sent}' END
+    FROM closed c JOIN withdrawn w ON w.id = c.sale_id
   )
-  INSERT INTO grants (sale_id, id, shard, units, kind, flagged, state)
-  SELECT c.sale_id, ${returnGrantId("c")}, c.shard, c.units, '${GrantKind.returned}', w.ever_sold_out,
-    CASE WHEN w.archived THEN '${GrantState.done}' ELSE '${GrantState.sent}' END
-  FROM closed c JOIN withdrawn w ON w.id = c.sale_id`;
+  SELECT shard, epoch, seq, idx FROM closed`;
 
 const CHANGE: Readonly<Record<OrderEvent, string>> = {
   [OrderEvent.pay]: update(OrderEvent.pay, IS_ORDER),
@@ -88,6 +91,13 @@ const TELL_AGAIN = `
   UPDATE payments SET told = told + 1, amount_minor = coalesce(amount_minor, ?::bigint)
   WHERE id = ? AND ${IS_PAYMENT_OF} AND coalesce(amount_minor = ?::bigint, true)
   RETURNING decision`;
+
+const orderIdOf = (row: Row): OrderId => ({
+  shard: Number(row["shard"]),
+  epoch: Number(row["epoch"]),
+  seq: Number(row["seq"]),
+  index: Number(row["idx"]),
+});
 
 const OF_ORDER = "shard = ? AND epoch = ? AND seq = ? AND idx = ?";
 
@@ -155,5 +165,5 @@ export const postgresOrdersStore = (database: Database): OrdersStore => ({
   read: (order) => readOrderRecord(database.em(), order),
   ofPurchases: (request) => readPurchaseOrders(database.sql, request),
   dueSales: async () => (await database.sql(DUE_SALES)).rows.map((row) => String(row["id"])),
-  expire: async (saleId, limit) => (await database.sql(EXPIRE, [saleId, limit, saleId])).rowCount,
+  expire: async (saleId, limit) => (await database.sql(EXPIRE, [saleId, limit, saleId])).rows.map((row) => orderIdOf(row)),
 });

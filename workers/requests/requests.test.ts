@@ -20,9 +20,13 @@ let server: RequestServer;
 const faults: string[] = [];
 let changes = 0;
 let restored: RestoreEnd = "done";
-const ordersPorts = (of: Database) => ({ store: postgresOrdersStore(of), observer: { changed: () => undefined, paid: () => undefined } });
 const away = () => Promise.reject(new Error("away"));
 const NO_REDIS = { stock: away, state: away };
+const ordersPorts = (of: Database) => ({
+  store: postgresOrdersStore(of),
+  observer: { changed: () => undefined, paid: () => undefined },
+  tell: () => undefined,
+});
 const shardAdmin = { facts: () => Promise.resolve([]), change: () => Promise.reject(new Error("not asked")) };
 
 beforeAll(async () => {

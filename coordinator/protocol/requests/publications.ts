@@ -1,7 +1,7 @@
 import type { z } from "zod";
 import { dryHintSchema } from "../hint.ts";
 import { attemptNewsSchema } from "../shard-facts.ts";
-import { appliedEventSchema, statusEventSchema } from "../status.ts";
+import { appliedEventSchema, ordersChangedSchema, statusEventSchema } from "../status.ts";
 
 /** What one program tells all others about a shard, on core NATS. A convenience each: a lost one is made up for. */
 export interface Publication<Body extends z.ZodType = z.ZodType> {
@@ -17,6 +17,8 @@ export const publications = {
   status: about("doorbuster.status", statusEventSchema),
   /** the same for who only wants to know how far: its orders may be a thousand */
   applied: about("doorbuster.status", appliedEventSchema),
+  /** orders that were stored have changed: what is believed of them is not to be believed any more */
+  ordersChanged: about("doorbuster.orders-changed", ordersChangedSchema),
   /** a buyer asked for units of a sale on this shard and there were too few; the next buyer who asks says it again */
   dry: about("doorbuster.dry", dryHintSchema),
   /** where an attempt to begin an epoch is */

@@ -95,7 +95,9 @@ export class Ledger {
    * @param heldBefore the order id that the buyer knew when it asked: an answer about an earlier moment may overtake
    */
   hear(memory: BuyerMemory, outcome: Outcome, heldBefore: string | undefined): void {
-    const { code, orderId } = outcome;
+    const { code, orderId, order } = outcome;
+    if (order !== undefined && this.order(orderId ?? "")?.state !== order.state)
+      this.violate("L_WRONG_ORDER", `${memory.uid} ${orderId}: ${order.state}`);
     if (code === "sold_out") this.heardSoldOut.add(memory.saleId);
     // every sale is in Postgres from the beginning
     if (code === "sale_unknown") this.violate("P3_SALE_UNKNOWN", `${memory.uid} of ${memory.saleId}`);

@@ -21,7 +21,8 @@ const FLAGS = op("sold-out flags");
 const SALES = op("sales");
 const ORDERS = op("orders of purchases");
 
-const REQUEST_MS = 400;
+/** Who asks the workers gives up after so long. */
+export const REQUEST_MS = 400;
 const OUTBOX_LIMIT = 40;
 const BUYERS_A_PAGE = 3;
 /** The bucket is watched: what changes is known within so long. */
@@ -170,6 +171,12 @@ export const buyPortsOf = (world: World, life: Life, connectionMs: number): BuyP
         listener = undefined;
       };
     },
+    orders: {
+      ofPurchases: (saleId, purchases) =>
+        worker.call(ORDERS, () => fromPostgres(world, () => purchases.map((purchase) => orderOf(world, saleId, purchase)))),
+    },
+    // no order of a schedule comes into another state
+    followOrders: () => () => undefined,
     hintDry: (shard, { saleId, units }) => world.bus.dry(life, shard, saleId, units),
     untilDue: pace.untilDue,
     onPurchases: () => undefined,

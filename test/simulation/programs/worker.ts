@@ -130,8 +130,9 @@ const IDLE_MS = 60_000;
 const nothing = (): void => undefined;
 const unasked = (): Promise<never> => Promise.reject(new Error("nobody asks for orders here"));
 const ORDERS: OrdersPorts = {
-  store: { dueSales: async () => [], expire: async () => 0, read: unasked, ofPurchases: unasked, transaction: unasked },
+  store: { dueSales: async () => [], expire: async () => [], read: unasked, ofPurchases: unasked, transaction: unasked },
   observer: { changed: nothing, paid: nothing },
+  tell: nothing,
 };
 
 const observerOf = (world: World, { process: { name } }: Life): WorkerObserver => ({
