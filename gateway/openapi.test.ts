@@ -12,6 +12,7 @@ import { mountDoorbuster } from "./plugin.ts";
 import { KnownSale } from "./sales/known-sale.ts";
 import type { TemplatedApp } from "./http/app.ts";
 
+const LONG_AGO_MS = Date.UTC(2001, 0, 1);
 const codes = z.object({ properties: z.object({ code: z.object({ enum: z.array(z.string()) }) }) });
 const response = z.object({
   headers: z.record(z.string(), z.unknown()).optional(),
@@ -127,7 +128,7 @@ describe("openapi.json", () => {
       ["post", "POST"],
       ["get", "GET"],
     ] as const) {
-      for (const ticket of ["nonsense", ticketFor("win", "sale-1", 1), ticketFor("win", "other")])
+      for (const ticket of ["nonsense", ticketFor("win", "sale-1", LONG_AGO_MS), ticketFor("win", "other")])
         requests.push(["/buy/{ticket}", method, request(spelled, `/buy/${ticket}`)]);
       requests.push(["/buy/{ticket}", method, request(spelled, `/buy/${ticketFor("win")}`, [`X: ${"x".repeat(9_000)}`])]);
       requests.push(["/buy/{ticket}", method, request(spelled, `/buy/${ticketFor("win")}`, ["Idempotency-Key: %"])]);
@@ -199,7 +200,12 @@ describe("openapi.json", () => {
       await get(edge, path, asked, [...(path === "/live" ? upgrade : []), `X: ${"x".repeat(9_000)}`]);
     }
     for (const uid of ["nobody", "again", "rejected", "recovering", "often"]) await get(edge, "/buy/{ticket}", `/buy/${ticketFor(uid)}`);
-    for (const ticket of ["nonsense", ticketFor("win", SALE, 1), ticketFor("win", "other"), `${ticketFor("nobody")}?order=0-1-1-0`])
+    for (const ticket of [
+      "nonsense",
+      ticketFor("win", SALE, LONG_AGO_MS),
+      ticketFor("win", "other"),
+      `${ticketFor("nobody")}?order=0-1-1-0`,
+    ])
       await get(edge, "/buy/{ticket}", `/buy/${ticket}`);
     for (const refusal of [refusals.busy, refusals.tryAgain]) {
       broken.service.standing = (_request, answer) => answer(refusal);
@@ -225,7 +231,7 @@ describe("openapi.json", () => {
     await get(broken, "/time", "/time");
     expect(Object.keys(JSON.parse(shown?.body ?? "") as object).toSorted()).toEqual(Object.keys(saleSchema.shape).toSorted());
 
-    for (const ticket of ["nonsense", ticketFor("win", SALE, 1)]) await live(edge, ticket);
+    for (const ticket of ["nonsense", ticketFor("win", SALE, LONG_AGO_MS)]) await live(edge, ticket);
     await live(edge, ticketFor("win"), ["Origin: https://elsewhere.example"]);
     for (let sockets = 0; sockets < 9; sockets++) await live(edge, ticketFor("many"));
     await live(broken, ticketFor("win"));

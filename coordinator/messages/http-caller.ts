@@ -1,4 +1,5 @@
 import { callableHosts, type Callable } from "#program/callable-hosts";
+import { beginningOf } from "#protocol/text";
 import type { BodyWish } from "#program/http-answer";
 import { HttpCaller as OutgoingCaller, RedirectPolicy } from "#program/http-caller";
 import { ANSWER_BYTES_MOST, jsonOf, statusSaid } from "./dtm-result.ts";
@@ -52,10 +53,10 @@ export class HttpCaller implements Caller {
 
   async call(call: Call): Promise<Answered> {
     const result = await this.#caller.call(call);
-    if (result.kind !== "answered") return { verdict: Verdict.error, reason: result.why };
+    if (result.kind !== "answered") return { verdict: Verdict.error, reason: beginningOf(result.why, REASON_CHARS_MOST) };
     const verdict = verdictOf(statusSaid(result.status, jsonOf(result.body)));
     if (verdict === Verdict.success) return { verdict, reason: "" };
-    return { verdict, reason: `${result.status} ${result.body.toString().slice(0, REASON_CHARS_MOST)}`.trim() };
+    return { verdict, reason: `${result.status} ${beginningOf(result.body.toString(), REASON_CHARS_MOST)}`.trim() };
   }
 
   close(): Promise<void> {

@@ -14,4 +14,6 @@ export * from "./shard-facts.ts";
 export * from "./shard-map.ts";
 export * from "./status.ts";
 export * from "./subjects.ts";
+export * from "./text.ts";
 export * from "./unknown.ts";
+export * from "./wall-time.ts";

@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { ID_PATTERN } from "./ids.ts";
+import { storableLine } from "./text.ts";
 import { enumOr } from "./unknown.ts";
+import { wallTime } from "./wall-time.ts";
 
 export const SaleState = {
   /** sells within its window */
@@ -59,15 +61,15 @@ export const openSaleSchema = z
   .strictObject({
     id,
     campaign: id.default("default"),
-    title: z.string().min(1).max(200),
+    title: storableLine().min(1).max(200),
     units: z.int().min(1).max(1_000_000_000),
     priceMinor: z.int().min(0).default(0),
     currency: z
       .string()
       .regex(/^[A-Z]{3}$/)
       .default("CNY"),
-    opensAtMs: z.int().min(0),
-    closesAtMs: z.int().min(0),
+    opensAtMs: wallTime(),
+    closesAtMs: wallTime(),
     limitPerBuyer: z.int().min(1).max(1_000).default(1),
     payWithinMs: z
       .int()

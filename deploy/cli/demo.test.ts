@@ -132,6 +132,11 @@ describe("tickets", () => {
       [["--sale", "s", "--uid", "ü"], /"ü" is not a buyer id/],
       [["--sale", "s", "--count", "0"], /whole number of at least 1/],
       [["--uid", "u"], /--sale <id>' not specified/],
+      // milliseconds where seconds are wanted
+      [
+        ["--sale", "s", "--uid", "u", "--expires-in", "3600000000"],
+        /--expires-in 3600000000: the end must be whole milliseconds since 1970, from 2000 to 2100/,
+      ],
     ];
     for (const [args, text] of wrong) {
       const { code, stderr } = await run(["tickets", "--ready-file", readyFile, ...args]);

@@ -104,6 +104,16 @@ describe("doorbuster sale", { timeout: 120_000 }, () => {
       1,
       /^doorbuster: bad_request: .*closesAtMs must be after opensAtMs/,
     ],
+    [
+      ["sale", "open", "x", "--units", "3", "--closes", "2999-01-01T00:00:00Z"],
+      1,
+      /^doorbuster: bad_request: closesAtMs: must be whole milli/,
+    ],
+    [
+      ["sale", "open", "x", "--units", "3", "--closes", "+1h", "--title", "a\u001B[2J"],
+      1,
+      /^doorbuster: bad_request: title: must have no control/,
+    ],
     [["sale", "open", "x", "--units", "0", "--closes", "+1h"], 1, /whole number of at least 1/],
     [["sale", "open", "x", "--units", "3", "--closes", "tomorrow"], 1, /ISO 8601 with its zone/],
     [["sale", "open", "a b", "--units", "3", "--closes", "+1h"], 1, /It must be an id/],

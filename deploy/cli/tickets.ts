@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { Command, Option } from "commander";
-import { isId } from "#protocol";
+import { isId, wallTimeFault } from "#protocol";
 import { readConfig } from "#program";
 import { signTicket, ticketKeys, type TicketKeys } from "../../gateway/index.ts";
 import type { Environment } from "../local/index.ts";
@@ -44,6 +44,8 @@ const tickets = async (options: TicketsOptions): Promise<void> => {
     throw new Error(`--uid ${JSON.stringify(options.uid)} is not a buyer id (A-Z a-z 0-9 _ -, at most 64)`);
   const keys = signingKeys((await readReadyFile(options.readyFile)).ticketKeys);
   const expiresAtMs = Date.now() + options.expiresIn * 1_000;
+  const fault = wallTimeFault(expiresAtMs);
+  if (fault !== undefined) throw new Error(`--expires-in ${options.expiresIn}: the end ${fault}`);
   let lines: string[] = [];
   // a reader that went away is noticed where it is written
   process.stdout.on("error", () => undefined);

@@ -31,8 +31,8 @@ const sale: SaleRecord = {
   totalUnits: 5,
   priceMinor: 0,
   currency: "CNY",
-  opensAtMs: 1,
-  closesAtMs: 2,
+  opensAtMs: 1_000_000_000_000,
+  closesAtMs: 2_000_000_000_000,
   limitPerBuyer: 1,
   payWithinMs: 0,
   state: "open",
@@ -130,7 +130,7 @@ const contentOf = (path: string, method: "get" | "post", status: number): Conten
 };
 
 const bodies: Readonly<Record<string, unknown>> = {
-  "/sales": { id: "a", title: "A", units: 5, opensAtMs: 1, closesAtMs: 2 },
+  "/sales": { id: "a", title: "A", units: 5, opensAtMs: 1_000_000_000_000, closesAtMs: 2_000_000_000_000 },
   "/sales/{id}/state": { state: "paused" },
   "/sales/{id}/units": { grantId: "g", units: 1 },
   "/orders/{orderId}/payments": { saleId: "a", uid: "ann", paymentId: "p" },

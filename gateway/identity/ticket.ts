@@ -1,5 +1,6 @@
 import { hash, timingSafeEqual } from "node:crypto";
 import { isId } from "#protocol/ids";
+import { wallTimeFault } from "#protocol/wall-time";
 
 /**
  * A ticket is the right of one buyer to call buy on one sale until it expires:
@@ -50,9 +51,8 @@ export interface TicketKeys {
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const KEY_ID = /^[A-Za-z0-9_-]{1,16}$/;
 const VERSION = "1";
-const EXPIRY_DIGITS = 9;
 /** 36^9 - 1 ms: the year 5188 */
-const EXPIRY_MOST = 36 ** EXPIRY_DIGITS - 1;
+const EXPIRY_DIGITS = 9;
 const MAC_CHARACTERS = 43;
 /** where the key id begins: behind the version and its length */
 const KEY_AT = 2;
@@ -110,12 +110,12 @@ const macOf = (key: TicketKey, message: string): string => {
 
 const prefixed = (text: string): string => ALPHABET.charAt(text.length - 1) + text;
 
-/** @throws TypeError for ids that do not match the pattern or an expiry out of range: the caller's mistake */
+/** @throws TypeError for ids that do not match the pattern, or an expiry that is no time from 2000 to 2100: the caller's mistake */
 export const signTicket = (keys: TicketKeys, fields: TicketFields): string => {
   const { saleId, uid, expiresAtMs } = fields;
   if (!isId(saleId) || !isId(uid)) throw new TypeError("sale id and uid must match ^[A-Za-z0-9_-]{1,64}$");
-  if (!Number.isSafeInteger(expiresAtMs) || expiresAtMs < 0 || expiresAtMs > EXPIRY_MOST)
-    throw new TypeError("expiresAtMs is out of range");
+  const fault = wallTimeFault(expiresAtMs);
+  if (fault !== undefined) throw new TypeError(`expiresAtMs ${fault}`);
   const expiry = expiresAtMs.toString(36).padStart(EXPIRY_DIGITS, "0");
   const message = VERSION + prefixed(keys.signing.id) + prefixed(saleId) + prefixed(uid) + expiry;
   return message + macOf(keys.signing, message);

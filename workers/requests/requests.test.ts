@@ -73,8 +73,8 @@ const definition = (change: Partial<OpenSale> = {}) => ({
   id: saleId,
   title: "A chair",
   units: 100,
-  opensAtMs: 0,
-  closesAtMs: 9_000_000_000_000,
+  opensAtMs: 1_000_000_000_000,
+  closesAtMs: 4_000_000_000_000,
   ...change,
 });
 const flag = (id: string) => database.sql("UPDATE sales SET sold_out_version = returns_seq, ever_sold_out = true WHERE id = ?", [id]);
@@ -338,7 +338,7 @@ describe("an archived sale", () => {
     const archive = (id: string) => ask(requests.changeSale.subject, { id, state: "archived" });
     expect(await archive(saleId)).toMatchObject({ code: "conflict", detail: expect.stringContaining("close it first") });
     expect(await archive("none")).toEqual(refused("not_found"));
-    await ask(requests.openSale.subject, definition({ id: `${saleId}-over`, closesAtMs: 1 }));
+    await ask(requests.openSale.subject, definition({ id: `${saleId}-over`, closesAtMs: 1_000_000_000_001 }));
     expect(await archive(`${saleId}-over`)).toMatchObject({
       code: "conflict",
       detail: expect.stringContaining("not closed on all of its shards"),
@@ -394,7 +394,13 @@ describe("bad input", () => {
     [requests.openSale.subject, definition({ id: "x".repeat(65) })],
     [requests.openSale.subject, definition({ units: 0 })],
     [requests.openSale.subject, definition({ units: 1.5 })],
-    [requests.openSale.subject, definition({ opensAtMs: 10, closesAtMs: 10 })],
+    [requests.openSale.subject, definition({ title: "a\0b" })],
+    [requests.openSale.subject, definition({ title: "\uD83D" })],
+    [requests.openSale.subject, definition({ title: "a\nb" })],
+    [requests.openSale.subject, definition({ opensAtMs: 0 })],
+    [requests.openSale.subject, definition({ closesAtMs: 2_000_000_000 })],
+    [requests.openSale.subject, definition({ closesAtMs: 2_000_000_000_000_000 })],
+    [requests.openSale.subject, definition({ opensAtMs: 2_000_000_000_000, closesAtMs: 2_000_000_000_000 })],
     [requests.changeSale.subject, { id: "x", state: "ajar" }],
     [requests.addUnits.subject, { saleId: "x", grantId: "y'; DROP TABLE orders; --", units: 1 }],
     [requests.addUnits.subject, { saleId: "x", grantId: "y", units: -1 }],

@@ -16,7 +16,11 @@ let connection: NatsConnection;
 let bucket: SalesBucket;
 
 const open = (id: string) =>
-  openSale(database, 1, openSaleSchema.parse({ id, title: `Sale ${id}`, units: 10, opensAtMs: 0, closesAtMs: 9_000_000_000_000 }));
+  openSale(
+    database,
+    1,
+    openSaleSchema.parse({ id, title: `Sale ${id}`, units: 10, opensAtMs: 1_000_000_000_000, closesAtMs: 4_000_000_000_000 }),
+  );
 const kv = (): Promise<KV> => connection.jetstream().views.kv(SALES_BUCKET, { bindOnly: true });
 const held = async (): Promise<Record<string, unknown>> => {
   const view = await kv();

@@ -25,7 +25,7 @@ beforeEach(async () => {
 });
 
 const sale = (id: string, units: number, change: Partial<OpenSale> = {}): OpenSale =>
-  openSaleSchema.parse({ id, title: id, units, opensAtMs: 0, closesAtMs: 9_000_000_000_000, ...change });
+  openSaleSchema.parse({ id, title: id, units, opensAtMs: 1_000_000_000_000, closesAtMs: 4_000_000_000_000, ...change });
 const open = (...args: Parameters<typeof sale>) => openSale(database, SHARDS, sale(...args));
 const shardsOf = async (...args: Parameters<typeof sale>): Promise<readonly number[]> => {
   const answer = await open(...args);

@@ -59,8 +59,8 @@ const definition: OpenSale = openSaleSchema.parse({
   id: "chair",
   title: "A chair",
   units: 10,
-  opensAtMs: 0,
-  closesAtMs: 9_000_000_000_000,
+  opensAtMs: 1_000_000_000_000,
+  closesAtMs: 4_000_000_000_000,
 });
 const view = () => stock(redis, { shard: 0, saleId: "chair" });
 const entries = async () => (await readOutbox(redis, { shard: 0, after: { epoch: 1, seq: 0 }, count: 100 })).map(({ entry }) => entry);

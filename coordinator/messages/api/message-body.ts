@@ -5,7 +5,7 @@ import { seconds, URL_CHARS_MOST, type MessageFields } from "./message-schemas.t
 
 const TOPIC_PREFIX = "topic://";
 const HEADER_NAME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/;
-const HEADER_VALUE = /^[\t\u0020-\u007e\u0080-\u00ff]{0,4000}$/;
+const HEADER_VALUE = /^[\t\u0020-\u007e\u00a0-\u00ff]{0,4000}$/;
 /** What the connection needs for itself. */
 const HEADERS_NOT = new Set([
   "host",

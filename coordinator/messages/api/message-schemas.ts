@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { storableLine, storableLines } from "#protocol/text";
 
 const GID_CHARS_MOST = 128;
 const STEPS_MOST = 100;
@@ -8,8 +9,8 @@ const SECONDS_MOST = 30 * 24 * 3_600;
 export const URL_CHARS_MOST = 2_000;
 /** Calls of one bulk request: what one event loop turn of a busy client gathers. */
 const BULK_MOST = 256;
-/** dtm takes anything; white space and control characters would garble logs and addresses. */
-const NAME = /^[^\s\p{Cc}]+$/u;
+/** dtm takes anything; white space and control characters would garble logs and addresses, half of a surrogate pair cannot be stored. */
+const NAME = /^[^\s\p{Cc}\p{Cs}]+$/u;
 
 /** zod's `error` where a missing value, or null, has a sentence of its own. */
 const sentence =
@@ -35,10 +36,9 @@ export const topicNameSchema = name(
   `topic must have at most ${GID_CHARS_MOST} characters without spaces and control characters`,
 );
 
-/** A text of a body; none is the empty one. */
-const text = (what: string, most: number) =>
-  z
-    .string({ error: `${what} must be a string` })
+/** A text of a body, as one of lines or of one line; none is the empty one. */
+const text = (what: string, most: number, storable: typeof storableLine) =>
+  storable({ name: what, error: `${what} must be a string` })
     .max(most, `${what} must have at most ${most} characters`)
     .nullish();
 
@@ -51,10 +51,11 @@ export const seconds = (what: string) => {
 };
 
 const STEP_TEXTS = "action and data of a step must be strings";
+const stepText = (name: string, storable: typeof storableLine) => storable({ name: `${name} of a step`, error: STEP_TEXTS }).default("");
 const stepSchema = z.object(
   {
-    action: z.string({ error: STEP_TEXTS }).default("").meta({ description: "a URL, `topic://name`, or empty: nothing to call" }),
-    data: z.string({ error: STEP_TEXTS }).default("").meta({ description: "dtm's older form of a payload" }),
+    action: stepText("action", storableLine).meta({ description: "a URL, `topic://name`, or empty: nothing to call" }),
+    data: stepText("data", storableLines).meta({ description: "dtm's older form of a payload" }),
   },
   { error: "each of steps must be an object" },
 );
@@ -87,11 +88,11 @@ export const submitSchema = z
         .max(STEPS_MOST, `steps must have at most ${STEPS_MOST} entries`)
         .nullish(),
       payloads: z
-        .array(z.string({ error: PAYLOADS }), { error: PAYLOADS })
+        .array(storableLines({ name: "each of payloads", error: PAYLOADS }), { error: PAYLOADS })
         .nullish()
         .meta({ description: "one a step; a branch with a payload is a POST, one without a GET" }),
-      query_prepared: text("query_prepared", URL_CHARS_MOST),
-      custom_data: text("custom_data", CUSTOM_DATA_CHARS_MOST).meta({
+      query_prepared: text("query_prepared", URL_CHARS_MOST, storableLine),
+      custom_data: text("custom_data", CUSTOM_DATA_CHARS_MOST, storableLines).meta({
         description: 'JSON text; `{"delay":seconds}` delays the delivery',
       }),
       branch_headers: z.record(z.string(), z.string({ error: HEADERS }), { error: HEADERS }).nullish(),
@@ -107,8 +108,10 @@ export const submitSchema = z
 
 /** The body of prepare: the coordinator has to know whom to ask back. */
 export const prepareSchema = submitSchema.extend({
-  query_prepared: z
-    .string({ error: sentence("query_prepared must not be empty", "query_prepared must be a string") })
+  query_prepared: storableLine({
+    name: "query_prepared",
+    error: sentence("query_prepared must not be empty", "query_prepared must be a string"),
+  })
     .min(1, "query_prepared must not be empty")
     .max(URL_CHARS_MOST, `query_prepared must have at most ${URL_CHARS_MOST} characters`),
 });
@@ -117,7 +120,7 @@ export type MessageFields = z.output<typeof submitSchema>;
 
 /** The body of abort, forceStop and the calls about one message. */
 export const namedSchema = z.object(
-  { gid: gidSchema, trans_type: transTypeSchema.optional(), rollback_reason: text("rollback_reason", REASON_CHARS_MOST) },
+  { gid: gidSchema, trans_type: transTypeSchema.optional(), rollback_reason: text("rollback_reason", REASON_CHARS_MOST, storableLines) },
   NOT_AN_OBJECT,
 );
 

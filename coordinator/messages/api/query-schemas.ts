@@ -1,10 +1,11 @@
 import { z } from "zod";
+import { storableLine } from "#protocol/text";
 import { gidParameterSchema, topicNameSchema } from "./message-schemas.ts";
 
 const PAGE_MOST = 1_000;
 
 /** A parameter of a query string that is a text; none is the empty one. */
-const text = (name: string) => z.string({ error: `${name} must be given once` }).default("");
+const text = (name: string) => storableLine({ name, error: `${name} must be given once` }).default("");
 
 /** A parameter that is a whole number; dtm gives them all as text, and an empty one is none. */
 const count = (name: string, least: number, most: number, fallback: number) => {
@@ -44,8 +45,7 @@ export const allSchema = z.preprocess(
 export const resetSchema = z.object({ timeout: count("timeout", 0, 1_000_000_000, 0).meta({ description: "seconds" }), limit });
 
 const url = (description: string) =>
-  z
-    .string({ error: ({ input }) => (input === undefined ? "url must not be empty" : "url must be given once") })
+  storableLine({ name: "url", error: ({ input }) => (input === undefined ? "url must not be empty" : "url must be given once") })
     .min(1, "url must not be empty")
     .meta({ description });
 

@@ -1,4 +1,5 @@
 import type { Callable } from "#program/callable-hosts";
+import { beginningOf } from "#protocol/text";
 import type { TopicAnswer, Topics } from "../topics.ts";
 import { failed, success, type ApiAnswer } from "./answer.ts";
 import { successSchema } from "./answer-schemas.ts";
@@ -17,7 +18,7 @@ export const topicRoutes = (topics: Topics, callable: (url: string) => Callable)
   const unsubscribe = facts("unsubscribe", "Takes a subscriber out of a topic");
   return [
     route("GET", "/subscribe", subscribe, ["querystring", subscribeSchema], async ({ topic, url, remark }) =>
-      topicAnswer(await topics.subscribe(topic, { url: readUrl(url, "url", callable), remark: remark.slice(0, REMARK_CHARS_MOST) })),
+      topicAnswer(await topics.subscribe(topic, { url: readUrl(url, "url", callable), remark: beginningOf(remark, REMARK_CHARS_MOST) })),
     ),
     route("GET", "/unsubscribe", unsubscribe, ["querystring", unsubscribeSchema], async ({ topic, url }) =>
       topicAnswer(await topics.unsubscribe(topic, url)),

@@ -30,6 +30,16 @@ const BAD: readonly (readonly [patch: Readonly<Record<string, unknown>>, sentenc
   [{ gid: "a b" }, /^gid must be a string/],
   [{ gid: "a\nb" }, /^gid must be a string/],
   [{ gid: "x".repeat(129) }, /^gid must be a string/],
+  [{ gid: "a\0" }, /^gid must be a string/],
+  [{ payloads: ["{}\0"] }, /^each of payloads must have no control characters but tabs and ends of lines, and no lone surrogates$/],
+  [{ payloads: ['{"a":"\uDC00"}'] }, /^each of payloads must have no control characters/],
+  [{ payloads: null, steps: [{ action: "", data: "\u0007" }] }, /^data of a step must have no control characters/],
+  [step("http://localhost/\0"), /^action of a step must have no control characters and no lone surrogates$/],
+  [step("http://localhost/\n"), /^action of a step must have no control characters/],
+  [{ query_prepared: "http://localhost/\uD83D" }, /^query_prepared must have no control characters/],
+  [{ custom_data: '{"delay":0,"x":"\0"}' }, /^custom_data must have no control characters/],
+  [{ branch_headers: { a: "x\u0085" } }, /^branch_headers: the value of a is not a header's value$/],
+  [{ branch_headers: { "a\0": "x" } }, /^branch_headers has the name /],
   [{ trans_type: undefined }, /^trans_type must be 'msg'$/],
   [{ trans_type: "saga" }, /^trans_type must be 'msg', not 'saga'$/],
   [{ trans_type: ["msg"] }, /^trans_type must be 'msg'$/],
@@ -114,6 +124,9 @@ describe("a bad body", () => {
     ["/subscribe?url=http%3A%2F%2Flocalhost%2F", /^topic must not be empty$/],
     ["/subscribe?topic=a", /^url must not be empty$/],
     ["/subscribe?topic=a&url=http%3A%2F%2F10.0.0.1%2F", /^url is at host '10.0.0.1', which may not be called$/],
+    ["/subscribe?topic=a&url=http%3A%2F%2Flocalhost%2F&remark=%00", /^remark must have no control characters/],
+    ["/subscribe?topic=a%00&url=http%3A%2F%2Flocalhost%2F", /^topic must have at most 128 characters without spaces/],
+    ["/all?status=%07", /^status must have no control characters/],
     ["/unsubscribe?topic=a", /^url must not be empty$/],
   ])("GET %s: 400", async (path, sentence) => {
     expect(await api.get(path)).toEqual({ status: 400, body: { dtm_result: "FAILURE", message: expect.stringMatching(sentence) } });
@@ -153,6 +166,19 @@ describe("a page in a browser", () => {
       const { headers } = await fetch(api.url + path, { method: "OPTIONS", headers: asked });
       expect([...headers.keys()].filter((name) => name.startsWith("access-control-"))).toEqual([]);
     }
+  });
+});
+
+describe("a text of several lines", () => {
+  it("may be a payload and the reason of an abort; half of a pair may not", async () => {
+    const body = { ...good(), payloads: ['{\n\t"name": "限量 👟"\r\n}'], timeout_to_fail: 600 } as Record<string, unknown>;
+    expect((await api.post("/prepare", body)).status).toBe(200);
+    const abort = { gid: body["gid"], trans_type: "msg", rollback_reason: "panic:\n\tgoroutine 1" };
+    expect(await api.post("/prepare", { ...good(), gid: "a\uD83D" })).toMatchObject({ status: 400 });
+    expect(await api.post("/abort", { ...abort, rollback_reason: "\0" })).toMatchObject({ status: 400 });
+    expect(await api.post("/abort", { ...abort, rollback_reason: "\uD83D" })).toMatchObject({ status: 400 });
+    expect((await api.post("/abort", abort)).status).toBe(200);
+    expect(await api.transaction(String(body["gid"]))).toMatchObject({ rollback_reason: abort.rollback_reason });
   });
 });
 
