@@ -66,9 +66,10 @@ const soldOut = { returnsSeq: 1, sentGrants: 0, soldOut: false, epochs: [[0, 1]]
 
 /** One of each, as this version writes them: who adds a request adds its line. */
 const examples: Readonly<Record<RequestName, readonly [body: object, value: object]>> = {
-  row: [
+  row: [{ shard: 0 }, row],
+  rowAndArchived: [
     { shard: 0, sales: ["phone"] },
-    { ...row, archived: ["phone"] },
+    { row, archived: ["phone"] },
   ],
   restore: [
     { shard: 0, epoch: 1, attempt: "a", replicationId: "r" },

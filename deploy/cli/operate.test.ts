@@ -90,6 +90,17 @@ describe("doorbuster sale", { timeout: 120_000 }, () => {
     expect((await json<SaleRecord>("sale", "close", "chairs")).state).toBe("closed");
   });
 
+  it("archives a sale that is over, and lists it when that is asked for", async () => {
+    await json<SaleRecord>("sale", "open", "lamps", "--units", "3", "--closes", "+2h");
+    expect(await operate("sale", "archive", "lamps")).toMatchObject({ code: 1, stderr: expect.stringContaining("close it first") });
+    await json<SaleRecord>("sale", "close", "lamps");
+    expect((await json<SaleRecord>("sale", "archive", "lamps")).state).toBe("archived");
+    expect((await json<SaleRecord>("sale", "show", "lamps")).state).toBe("archived");
+    const listed = async (...options: string[]) => (await json<SaleRecord[]>("sale", "list", ...options)).map(({ id }) => id);
+    expect(await listed()).not.toContain("lamps");
+    expect(await listed("--archived")).toContain("lamps");
+  });
+
   it.each([
     [["sale", "show", "nothing"], 1, /^doorbuster: not_found: There is no sale nothing\.\n$/],
     [["sale", "resume", "nothing"], 1, /^doorbuster: not_found: /],

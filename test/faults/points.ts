@@ -95,7 +95,7 @@ const CALLS: Readonly<Record<ProgramName, Calls>> = {
       "transfer.draining.handle",
     ],
     move: ["apply.withdraw", "transfer.facts.handle"],
-    keep: ["apply.beginEpoch"],
+    keep: ["apply.beginEpoch", "row-and-archived.handle"],
     rebuild: [
       "restore.snapshot",
       "restore.stageBuyers",

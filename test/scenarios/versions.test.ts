@@ -4,6 +4,7 @@ import { WebSocket } from "ws";
 import type { OrderRecord, PaidOrder } from "#protocol";
 import { KnownSale } from "../../gateway/index.ts";
 import { ProgramName } from "../../deploy/local/index.ts";
+import { applyMigrations } from "../../workers/index.ts";
 import { LiveSale } from "../harness/live-sale.ts";
 import { environment, StackWorld, until, type BuyAnswer } from "../harness/index.ts";
 import { hasCommit, MixedPrograms, Version } from "../harness/versions.ts";
@@ -56,7 +57,10 @@ describe.skipIf(!isHere)("programs of this version and of the one before, togeth
         DOORBUSTER_STOP_NOTICE_MS: undefined,
       },
     });
-    sql = new Client({ connectionString: (await world.stack.info()).databaseUrl });
+    const { databaseUrl } = await world.stack.info();
+    // before any program is replaced, as an update does it: the programs of the version before run on the new tables
+    await applyMigrations(databaseUrl);
+    sql = new Client({ connectionString: databaseUrl });
     await sql.connect();
   }, 180_000);
   afterAll(async () => {

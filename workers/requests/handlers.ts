@@ -45,10 +45,11 @@ export const requestHandlers = (options: HandlerOptions): Handlers => {
     return answer;
   };
   return {
-    row: async ({ shard, sales }) => {
+    row: async ({ shard }) => (shard < shards ? ok(await readShard(database.em(), shard)) : noShard(shard)),
+    rowAndArchived: async ({ shard, sales }) => {
       if (shard >= shards) return noShard(shard);
       const row = await readShard(database.em(), shard);
-      return ok({ ...row, archived: await archivedOf(database.em(), sales) });
+      return ok({ row, archived: await archivedOf(database.em(), sales) });
     },
     restore: async (request, progress) => {
       if (request.shard >= shards) return noShard(request.shard);

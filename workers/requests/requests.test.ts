@@ -320,7 +320,9 @@ describe("an archived sale", () => {
     await database.sql("UPDATE sales SET state = 'closed', archived = true WHERE id = ?", [saleId]);
     const archived = { id: saleId, state: "archived" };
     expect(await ask(requests.findSales.subject, { ids: ["none", saleId] })).toMatchObject({ ok: true, value: [archived] });
-    expect(await ask(requests.row.subject, { shard: 0, sales: ["none", saleId] })).toMatchObject({ value: { archived: [saleId] } });
+    expect(await ask(requests.rowAndArchived.subject, { shard: 0, sales: ["none", saleId] })).toMatchObject({
+      value: { row: { shard: 0 }, archived: [saleId] },
+    });
     expect(idsOf(await ask(requests.sales.subject, { archived: false }))).not.toContain(saleId);
     // as who knows of no archived sale asks
     expect(idsOf(await ask(requests.sales.subject, {}))).toContain(saleId);
@@ -362,7 +364,6 @@ describe("a shard's row and its restore", () => {
         wall: false,
         halted: null,
         draining: false,
-        archived: [],
       },
     });
     expect(await ask(requests.row.subject, { shard: 2 })).toEqual(refused("not_found"));

@@ -12,7 +12,14 @@ import {
   soldOutSetRequestSchema,
   transferFactsSchema,
 } from "./sale-facts.ts";
-import { restoreProgressSchema, restoreRequestSchema, rowRequestSchema, shardRowSchema } from "./shard-rows.ts";
+import {
+  archivedRequestSchema,
+  restoreProgressSchema,
+  restoreRequestSchema,
+  rowAndArchivedSchema,
+  rowRequestSchema,
+  shardRowSchema,
+} from "./shard-rows.ts";
 
 /** A request that one of the workers answers (queue group WORKERS); all can be repeated. */
 export interface Request<Body extends z.ZodType = z.ZodType, Value extends z.ZodType = z.ZodType> {
@@ -57,6 +64,8 @@ const nothing = z.object({});
 export const requests = {
   /** the shard's row, read from the primary at the time of asking */
   row: facts("doorbuster.row", rowRequestSchema, shardRowSchema),
+  /** a request of its own: whoever did not know the question would be taken to say that none is */
+  rowAndArchived: facts("doorbuster.row-and-archived", archivedRequestSchema, rowAndArchivedSchema),
   /** writes the shard's keys anew from Postgres; one reply a chunk, because a large sale takes long */
   restore: { ...command("doorbuster.restore", restoreRequestSchema, restoreProgressSchema), isStreamed: true },
   soldOutFacts: facts("doorbuster.sold-out.facts", saleFactsRequestSchema, soldOutFactsSchema),

@@ -3,11 +3,7 @@ import { ID_PATTERN } from "../ids.ts";
 import { RestoreMode, type ShardRow } from "../row.ts";
 
 /** What a coordinator asks about a shard's row in Postgres. */
-export const rowRequestSchema = z.object({
-  shard: z.int().min(0),
-  /** sales that it wants to know of whether they are archived */
-  sales: z.array(z.string().regex(ID_PATTERN)).default([]),
-});
+export const rowRequestSchema = z.object({ shard: z.int().min(0) });
 export const shardRowSchema = z.object({
   shard: z.int().min(0),
   epoch: z.int().min(0),
@@ -20,9 +16,12 @@ export const shardRowSchema = z.object({
   wall: z.boolean(),
   halted: z.string().nullable(),
   draining: z.boolean(),
-  /** those of the sales asked about that are, read after the row */
-  archived: z.array(z.string()).default([]),
 }) satisfies z.ZodType<ShardRow>;
+
+/** The row, and beside it which of these sales are archived. */
+export const archivedRequestSchema = rowRequestSchema.extend({ sales: z.array(z.string().regex(ID_PATTERN)) });
+/** `archived` was read after the row. */
+export const rowAndArchivedSchema = z.object({ row: shardRowSchema, archived: z.array(z.string()) });
 
 /** Asks a worker to write the shard's keys anew from Postgres. */
 export const restoreRequestSchema = z.object({
