@@ -69,7 +69,7 @@ export const workerPorts = async (stores: WorkerStores, { clock, observer, point
       observer: ordersObserver,
       tell: (orders) => publishChanged(connection, orders),
     },
-    bucket: new SalesBucket(database, connection),
+    bucket: new SalesBucket(database, connection, observer.fault("bucket of sales")),
     clock,
     observer,
   };

@@ -1,7 +1,7 @@
 import type { PutOff } from "#lua/message/message-claim";
 import type { Verdict } from "./machine.ts";
 import type { Change } from "./machine.ts";
-import type { MessageRecord } from "./record.ts";
+import type { CorruptMessage, MessageRecord } from "./record.ts";
 
 /** A message with the time it is due; undefined while it waits for nothing. */
 export interface StoredMessage {
@@ -39,7 +39,8 @@ export interface MessageStore {
     before: MessageRecord,
     change: Change,
   ): Promise<{ readonly status: "ok" } | { readonly status: "changed"; readonly record: MessageRecord | undefined }>;
-  read(shard: number, gids: readonly string[]): Promise<readonly (StoredMessage | undefined)[]>;
+  /** in their order; one that cannot be read is an answer about that one alone */
+  read(shard: number, gids: readonly string[]): Promise<readonly (StoredMessage | CorruptMessage | undefined)[]>;
   /** takes due messages, each is due again at `dueAgainMs` unless it changes; those of the claim before that are `putOff` are later */
   claim(shard: number, limit: number, holdMs: number, putOff?: PutOff): Promise<Claimed>;
   purge(shard: number, limit: number): Promise<number>;
@@ -74,6 +75,6 @@ export interface MessageWatch {
   called(kind: "branch" | "query", verdict: Verdict): void;
   /** a message became a dead letter */
   dead(shard: number, gid: string, record: MessageRecord): void;
-  /** a store did not answer; the sweep comes back to it */
+  /** a store did not answer, or a message cannot be read; the sweep comes back to it */
   troubled(shard: number, doing: string, error: unknown): void;
 }

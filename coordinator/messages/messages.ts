@@ -5,7 +5,7 @@ import { applyEvent, type AppliedEvent } from "./apply.ts";
 import type { MessageEvent, MessagePolicy } from "./machine.ts";
 import type { Place, Placement } from "./placement.ts";
 import type { MessageStore, Misplaced, StoredMessage } from "./message-ports.ts";
-import { isFinished, MessageState, type MessageRecord } from "./record.ts";
+import { CorruptMessage, isFinished, MessageState, type MessageRecord } from "./record.ts";
 
 /** What the lists of the API need of the store. */
 export interface ListedMessages {
@@ -26,6 +26,8 @@ export interface FoundMessage extends StoredMessage {
 
 export interface Page {
   readonly messages: readonly FoundMessage[];
+  /** gids of messages that are there and cannot be read */
+  readonly unreadable: readonly string[];
   /** where the next page begins; empty after the last */
   readonly next: string;
 }
@@ -150,17 +152,21 @@ export class Messages {
     if (match === null) return undefined;
     let [shard, offset] = [Number(match[1]), Number(match[2])];
     const messages: FoundMessage[] = [];
+    const unreadable: string[] = [];
     for (let scanned = 0; shard < this.#placement.shards.length;) {
       const count = Math.min(Math.max(request.limit - messages.length, 1), 1_000);
       const gids = await this.#store.list(shard, request.list, request.fromMs, offset, count);
-      for (const [i, message] of (await this.#store.read(shard, gids)).entries())
-        if (message !== undefined && request.wanted(message.record)) messages.push({ gid: gids[i] as string, ...message });
+      for (const [i, message] of (await this.#store.read(shard, gids)).entries()) {
+        const gid = gids[i] as string;
+        if (message instanceof CorruptMessage) unreadable.push(gid);
+        else if (message !== undefined && request.wanted(message.record)) messages.push({ gid, ...message });
+      }
       offset += gids.length;
       scanned += gids.length;
       if (gids.length < count) [shard, offset] = [shard + 1, 0];
       if (messages.length >= request.limit || scanned >= SCANNED_MOST) break;
     }
-    return { messages, next: shard < this.#placement.shards.length ? `${shard}.${offset}` : "" };
+    return { messages, unreadable, next: shard < this.#placement.shards.length ? `${shard}.${offset}` : "" };
   }
 
   /** Makes up to `limit` messages due now that are due later than `laterThanMs` from now. */
@@ -202,6 +208,7 @@ export class Messages {
 
   async #readAt(shard: number, gid: string): Promise<(StoredMessage & { readonly shard: number }) | undefined> {
     const [message] = await this.#store.read(shard, [gid]);
+    if (message instanceof CorruptMessage) throw message;
     return message === undefined ? undefined : { shard, ...message };
   }
 

@@ -52,7 +52,20 @@ describe("a message's record", () => {
     ["s", "unheard 0 0 0 1 1 0 0"],
     ["s", "prepared 0 -1 0 1 1 0 0"],
     ["s", "prepared 0 0 0 1 1 0 0,x"],
+    ["s", "prepared 0 0 0 9007199254740991 1 0 0"],
+    ["s", "prepared 0 0 0 1 8640000000000001 0 0"],
+    ["s", "prepared 1.5 0 0 1 1 0 0"],
+    ["v", ""],
     ["d", "{"],
+    ["d", ""],
+    ["d", "null"],
+    ["d", "7"],
+    ["d", "{}"],
+    ["d", '{"steps":[],"branches":{}}'],
+    ["d", '{"steps":[7],"branches":[]}'],
+    ["d", '{"steps":[],"branches":[null]}'],
+    ["d", '{"steps":[],"branches":[{"branchId":"01","url":7,"payload":""}]}'],
+    ["d", '{"steps":[],"branches":[],"queryUrl":null}'],
   ])("whose field %s is '%s' is refused: our code never writes that", (field, value) => {
     const [record] = fc.sample(arbitrary, 1);
     expect(() => decodeRecord("gid", { ...fieldsOf(record as MessageRecord), [field]: value })).toThrow(CorruptMessage);

@@ -1,4 +1,5 @@
 import type { MessageFields } from "#lua/message/message-fields";
+import { isMoment } from "#protocol/iso-time";
 
 /** dtm's names, as they are on the wire. */
 export const MessageState = { prepared: "prepared", submitted: "submitted", succeed: "succeed", failed: "failed" } as const;
@@ -58,7 +59,7 @@ export interface MessageRecord {
   readonly reason: string;
 }
 
-/** A record that our code never writes: somebody else changed the hash. */
+/** A record that our code never writes: somebody else changed the hash. It stays where it is, and is told of; the others go on. */
 export class CorruptMessage extends Error {
   override readonly name = "CorruptMessage";
 }
@@ -97,22 +98,39 @@ export const encodeDefinition = (definition: Definition): string =>
     retryIntervalMs: definition.retryIntervalMs || undefined,
   } satisfies { [name in keyof Definition]: Definition[name] | undefined });
 
+const isText = (value: unknown): boolean => typeof value === "string";
+const isBranch = (value: unknown): boolean => {
+  const { branchId, url, payload } = (value ?? {}) as Partial<Branch>;
+  return isText(branchId) && isText(url) && isText(payload);
+};
+
+/** What everybody relies on is looked at, the rest is as it was written; undefined if that is not there. */
+const readDefinition = (text: string): Definition | undefined => {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== "object" || value === null) return undefined;
+  const definition = { ...UNSAID, ...(value as Definition) };
+  const { steps, branches, queryUrl } = definition;
+  const isWhole = Array.isArray(steps) && steps.every(isText) && Array.isArray(branches) && branches.every(isBranch) && isText(queryUrl);
+  return isWhole ? definition : undefined;
+};
+
 /** @throws CorruptMessage */
 export const decodeRecord = (gid: string, fields: MessageFields): MessageRecord => {
   const number = (name: string, text: string | undefined): number => {
     const value = Number(text);
-    if (text === undefined || text === "" || !Number.isSafeInteger(value) || value < 0)
+    if (text === undefined || text === "" || !Number.isSafeInteger(value) || value < 0 || !isMoment(value))
       throw new CorruptMessage(`message ${gid}: ${name} is '${text}'`);
     return value;
   };
   const [state = "", rounds, failures, dead, createdAtMs, updatedAtMs, finishedAtMs, done = ""] = fields.s.split(" ");
   if (!STATES.has(state)) throw new CorruptMessage(`message ${gid}: state '${state}'`);
-  let definition: Definition;
-  try {
-    definition = { ...UNSAID, ...(JSON.parse(fields.d) as Definition) };
-  } catch {
-    throw new CorruptMessage(`message ${gid}: the definition is not JSON`);
-  }
+  const definition = readDefinition(fields.d);
+  if (definition === undefined) throw new CorruptMessage(`message ${gid}: the definition cannot be read`);
   return {
     version: number("version", fields.v),
     state: state as MessageState,

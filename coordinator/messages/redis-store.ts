@@ -3,7 +3,7 @@ import { Batches } from "#lua/core/batches";
 import { changeMessages, type ChangeMessageAnswer, type MessageChange } from "#lua/message/message-change";
 import { createMessages, type CreateMessageAnswer, type NewMessage } from "#lua/message/message-create";
 import { MOST_MESSAGES } from "#lua/message/message-fields";
-import { countMessages, listMessages, readMessages, type MessageCounts, type MessageList } from "#lua/message/message-read";
+import { countMessages, listMessages, readMessages, UNREADABLE, type MessageCounts, type MessageList } from "#lua/message/message-read";
 import { claimMessages, type PutOff } from "#lua/message/message-claim";
 import { notePlacement, type PlacementNotes } from "#lua/message/message-placement";
 import { pullMessages } from "#lua/message/message-pull";
@@ -15,7 +15,7 @@ import type { Change } from "./machine.ts";
 import type { ListedMessages, TopicStore } from "./messages.ts";
 import { YIELD_MS, type PlacementStore } from "./placement.ts";
 import type { Claimed, Existing, MessageStore, Misplaced, StoredMessage } from "./message-ports.ts";
-import { decodeRecord, encodeDefinition, encodeState, type MessageRecord } from "./record.ts";
+import { CorruptMessage, decodeRecord, encodeDefinition, encodeState, type MessageRecord } from "./record.ts";
 
 interface Writes {
   readonly create: Batches<NewMessage, CreateMessageAnswer>;
@@ -104,11 +104,19 @@ export class RedisMessageStore implements MessageStore, PlacementStore, ListedMe
     return { status: "changed", record: answer.fields === undefined ? undefined : decodeRecord(gid, answer.fields) };
   }
 
-  async read(shard: number, gids: readonly string[]): Promise<readonly (StoredMessage | undefined)[]> {
+  async read(shard: number, gids: readonly string[]): Promise<readonly (StoredMessage | CorruptMessage | undefined)[]> {
     const messages = await readMessages(this.#of(shard), { shard, gids });
-    return messages.map((message, i) =>
-      message === undefined ? undefined : { record: decodeRecord(gids[i] as string, message.fields), dueAtMs: message.dueAtMs },
-    );
+    return messages.map((message, i) => {
+      const gid = gids[i] as string;
+      if (message === undefined) return undefined;
+      if (message === UNREADABLE) return new CorruptMessage(`message ${gid}: its key holds no hash`);
+      try {
+        return { record: decodeRecord(gid, message.fields), dueAtMs: message.dueAtMs };
+      } catch (error) {
+        if (error instanceof CorruptMessage) return error;
+        throw error;
+      }
+    });
   }
 
   async claim(shard: number, limit: number, holdMs: number, putOff?: PutOff): Promise<Claimed> {

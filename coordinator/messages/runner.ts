@@ -5,7 +5,7 @@ import type { Callable } from "#program/callable-hosts";
 import { HostGate } from "#program/host-gate";
 import { decide, Effect, Verdict, type MessageEvent, type MessagePolicy } from "./machine.ts";
 import type { Answered, Caller, Leases, MessageStore, MessageWatch } from "./message-ports.ts";
-import { MessageState, type MessageRecord } from "./record.ts";
+import { CorruptMessage, MessageState, type MessageRecord } from "./record.ts";
 
 const PURGE_EVERY_MS = 1_000;
 const PURGE_BATCH = 1_000;
@@ -118,7 +118,8 @@ export class MessageRunner {
       for (const [i, message] of messages.entries()) {
         const gid = gids[i] as string;
         this.#reading.delete(gid);
-        if (message === undefined) continue;
+        if (message instanceof CorruptMessage) this.#ports.watch.troubled(shard, `message ${gid}`, message);
+        if (message === undefined || message instanceof CorruptMessage) continue;
         const { effects } = decide(this.#options.policy, message.record, { type: "due" }, 0);
         const fullForMs = this.#gate.fullForMs(this.#firstHost(message.record));
         if (fullForMs === undefined) this.#start(shard, gid, message.record, effects);

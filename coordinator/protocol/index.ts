@@ -2,6 +2,7 @@ export * from "./hint.ts";
 export * from "./home-shard.ts";
 export * from "./ids.ts";
 export * from "./iso-time.ts";
+export * from "./listed-sale.ts";
 export * from "./log-record.ts";
 export * from "./order-id.ts";
 export * from "./order.ts";

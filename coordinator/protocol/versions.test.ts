@@ -169,10 +169,31 @@ describe("what a later version adds", () => {
       }),
     );
     expect(read).toEqual({ ok: true, value: [told, { ...told, state: "paid" }] });
-    for (const state of [null, 1, {}])
-      expect(() => readReply(subject, value, bytes({ ok: true, value: [{ ...told, state }] })), JSON.stringify(state)).toThrow(
-        UnreadableReply,
-      );
+    // one that cannot be read says nothing of the others, and is not taken for none
+    for (const strange of [{ ...told, state: null }, { ...told, units: 0 }, { ...told, payByMs: "soon" }, {}, "paid", 7])
+      expect(readReply(subject, value, bytes({ ok: true, value: [strange, null, told] })), JSON.stringify(strange)).toEqual({
+        ok: true,
+        value: [undefined, null, told],
+      });
+  });
+
+  it("to a list of sales does not hide the others: one that cannot be read is named in its place", () => {
+    const { subject, value } = requests.sales;
+    const strange = { ...sale, id: "strange", opensAtMs: -5 };
+    const read = readReply(
+      subject,
+      value,
+      bytes({ ok: true, value: [sale, strange, { id: "told", problem: "of it", more: 1 }, 7, null, {}] }),
+    );
+    expect(read).toEqual({
+      ok: true,
+      value: [
+        sale,
+        { id: "strange", problem: expect.stringMatching(/^opensAtMs: /) },
+        { id: "told", problem: "of it" },
+        ...[7, null, {}].map(() => ({ id: "", problem: expect.any(String) })),
+      ],
+    });
   });
 
   it("where safety rests on a closed set is not taken for something else", () => {

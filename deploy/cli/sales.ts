@@ -2,7 +2,17 @@ import { randomBytes } from "node:crypto";
 import Table from "cli-table3";
 import { Argument, Command, InvalidArgumentError } from "commander";
 import { z } from "zod";
-import { isId, saleRecordSchema, SaleState, type SaleRecord } from "#protocol";
+import {
+  beginningOf,
+  isId,
+  isoTime,
+  isReadable,
+  listedSalesSchema,
+  saleRecordSchema,
+  SaleState,
+  type ListedSale,
+  type SaleRecord,
+} from "#protocol";
 import type { Environment } from "../local/index.ts";
 import { adminAddress, askAdmin, withAddress, type AddressOptions } from "./admin.ts";
 import { NO_INNER_LINES, paletteOf, type Palette } from "./color.ts";
@@ -35,22 +45,32 @@ interface AddOptions extends SaleOptions {
   readonly grant?: string;
 }
 
+/** Of an id that is none. */
+const ID_CHARS_MOST = 64;
+
 const idOf = (text: string): string => {
   if (!isId(text)) throw new InvalidArgumentError("It must be an id: A-Z a-z 0-9 _ -, at most 64.");
   return text;
 };
 const saleId = (): Argument => new Argument("<id>", "the sale's id").argParser(idOf);
 
-const iso = (ms: number): string => new Date(ms).toISOString().replace(/\.000Z$/, "Z");
+/** A number of which no date can be made is shown as it is. */
+const iso = (ms: number): string => isoTime(ms)?.replace(/\.000Z$/, "Z") ?? String(ms);
 
-const salesText = (sales: readonly SaleRecord[], palette: Palette): string => {
+const UNREADABLE = "unreadable";
+
+const salesText = (sales: readonly ListedSale[], palette: Palette): string => {
   const table = new Table({
     head: ["sale", "campaign", "state", "units", "limit", "opens", "closes", "shards"],
     colAligns: ["left", "left", "left", "right", "right", "left", "left", "left"],
     style: palette.table,
     ...(sales.length > 3 ? { chars: NO_INNER_LINES } : {}),
   });
-  for (const sale of sales)
+  for (const sale of sales) {
+    if (!isReadable(sale)) {
+      table.push([beginningOf(sale.id, ID_CHARS_MOST), "", palette.warning(UNREADABLE), "", "", "", "", ""]);
+      continue;
+    }
     table.push([
       sale.id,
       sale.campaign,
@@ -61,11 +81,15 @@ const salesText = (sales: readonly SaleRecord[], palette: Palette): string => {
       iso(sale.closesAtMs),
       sale.shards.join(","),
     ]);
+  }
   return `${table.toString()}\n`;
 };
 
-const print = (answer: SaleRecord | readonly SaleRecord[], options: SaleOptions, environment: Environment): void => {
+const print = (answer: SaleRecord | readonly ListedSale[], options: SaleOptions, environment: Environment): void => {
   const sales = "id" in answer ? [answer] : answer;
+  for (const sale of sales)
+    if (!isReadable(sale))
+      process.stderr.write(`doorbuster: the record of sale ${JSON.stringify(sale.id)} cannot be read: ${sale.problem}\n`);
   process.stdout.write(options.json === true ? `${JSON.stringify(answer)}\n` : salesText(sales, paletteOf(process.stdout, environment)));
 };
 
@@ -75,7 +99,7 @@ const ask = async (
   options: SaleOptions,
   environment: Environment,
 ): Promise<void> => {
-  const schema = z.union([saleRecordSchema, z.array(saleRecordSchema)]);
+  const schema = z.union([saleRecordSchema, listedSalesSchema]);
   print(await askAdmin(await adminAddress(options, environment), request, schema), options, environment);
 };
 

@@ -1,12 +1,14 @@
 import { z } from "zod";
 import { operation, type ZodServer } from "#program/zod-routes";
 import { ID_PATTERN, isId } from "#protocol/ids";
+import { isReadable, unreadableSaleSchema, type ListedSale } from "#protocol/listed-sale";
 import { addUnitsSchema, changeSaleSchema, RequestError, type Reply } from "#protocol/requests";
-import { openSaleSchema, saleRecordSchema, type SaleRecord } from "#protocol/sale";
+import { openSaleSchema, saleRecordSchema } from "#protocol/sale";
 import { answers } from "./answers.ts";
 import { forward, refuse } from "./problem.ts";
 import type { WorkerRequests } from "./worker-requests.ts";
 
+const listed = z.union([saleRecordSchema, unreadableSaleSchema]);
 const sale = { description: "the sale as it is now", schema: saleRecordSchema };
 const saleId = changeSaleSchema.pick({ id: true });
 /** Any text is looked for: what cannot be an id is not found. */
@@ -15,7 +17,7 @@ const anyId = z.object({ id: z.string().meta({ pattern: ID_PATTERN.source }) });
 const listQuery = z.object({
   archived: z.enum(["true", "false"]).default("false").describe("with the thousand archived sales that were opened last"),
 });
-const NONE: Reply<readonly SaleRecord[]> = { ok: true, value: [] };
+const NONE: Reply<readonly ListedSale[]> = { ok: true, value: [] };
 
 /** Sales: list, open, look at, change, add stock. */
 export const saleRoutes = (server: ZodServer, workers: WorkerRequests): void => {
@@ -23,7 +25,10 @@ export const saleRoutes = (server: ZodServer, workers: WorkerRequests): void => 
     operationId: "listSales",
     summary: "Every sale that is not archived, the newest last",
     querystring: listQuery,
-    response: answers({ description: "the sales", schema: z.array(saleRecordSchema) }, [400, 401, 503]),
+    response: answers(
+      { description: "the sales; of one whose record cannot be read, what is wrong with it", schema: z.array(listed) },
+      [400, 401, 503],
+    ),
   });
   server.get("/sales", { schema: list }, async ({ query }, reply) =>
     forward(reply, await workers.list({ archived: query.archived === "true" })),
@@ -42,7 +47,9 @@ export const saleRoutes = (server: ZodServer, workers: WorkerRequests): void => 
     const answer = isId(params.id) ? await workers.find([params.id]) : NONE;
     if (!answer.ok) return forward(reply, answer);
     const [found] = answer.value;
-    return found === undefined ? refuse(reply, 404, RequestError.notFound, `There is no sale ${params.id}.`) : reply.send(found);
+    if (found === undefined) return refuse(reply, 404, RequestError.notFound, `There is no sale ${params.id}.`);
+    if (isReadable(found)) return reply.send(found);
+    return refuse(reply, 503, RequestError.unavailable, `The record of sale ${params.id} cannot be read: ${found.problem}`);
   });
 
   const change = operation({

@@ -1,6 +1,7 @@
 import type { NatsConnection } from "nats";
 import type { z } from "zod";
 import { ask } from "#program/requests/ask";
+import type { ListedSale } from "#protocol/listed-sale";
 import type { ChangeOrder, OrderAddress, OrderRecord, PaidOrder, PayOrder } from "#protocol/order";
 import { askForSales } from "../stores/sale-finder.ts";
 import { requests, type Request } from "#protocol/requests/contract";
@@ -11,9 +12,9 @@ import type { ChangeShard, ShardFacts } from "#protocol/shard-facts";
 
 /** What the admin API asks of the order workers; all of it can be repeated. */
 export interface WorkerRequests {
-  list(which: { readonly archived: boolean }): Promise<Reply<readonly SaleRecord[]>>;
+  list(which: { readonly archived: boolean }): Promise<Reply<readonly ListedSale[]>>;
   /** those of these sales that there are, archived ones too */
-  find(ids: readonly string[]): Promise<Reply<readonly SaleRecord[]>>;
+  find(ids: readonly string[]): Promise<Reply<readonly ListedSale[]>>;
   open(sale: OpenSale): Promise<Reply<SaleRecord>>;
   change(change: ChangeSale): Promise<Reply<SaleRecord>>;
   addUnits(units: AddUnits): Promise<Reply<SaleRecord>>;

@@ -11,7 +11,7 @@ export interface ArchivedPurchase extends PurchaseKey {
 }
 
 /** The answers that a purchase of an archived sale can get, by the workers. */
-type Orders = readonly (PurchaseOrder | null)[];
+type Orders = readonly (PurchaseOrder | null | undefined)[];
 
 /** The first answer again (P3): an order that ended binds its buyer, too. */
 const outcomeOf = (order: PurchaseOrder | null | undefined, otherwise: Outcome): Outcome => {

@@ -129,7 +129,7 @@ export class OrderStates {
     const { clock, store, onFault } = this.#options;
     this.#calls += 1;
     for (const question of questions) question.isOvertaken = false;
-    let orders: readonly (PurchaseOrder | null)[] | undefined;
+    let orders: readonly (PurchaseOrder | null | undefined)[] | undefined;
     try {
       orders = await store.ofPurchases(
         saleId,

@@ -1,7 +1,7 @@
 import type { DryHint } from "#protocol/hint";
+import type { ListedSale } from "#protocol/listed-sale";
 import type { Clock, Random } from "#protocol/ports";
 import type { PurchaseOrder } from "#protocol/requests/purchase-orders";
-import type { SaleRecord } from "#protocol/sale";
 import type { StatusEvent } from "#protocol/status";
 import type { Reserved } from "#lua/stock/reserve";
 import type { Standings } from "#lua/stock/standing";
@@ -67,8 +67,11 @@ export interface StatusListener {
 
 /** The orders in Postgres. */
 export interface OrderStore {
-  /** of at most 512 purchases of one sale: one each, in their order, null where there is none; rejects if nobody answers in time */
-  ofPurchases(saleId: string, purchases: readonly PurchaseKey[]): Promise<readonly (PurchaseOrder | null)[]>;
+  /**
+   * of at most 512 purchases of one sale: one each, in their order, null where there is none, undefined where it cannot be read; rejects if nobody
+   * answers in time
+   */
+  ofPurchases(saleId: string, purchases: readonly PurchaseKey[]): Promise<readonly (PurchaseOrder | null | undefined)[]>;
 }
 
 /** Who hears that orders came into another state. */
@@ -101,9 +104,9 @@ export interface BuyPorts {
   readonly tickets: Tickets;
   readonly soldOut: SoldOutStore;
   /** those of these sales that are in Postgres, read after the call; rejects if nobody answers in time */
-  readonly findSales: (ids: readonly string[]) => Promise<readonly SaleRecord[]>;
+  readonly findSales: (ids: readonly string[]) => Promise<readonly ListedSale[]>;
   /** the orders of at most 512 purchases of a sale in Postgres, read after the call, in their order; rejects if nobody answers in time */
-  readonly purchaseOrders: (saleId: string, purchases: readonly PurchaseKey[]) => Promise<readonly (PurchaseOrder | null)[]>;
+  readonly purchaseOrders: (saleId: string, purchases: readonly PurchaseKey[]) => Promise<readonly (PurchaseOrder | null | undefined)[]>;
   /** keeps the book as the bucket of sales says until `stop`; `onLoaded`: all that was in it is in the book (again) */
   readonly followSales: (book: SaleBook, onLoaded: () => void, stop: AbortSignal) => Promise<void>;
   /** from now on; @returns ends it */

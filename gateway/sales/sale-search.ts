@@ -1,6 +1,6 @@
+import { isReadable, type ListedSale } from "#protocol/listed-sale";
 import type { Clock } from "#protocol/ports";
 import { MOST_SALES_ASKED } from "#protocol/requests/sale-commands";
-import type { SaleRecord } from "#protocol/sale";
 import type { SaleBook } from "./book.ts";
 
 /** What became of a search. */
@@ -9,7 +9,7 @@ export const Found = {
   found: "found",
   /** there was no such sale after the search was asked for */
   none: "none",
-  /** nobody could say */
+  /** nobody could say, or it is there and its record cannot be read */
   silence: "silence",
 } as const;
 export type Found = (typeof Found)[keyof typeof Found];
@@ -23,7 +23,7 @@ export interface SaleSearchOptions {
   readonly book: SaleBook;
   readonly clock: Clock;
   /** those of these sales that are in Postgres, read after the call; rejects if nobody answers in time */
-  readonly findSales: (ids: readonly string[]) => Promise<readonly SaleRecord[]>;
+  readonly findSales: (ids: readonly string[]) => Promise<readonly ListedSale[]>;
   readonly stop: AbortSignal;
 }
 
@@ -63,10 +63,14 @@ export class SaleSearch {
     while (this.#waiting.length > 0) {
       const { ids, asked } = this.#next();
       const sales = await findSales([...ids]).catch(() => undefined);
-      for (const record of sales ?? []) book.put(record);
+      const unreadable = new Set<string>();
+      for (const sale of sales ?? []) {
+        if (isReadable(sale)) book.put(sale);
+        else unreadable.add(sale.id);
+      }
       for (const { saleId, done } of asked) {
         if (book.get(saleId) !== undefined) done(Found.found);
-        else done(sales === undefined ? Found.silence : Found.none);
+        else done(sales === undefined || unreadable.has(saleId) ? Found.silence : Found.none);
       }
       await clock.sleep(PAUSE_MS, stop);
     }

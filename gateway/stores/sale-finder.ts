@@ -2,7 +2,7 @@ import { ErrorCode, type NatsConnection } from "nats";
 import { ask } from "#program/requests/ask";
 import { requests } from "#protocol/requests/contract";
 import { Refused, type Reply } from "#protocol/requests/reply";
-import type { SaleRecord } from "#protocol/sale";
+import { isReadable, type ListedSale } from "#protocol/listed-sale";
 
 /** A buyer waits for it. */
 const WITHIN_MS = 1_000;
@@ -15,7 +15,7 @@ export const askForSales = async (
   nats: NatsConnection,
   ids: readonly string[],
   withinMs?: number,
-): Promise<Reply<readonly SaleRecord[]>> => {
+): Promise<Reply<readonly ListedSale[]>> => {
   try {
     return await ask(nats, requests.findSales, { ids: [...ids] }, withinMs);
   } catch (error) {
@@ -29,8 +29,8 @@ export const askForSales = async (
  * Sales in Postgres, through a worker; without those on a shard that is not configured here.
  * @throws if no worker answers in time, or with an error
  */
-export const findSales = async (nats: NatsConnection, ids: readonly string[], shards: number): Promise<readonly SaleRecord[]> => {
+export const findSales = async (nats: NatsConnection, ids: readonly string[], shards: number): Promise<readonly ListedSale[]> => {
   const reply = await askForSales(nats, ids, WITHIN_MS);
   if (!reply.ok) throw new Refused(requests.findSales.subject, reply.code, reply.detail);
-  return reply.value.filter((sale) => sale.shards.every((shard) => shard < shards));
+  return reply.value.filter((sale) => !isReadable(sale) || sale.shards.every((shard) => shard < shards));
 };

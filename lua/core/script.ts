@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Redis } from "ioredis";
-import { violationIn } from "./invariant.ts";
+import { InvariantViolation, violationIn } from "./invariant.ts";
 import { composeScript } from "./compose.ts";
 
 /** The part of a connection that the scripts use. */
@@ -21,6 +21,10 @@ const asViolation =
   };
 
 const INCLUDES = new URL("../include/", import.meta.url);
+
+/** The server was there and refused this call: another one may go well. */
+export const isRefused = (error: unknown): boolean =>
+  error instanceof InvariantViolation || (error instanceof Error && error.name === "ReplyError");
 
 const isMissing = (error: unknown): boolean => error instanceof Error && error.message.startsWith("NOSCRIPT");
 

@@ -8,11 +8,16 @@ export interface ReadMessage {
   readonly dueAtMs: number | undefined;
 }
 
+/** Under a message's key there is something else than a hash. */
+export const UNREADABLE = "unreadable";
+
+const isOfAnotherType = (error: Error | null | undefined): boolean => error?.message.startsWith("WRONGTYPE") === true;
+
 /** Reads messages in one round trip, in the order asked for; undefined for one that is not there. */
 export const readMessages = async (
   redis: Redis,
   { shard, gids }: { shard: number; gids: readonly string[] },
-): Promise<readonly (ReadMessage | undefined)[]> => {
+): Promise<readonly (ReadMessage | typeof UNREADABLE | undefined)[]> => {
   if (gids.length === 0) return [];
   const pipeline = redis.pipeline();
   for (const gid of gids) pipeline.hgetall(messageKey(shard, gid)).zscore(messageKeys(shard).due, gid);
@@ -20,6 +25,7 @@ export const readMessages = async (
   return gids.map((_, i) => {
     const [error, fields] = replies[2 * i] ?? [new Error("no answer"), undefined];
     const [scoreError, score] = replies[2 * i + 1] ?? [new Error("no answer"), undefined];
+    if (isOfAnotherType(error)) return UNREADABLE;
     if (error !== null || scoreError !== null) throw error ?? scoreError;
     // no `v`: there is none, or the note of message-yield
     if ((fields as Partial<MessageFields>).v === undefined) return undefined;

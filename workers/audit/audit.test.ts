@@ -346,6 +346,20 @@ describe("a damaged sale", () => {
       found: [DifferenceKind.unknownSale],
     },
     {
+      name: "a transfer's grant has another name",
+      damage: async () => {
+        await sql.query("INSERT INTO grants (id, sale_id, shard, units, kind, from_shard) VALUES ('odd', $1, 0, 1, 'transfer', 0)", [SALE]);
+        await sql.query("UPDATE sales SET total_units = total_units + 1");
+      },
+      // its units are still at a donor that never had them
+      found: [DifferenceKind.quota, DifferenceKind.unreadable],
+    },
+    {
+      name: "what is left is no number",
+      damage: () => redis.hset(saleKeys(0, SALE).sale, "left", "many"),
+      found: [DifferenceKind.units],
+    },
+    {
       name: "Redis is in another epoch",
       damage: () => redis.set(shardKeys(0).epoch, EPOCH - 1),
       found: [DifferenceKind.unsettled],

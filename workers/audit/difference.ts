@@ -44,6 +44,8 @@ export const DifferenceKind = {
   returnUnfounded: "return_unfounded",
   /** an order is paid and no payment is kept for it, or a payment is kept for an order that is not paid */
   paymentDiffers: "payment_differs",
+  /** a record that our programs do not write; what is said of the rest is said without it */
+  unreadable: "unreadable",
   /** P5: the sale is flagged sold out while a shard has a unit, or one is on its way */
   falseSoldOut: "false_sold_out",
   /** P3: a sale was archived while an order was pending or a grant undone: Redis and Postgres might differ */

@@ -1,5 +1,6 @@
 import { MikroORM, type Knex } from "@mikro-orm/postgresql";
 import { parsePosition, type Position } from "#lua/core/position";
+import { DifferenceKind, type Difference } from "./difference.ts";
 import type { PostgresFacts, TransferSource } from "./facts.ts";
 import { ORDER_LINE } from "./order-line.ts";
 import { readUnmatched } from "./unmatched.ts";
@@ -22,13 +23,23 @@ interface Snapshot {
 type Row = Readonly<Record<string, unknown>>;
 const rows = async (sql: Knex, text: string): Promise<readonly Row[]> => (await sql.raw<{ rows: Row[] }>(text)).rows;
 
-/** A transfer's grant is called after the entry that took its units out. */
-const sourceOf = (row: Row): TransferSource | undefined => {
-  if (row["from_shard"] === null) return undefined;
-  const position = parsePosition(/^t\d+-(.*)$/.exec(String(row["id"]))?.[1] ?? "");
-  if (position === undefined) throw new Error(`grant ${String(row["id"])}: not a transfer's id`);
-  return { shard: Number(row["from_shard"]), ...position };
-};
+const transferPosition = (row: Row): Position | undefined => parsePosition(/^t\d+-(.*)$/.exec(String(row["id"]))?.[1] ?? "");
+
+/** A transfer's grant is called after the entry that took its units out; of one that is not, they left before all that is there. */
+const sourceOf = (row: Row): TransferSource | undefined =>
+  row["from_shard"] === null ? undefined : { shard: Number(row["from_shard"]), ...(transferPosition(row) ?? { epoch: 0, seq: 0 }) };
+
+const unreadableGrants = (grants: readonly Row[]): readonly Difference[] =>
+  grants
+    .filter((row) => row["from_shard"] !== null && transferPosition(row) === undefined)
+    .map((row) => ({
+      kind: DifferenceKind.unreadable,
+      saleId: String(row["sale_id"]),
+      shard: Number(row["shard"]),
+      uid: null,
+      count: 1,
+      detail: `grant ${JSON.stringify(row["id"])} brings units of another shard, and its id is no transfer's`,
+    }));
 
 /** A returned grant is called after its order. */
 const orderOf = (row: Row): Position | undefined =>
@@ -81,7 +92,7 @@ const readFacts = async (sql: Knex): Promise<PostgresFacts> => {
       from: sourceOf(row),
       order: orderOf(row),
     })),
-    unmatched: await readUnmatched(sql),
+    unmatched: [...(await readUnmatched(sql)), ...unreadableGrants(grants)],
   };
 };
 

@@ -1,4 +1,5 @@
 import type { Handlers } from "#program/requests/serve";
+import { listedSale } from "#protocol/listed-sale";
 import type { Clock } from "#protocol/ports";
 import { RequestError, type Reply } from "#protocol/requests/reply";
 import type { RestoreProgress, RestoreRequest } from "#protocol/requests/shard-rows";
@@ -80,9 +81,9 @@ export const requestHandlers = (options: HandlerOptions): Handlers => {
     addUnits: (add) => changing(addUnits(database, add)),
     sales: async ({ archived }) => {
       const sales = await readSales(database.em());
-      return ok(archived ? [...(await readArchivedSales(database.em())), ...sales] : sales);
+      return ok((archived ? [...(await readArchivedSales(database.em())), ...sales] : sales).map((sale) => listedSale(sale)));
     },
-    findSales: async ({ ids }) => ok(await findSales(database.em(), ids)),
+    findSales: async ({ ids }) => ok((await findSales(database.em(), ids)).map((sale) => listedSale(sale))),
     purchaseOrders: async (asked) => ok(await orders.store.ofPurchases(asked)),
     order: (address) => readOrder(orders, address),
     payOrder: (pay) => payOrder(orders, pay),

@@ -423,6 +423,16 @@ describe("bad input", () => {
     expect(faults).toEqual([]);
   });
 
+  it("in the rows of a sale is told in its place, and the other sales are listed", async () => {
+    await ask(requests.openSale.subject, definition());
+    await database.sql("UPDATE sales SET opens_at_ms = -5 WHERE id = ?", [saleId]);
+    const other = await ask(requests.openSale.subject, definition({ id: `${saleId}-other` }));
+    const listed = (await ask(requests.sales.subject, {})) as unknown as { readonly value: readonly { readonly id: string }[] };
+    expect(listed.value.find(({ id }) => id === saleId)).toEqual({ id: saleId, problem: expect.stringMatching(/^opensAtMs: /) });
+    expect(listed.value).toContainEqual(other.ok ? other.value : "refused");
+    await database.sql("UPDATE sales SET opens_at_ms = 1000000000000 WHERE id = ?", [saleId]);
+  });
+
   it("without a body asks for everything where nothing has to be said", async () => {
     expect((await connection.request(requests.sales.subject)).json()).toMatchObject({ ok: true, value: expect.any(Array) });
   });

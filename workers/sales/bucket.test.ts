@@ -21,6 +21,8 @@ const open = (id: string) =>
     1,
     openSaleSchema.parse({ id, title: `Sale ${id}`, units: 10, opensAtMs: 1_000_000_000_000, closesAtMs: 4_000_000_000_000 }),
   );
+const faults: string[] = [];
+const newBucket = (of = database): SalesBucket => new SalesBucket(of, connection, (error) => faults.push((error as Error).message));
 const kv = (): Promise<KV> => connection.jetstream().views.kv(SALES_BUCKET, { bindOnly: true });
 const held = async (): Promise<Record<string, unknown>> => {
   const view = await kv();
@@ -38,7 +40,7 @@ beforeAll(async () => {
   database = await connectDatabase({ url: empty.url, pool: 4, name: "bucket-test" });
   connection = await connectNats({ NATS_URL: nats.url, NATS_USER: nats.user, NATS_PASSWORD: nats.pass }, "bucket-test");
   await ensureShards(database.sql, 1);
-  bucket = new SalesBucket(database, connection);
+  bucket = newBucket();
 });
 afterAll(async () => {
   await connection.close();
@@ -63,7 +65,7 @@ describe("the bucket of sales", () => {
     expect(await held()).toEqual(await wanted());
     const before = (await (await kv()).status()).streamInfo.state.last_seq;
     await bucket.converge();
-    await new SalesBucket(database, connection).converge();
+    await newBucket().converge();
     expect((await (await kv()).status()).streamInfo.state.last_seq).toBe(before);
   });
 
@@ -80,7 +82,7 @@ describe("the bucket of sales", () => {
     // by a worker whose Postgres is an hour later
     const sql: typeof database.sql = (text, bindings) => database.sql(text.replace("now()", "now() + interval '1 hour'"), bindings);
     const later: Database = { ...database, transaction: (work) => database.transaction((_sql, em) => work(sql, em)) };
-    await new SalesBucket(later, connection).converge();
+    await newBucket(later).converge();
     expect(await markers()).toBeUndefined();
     await database.sql("DELETE FROM grants WHERE sale_id = 'desk'");
     await database.sql("DELETE FROM sale_shards WHERE sale_id = 'desk'");
@@ -101,11 +103,37 @@ describe("the bucket of sales", () => {
     const later = { ...(await wanted())["lamp"], badge: "new" };
     await view.put("lamp", JSON.stringify(later));
     await bucket.converge();
-    await new SalesBucket(database, connection).converge();
+    await newBucket().converge();
     expect((await held())["lamp"]).toEqual(later);
     await changeSale(database, { id: "lamp", state: "paused" });
     await bucket.converge();
     expect(await held()).toEqual(await wanted());
+  });
+
+  it("tells of a record that nobody can read, leaves what it has of it, and follows the others", async () => {
+    const before = (await held())["chair"];
+    const spoil = (change: string): Promise<unknown> =>
+      database.sql(`UPDATE sales SET ${change}, version = version + 1 WHERE id = 'chair'`);
+    for (const change of ["opens_at_ms = -5", "opens_at_ms = 1, closes_at_ms = 9007199254740993", "id = 'a chair'"]) {
+      faults.length = 0;
+      if (change.startsWith("id"))
+        await database.sql(
+          "INSERT INTO sales SELECT 'a chair', campaign, title, total_units, price_minor, currency, -5, closes_at_ms, limit_per_buyer, state FROM sales WHERE id = 'chair'",
+        );
+      else await spoil(change);
+      await changeSale(database, { id: "lamp", state: "open" });
+      await changeSale(database, { id: "lamp", state: "paused" });
+      await bucket.converge();
+      expect((await held())["chair"]).toEqual(before);
+      expect((await held())["lamp"]).toEqual((await wanted())["lamp"]);
+      expect(faults.join("\n")).toMatch(/^the record of sale "a? ?chair" cannot be read: /);
+    }
+    await database.sql("DELETE FROM sales WHERE id = 'a chair'");
+    await spoil("opens_at_ms = 1000000000000, closes_at_ms = 4000000000000");
+    faults.length = 0;
+    await bucket.converge();
+    expect(await held()).toEqual(await wanted());
+    expect(faults).toEqual([]);
   });
 
   it("is made again after the broker lost everything", async () => {
@@ -122,7 +150,7 @@ describe("the bucket of sales", () => {
       await sql("SELECT pg_advisory_xact_lock(?)", [BUCKET_LOCK]);
       expect(await bucket.converge()).toBe(false);
     });
-    const others = Array.from({ length: 3 }, () => new SalesBucket(database, connection));
+    const others = Array.from({ length: 3 }, () => newBucket());
     await Promise.all([bucket, ...others].map((one) => one.converge()));
     expect(await held()).toEqual(await wanted());
     const { state } = (await (await kv()).status()).streamInfo;

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { StorageType, type JetStreamManager, type KV, type NatsConnection } from "nats";
+import { isReadable, listedSale } from "#protocol/listed-sale";
 import type { SaleRecord } from "#protocol/sale";
 import { SALES_BUCKET } from "#protocol/subjects";
 import type { Database } from "../db/database.ts";
@@ -59,12 +60,15 @@ const readHeld = async (manager: JetStreamManager, bucket: KV, nowMs: number): P
 export class SalesBucket {
   readonly #database: Database;
   readonly #connection: NatsConnection;
+  readonly #fault: (error: unknown) => void;
   /** the bucket's stream as this process left it; another incarnation or sequence means that it has to be read again */
   #seen: { readonly mark: string; readonly versions: ReadonlyMap<string, number> } | undefined;
 
-  constructor(database: Database, connection: NatsConnection) {
+  /** @param fault called with each record that cannot be read, when the bucket is written */
+  constructor(database: Database, connection: NatsConnection, fault: (error: unknown) => void) {
     this.#database = database;
     this.#connection = connection;
+    this.#fault = fault;
   }
 
   /** @returns false if another process is at it */
@@ -92,8 +96,19 @@ export class SalesBucket {
     return this.#seen?.mark === mark && isDeepStrictEqual(this.#seen.versions, versions);
   }
 
-  async #write(bucket: KV, sales: readonly SaleRecord[], nowMs: number): Promise<void> {
+  /** A record that no gateway could read is told of, and is left as the bucket has it; the others go on. */
+  #readable(sales: readonly SaleRecord[]): readonly SaleRecord[] {
+    return sales.filter((sale) => {
+      const listed = listedSale(sale);
+      if (!isReadable(listed)) this.#fault(new Error(`the record of sale ${JSON.stringify(sale.id)} cannot be read: ${listed.problem}`));
+      return isReadable(listed);
+    });
+  }
+
+  async #write(bucket: KV, all: readonly SaleRecord[], nowMs: number): Promise<void> {
     const held = await readHeld(await this.#connection.jetstreamManager({ checkAPI: false }), bucket, nowMs);
+    const sales = this.#readable(all);
+    const known = new Set(all.map(({ id }) => id));
     for (const sale of sales) {
       const entry = held.get(sale.id);
       held.delete(sale.id);
@@ -103,6 +118,6 @@ export class SalesBucket {
         ? bucket.create(sale.id, JSON.stringify(sale))
         : bucket.update(sale.id, JSON.stringify(sale), entry.revision));
     }
-    for (const [id, entry] of held) await bucket.delete(id, { previousSeq: entry.revision });
+    for (const [id, entry] of held) if (!known.has(id)) await bucket.delete(id, { previousSeq: entry.revision });
   }
 }

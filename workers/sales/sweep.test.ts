@@ -86,6 +86,23 @@ describe("the sweep", () => {
     expect(faults).toEqual([]);
   });
 
+  it("brings the other sales and their units where Redis refuses one: the key of another type, a sale that was closed and is open", async () => {
+    await begin(1);
+    for (const id of ["lamp", "desk", "sofa"]) await openSale(database, 1, { ...definition, id });
+    await redis.set(saleKeys(0, "chair").sale, "no hash");
+    const sweep = makeSweep();
+    await sweep.round();
+    for (const saleId of ["lamp", "desk", "sofa"]) expect(await stock(redis, { shard: 0, saleId })).toMatchObject({ left: 10 });
+    expect(faults.length).toBeGreaterThan(0);
+    expect(String(faults[0])).toContain("WRONGTYPE");
+    await redis.hset(saleKeys(0, "desk").sale, "state", "closed");
+    await database.sql("UPDATE sales SET version = version + 1");
+    await changeSale(database, { id: "sofa", state: "paused" });
+    await sweep.round();
+    expect(await stock(redis, { shard: 0, saleId: "sofa" })).toMatchObject({ state: "paused" });
+    expect(faults.map(String).some((text) => text.includes("sale_state"))).toBe(true);
+  });
+
   it("does nothing to a shard that has no epoch or is not open, and comes back when it is", async () => {
     const sweep = makeSweep();
     await sweep.round();

@@ -1,6 +1,7 @@
 import type { Clock } from "#protocol/ports";
 import { SOLD_OUT_BELIEVED_MS } from "#protocol/sale";
 import { Status } from "#lua/core/codes";
+import { isRefused } from "#lua/core/script";
 import type { UndroppedSale } from "./archive-ports.ts";
 import type { AppliedPosition, SentGrant, SweepShards, SweepStore, UndeliveredSale } from "./sweep-ports.ts";
 
@@ -102,11 +103,22 @@ export class Sweep {
   async #defineSales(sales: readonly UndeliveredSale[]): Promise<boolean> {
     const { shards, store } = this.#options;
     for (const sale of sales) {
-      const { status } = await shards.defineSale(sale);
+      const status = await this.#ofOne(async () => (await shards.defineSale(sale)).status);
       if (status === Status.recovering || status === Status.foreign) return false;
-      await store.delivered(sale);
+      if (status !== undefined) await store.delivered(sale);
     }
     return true;
+  }
+
+  /** What a Redis refuses of one sale must not stand in the way of the others. @returns undefined if it did */
+  async #ofOne<T>(call: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await call();
+    } catch (error) {
+      if (!isRefused(error)) throw error;
+      this.#options.fault(error);
+      return undefined;
+    }
   }
 
   async #deliverGrants(grants: readonly SentGrant[]): Promise<void> {
@@ -114,7 +126,7 @@ export class Sweep {
     const revocable = grants.filter((grant) => grant.revocable);
     const offered = revocable.length === 0 ? [] : await store.offer(revocable);
     for (const grant of [...grants.filter((other) => !other.revocable), ...offered]) {
-      const { status } = await shards.grant(grant);
+      const status = await this.#ofOne(async () => (await shards.grant(grant)).status);
       if (status === Status.recovering || status === Status.foreign) return;
       if (status === Status.unknown) await store.notDelivered(grant.shard, grant.saleId);
     }

@@ -1,6 +1,7 @@
 import type { Redis } from "ioredis";
-import type { ShardRow } from "#protocol/row";
-import { holderOf, ShardCondition, type ShardFacts } from "#protocol/shard-facts";
+import { RestoreMode, type ShardRow } from "#protocol/row";
+import { holderOf, ShardCondition, shardFactsSchema, type ShardFacts } from "#protocol/shard-facts";
+import { issuesText } from "#protocol/zod-issues";
 import { saleKeys, shardKeys } from "#lua/core/keys";
 import { formatPosition, type Position } from "#lua/core/position";
 import { shardState, type ShardState as RedisState } from "#lua/shard/shard-state";
@@ -42,11 +43,15 @@ const readOnSale = async (em: EntityManager): Promise<(shard: number) => Readonl
 
 interface InRedis {
   readonly state: RedisState;
-  readonly left: number;
+  /** null if one of the counts is no number of units */
+  readonly left: number | null;
   /** age of the first entry that is not applied; null if there is none */
   readonly oldestMs: number | null;
   readonly memory: NonNullable<ShardFacts["memory"]>;
 }
+
+/** Of what somebody else may have written: null if it is no count. */
+const countOf = (value: number): number | null => (Number.isSafeInteger(value) && value >= 0 ? value : null);
 
 /** INFO memory, read as Redis reads it before a script: buffers of replicas and of the append-only file do not count (evict.c). */
 const memoryOf = (info: string): InRedis["memory"] => {
@@ -72,7 +77,7 @@ const inRedis = async (redis: Redis, { shard, epoch, applied }: ShardRow, saleId
     if (error !== null) throw error;
     left += Number(value ?? 0);
   }
-  return { state, left, oldestMs, memory };
+  return { state, left: countOf(left), oldestMs, memory };
 };
 
 const stateOf = (
@@ -85,6 +90,28 @@ const stateOf = (
   if (!redis.state.isOpen || redis.state.epoch !== row.epoch) return ShardCondition.recovering;
   if (!row.draining) return ShardCondition.open;
   return isEmpty ? ShardCondition.drained : ShardCondition.draining;
+};
+
+/** A row that nobody could read is told of in its place, as a halt, so that the other shards are shown. */
+const readable = (facts: ShardFacts): ShardFacts => {
+  const read = shardFactsSchema.safeParse(facts);
+  if (read.success) return facts;
+  return {
+    shard: facts.shard,
+    state: ShardCondition.halted,
+    epoch: 0,
+    redisEpoch: null,
+    mode: RestoreMode.rebuild,
+    holder: null,
+    outboxEntries: null,
+    oldestMs: facts.oldestMs === undefined ? undefined : null,
+    sales: 0,
+    units: { left: null, reserved: null, sold: 0, arriving: 0 },
+    memory: facts.memory === undefined ? undefined : null,
+    halted: `what the stores have of it cannot be read: ${issuesText(read.error)}`,
+    draining: false,
+    attempt: null,
+  };
 };
 
 /**
@@ -103,20 +130,21 @@ export const readShardFacts = async (
       const { shard } = row;
       const { saleIds, quota, sold, arriving } = inPostgres(shard);
       const redis = await inRedis(redisOf(shard), row, saleIds).catch(() => undefined);
-      const reserved = redis === undefined ? null : Math.max(0, quota - sold - redis.left);
+      const left = redis?.left ?? null;
+      const reserved = left === null ? null : Math.max(0, quota - sold - left);
       const heard = attempts.of(shard);
-      const isEmpty = redis?.left === 0 && reserved === 0 && arriving === 0 && redis.state.outboxLength === 0;
-      return {
+      const isEmpty = left === 0 && reserved === 0 && arriving === 0 && redis?.state.outboxLength === 0;
+      return readable({
         shard,
         state: stateOf(row, redis, isEmpty),
         epoch: row.epoch,
-        redisEpoch: redis?.state.epoch ?? null,
+        redisEpoch: redis === undefined ? null : countOf(redis.state.epoch),
         mode: row.mode,
         holder: redis === undefined ? null : holderOf(redis.state.leaseToken),
         outboxEntries: redis?.state.outboxLength ?? null,
         oldestMs: all ? (redis?.oldestMs ?? null) : undefined,
         sales: saleIds.length,
-        units: { left: redis?.left ?? null, reserved, sold, arriving },
+        units: { left, reserved, sold, arriving },
         memory: all ? (redis?.memory ?? null) : undefined,
         halted: row.halted,
         draining: row.draining,
@@ -131,7 +159,7 @@ export const readShardFacts = async (
                 result: heard.news.result,
                 agoMs: heard.agoMs,
               },
-      };
+      });
     }),
   );
 };

@@ -2,7 +2,8 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { names, startShardWorld, type ShardWorld } from "../../test/harness/shard-world.ts";
 import { until, waitingForLocks } from "../../test/harness/index.ts";
 import { systemClock } from "#program";
-import type { ShardFacts } from "#protocol/shard-facts";
+import { saleKeys, shardKeys } from "#lua";
+import { shardFactsSchema, type ShardFacts } from "#protocol/shard-facts";
 import { holdDraining } from "../db/drain-lock.ts";
 import { hearAttempts } from "./attempt-board.ts";
 import { shardAdmin, type ShardAdmin } from "./admin.ts";
@@ -64,6 +65,23 @@ describe("the facts about a shard", () => {
     expect(await facts()).toMatchObject({ state: "away", redisEpoch: null, outboxEntries: null, holder: null });
     await world.database.sql("UPDATE shards SET halted = 'a reason'");
     expect(await facts()).toMatchObject({ state: "halted", halted: "a reason" });
+  });
+
+  it("leave out what nobody can read in Redis, and tell of a row that nobody can read as of a halt", async () => {
+    await world.coordinator();
+    await world.untilOpen();
+    await world.openSale("a", 10);
+    await world.redis.hset(saleKeys(0, "a").sale, "left", "many");
+    const told = await facts();
+    expect(shardFactsSchema.parse(told)).toMatchObject({ state: "open", epoch: 1, units: { left: null, reserved: null } });
+    await world.redis.set(shardKeys(0).epoch, "-7");
+    expect(shardFactsSchema.parse(await facts())).toMatchObject({ epoch: 1, redisEpoch: null });
+    await world.database.sql("UPDATE sale_shards SET quota = 9007199254740993, sold = 9007199254740993");
+    expect(shardFactsSchema.parse(await facts())).toMatchObject({
+      shard: 0,
+      state: "halted",
+      halted: expect.stringMatching(/cannot be read: units.sold: /),
+    });
   });
 
   it("leave sales out that are over", async () => {

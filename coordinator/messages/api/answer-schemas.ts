@@ -71,6 +71,10 @@ export const foundSchema = z.strictObject({ transaction: transactionSchema.nulla
 export const messagesPageSchema = z.strictObject({
   transactions: z.array(transactionSchema),
   next_position: z.string().meta({ description: "empty after the last page" }),
+  unreadable: z
+    .array(z.string())
+    .optional()
+    .meta({ description: "gids of messages that are there and cannot be read: their hashes were changed by somebody else; not in dtm" }),
 });
 export const resetAnswerSchema = z.strictObject({ has_remaining: z.boolean(), succeed_count: z.int() });
 export const pongSchema = z.strictObject({ msg: z.literal("pong") });

@@ -21,7 +21,11 @@ export const listRoutes = (messages: Messages): readonly MessageRoute[] => {
   const page = async (asked: Parameters<Messages["page"]>[0]): Promise<ApiAnswer> => {
     const answer = await messages.page(asked);
     if (answer === undefined) throw new BadMessage("position must be empty or the next_position of the page before");
-    return { status: 200, body: { transactions: answer.messages.map(messageView), next_position: answer.next } };
+    const { messages: found, unreadable, next } = answer;
+    return {
+      status: 200,
+      body: { transactions: found.map(messageView), next_position: next, ...(unreadable.length === 0 ? {} : { unreadable }) },
+    };
   };
   const query = async ({ gid }: z.output<typeof querySchema>): Promise<ApiAnswer> => {
     const found = await messages.find(gid);

@@ -1,7 +1,9 @@
+import { isMoment, isoTime } from "#protocol/iso-time";
 import type { FoundMessage } from "../messages.ts";
 import { MessageState } from "../record.ts";
 
-const time = (ms: number): string => new Date(ms).toISOString();
+/** A record holds no other times than those of which a date can be made (record.ts). */
+const time = (ms: number): string => isoTime(ms) ?? "";
 
 /** A message as dtm's `query` and `all` show it. */
 export const messageView = ({ gid, record, dueAtMs }: FoundMessage): Record<string, unknown> => {
@@ -19,7 +21,7 @@ export const messageView = ({ gid, record, dueAtMs }: FoundMessage): Record<stri
     ...(state === MessageState.succeed ? { finish_time: time(record.finishedAtMs) } : {}),
     ...(state === MessageState.failed ? { rollback_time: time(record.finishedAtMs), rollback_reason: record.reason } : {}),
     custom_data: definition.customData,
-    ...(dueAtMs === undefined ? {} : { next_cron_time: time(dueAtMs) }),
+    ...(dueAtMs === undefined || !isMoment(dueAtMs) ? {} : { next_cron_time: time(dueAtMs) }),
     wait_result: definition.waitResult,
     timeout_to_fail: definition.timeoutToFailMs / 1_000,
     request_timeout: definition.requestTimeoutMs / 1_000,

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { listedSalesSchema } from "../listed-sale.ts";
 import { changeOrderSchema, orderAddressSchema, orderRecordSchema, paidOrderSchema, payOrderSchema } from "../order.ts";
 import { openSaleSchema, saleRecordSchema } from "../sale.ts";
 import { allShardFactsSchema, changeShardSchema, shardFactsSchema } from "../shard-facts.ts";
@@ -82,9 +83,9 @@ export const requests = {
   /** the orders of a sale's purchases, read from the primary after the request came in */
   purchaseOrders: facts("doorbuster.purchases.orders", purchaseOrdersRequestSchema, purchaseOrdersSchema),
   /** the newest last; of archived ones no more than a reply can hold */
-  sales: list("doorbuster.sale.list", listSalesSchema, z.array(saleRecordSchema)),
+  sales: list("doorbuster.sale.list", listSalesSchema, listedSalesSchema),
   /** those there are, archived ones too, read after the request came in */
-  findSales: facts("doorbuster.sale.find", findSalesSchema, z.array(saleRecordSchema)),
+  findSales: facts("doorbuster.sale.find", findSalesSchema, listedSalesSchema),
   order: list("doorbuster.order.read", orderAddressSchema.strip(), orderRecordSchema),
   /** money came in; said again as often as you like. `not_found` also while a win is not in Postgres yet */
   payOrder: command("doorbuster.order.pay", payOrderSchema.strip(), paidOrderSchema),

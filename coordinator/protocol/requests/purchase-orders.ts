@@ -35,5 +35,8 @@ const purchaseOrderSchema = z.object({
 });
 export type PurchaseOrder = Readonly<z.infer<typeof purchaseOrderSchema>>;
 
-/** One for each purchase, in their order; null where Postgres has none: not yet, or never. */
-export const purchaseOrdersSchema = z.array(purchaseOrderSchema.nullable());
+/**
+ * One for each purchase, in their order; null where Postgres has none: not yet, or never. One that cannot be read is undefined: there is an
+ * order, and nothing may be said of it.
+ */
+export const purchaseOrdersSchema = z.array(purchaseOrderSchema.nullable().optional().catch(undefined));

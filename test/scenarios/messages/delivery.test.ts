@@ -2,7 +2,7 @@ import { createServer } from "node:net";
 import { Redis } from "ioredis";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Coordinator } from "../../../coordinator/messages/client/index.ts";
-import { messageKeys } from "#lua";
+import { messageKey, messageKeys } from "#lua";
 import { until } from "../../harness/index.ts";
 import { Api, message, newGid } from "../../harness/messages/api.ts";
 import { startCoordinator, startStores, type RunningCoordinator, type Stores } from "../../harness/messages/coordinator.ts";
@@ -34,6 +34,51 @@ const submit = async (steps: readonly (readonly [string, string])[], more: Reado
   expect(await api.post("/submit", message(gid, steps, more))).toEqual({ status: 200, body: { dtm_result: "SUCCESS" } });
   return gid;
 };
+
+describe("a message that somebody has spoiled in Redis", () => {
+  it("is named in the lists, and keeps nobody else's from being shown and delivered", async () => {
+    const [url, queryUrl] = [services.on("/spoiled", answer(200)), services.on("/spoiled-query", answer(200))];
+    // not due, so that nobody is at work on them while they are spoiled
+    const all = Array.from({ length: 24 }, () => newGid("spoiled"));
+    for (const gid of all)
+      expect((await api.post("/prepare", message(gid, [[url, "{}"]], { query_prepared: queryUrl, timeout_to_fail: 600 }))).status).toBe(
+        200,
+      );
+    const spoilers: readonly ((redis: Redis, key: string) => Promise<unknown>)[] = [
+      (redis, key) => redis.hset(key, "s", "unheard 0 0 0 1 1 0 0"),
+      (redis, key) => redis.hset(key, "s", "prepared 0 0 0 1 8640000000000001 0 0"),
+      (redis, key) => redis.hset(key, "d", "{"),
+      (redis, key) => redis.hset(key, "d", '{"steps":[],"branches":[{}]}'),
+      async (redis, key) => (await redis.del(key), redis.set(key, "no hash")),
+    ];
+    const spoiled = new Set<string>();
+    for (const [shard, server] of stores.redis.entries()) {
+      const redis = new Redis(server.url);
+      const here: string[] = [];
+      for (const gid of all) if ((await redis.exists(messageKey(shard, gid))) === 1) here.push(gid);
+      for (const [at, spoil] of spoilers.entries()) {
+        const gid = here[at];
+        if (gid === undefined) continue;
+        await spoil(redis, messageKey(shard, gid));
+        spoiled.add(gid);
+      }
+      redis.disconnect();
+    }
+    expect(spoiled.size).toBeGreaterThanOrEqual(spoilers.length);
+    expect((await api.get("/resetCronTime?timeout=0&limit=1000")).status).toBe(200);
+    const others = all.filter((gid) => !spoiled.has(gid));
+    expect(others.length).toBeGreaterThan(0);
+    await Promise.all(others.map((gid) => api.until(gid, "succeed")));
+    const { transactions, unreadable } = (await api.get("/all?limit=1000")).body as {
+      readonly transactions: readonly { readonly gid: string }[];
+      readonly unreadable: readonly string[];
+    };
+    expect(new Set(unreadable)).toEqual(spoiled);
+    expect(transactions.map(({ gid }) => gid)).toEqual(expect.arrayContaining(others));
+    expect((await api.get("/deadLetters")).status).toBe(200);
+    for (const gid of spoiled) expect((await api.get(`/query?gid=${gid}`)).status).toBe(500);
+  });
+});
 
 describe("a branch", () => {
   it("with a payload is a POST of it as JSON, with dtm's parameters and the branch headers", async () => {
