@@ -4,7 +4,7 @@ import type { PurchaseOrder } from "#protocol/requests/purchase-orders";
 import { MOST_PURCHASES } from "#lua/stock/reserve";
 import type { OrderStore, PurchaseKey, Turn } from "./service-ports.ts";
 
-/** How long an answer is believed: a change of which this gateway was not told shows after so long. */
+/** How long an answer is believed, from the moment of asking: a change of which this gateway was not told shows after so long. */
 const BELIEVED_MS = 1_000;
 /** While nobody answers, buyers are not kept waiting to find that out; then it is tried again. */
 const SILENT_MS = 1_000;
@@ -127,6 +127,7 @@ export class OrderStates {
 
   async #ask(saleId: string, questions: readonly Question[]): Promise<void> {
     const { clock, store, onFault } = this.#options;
+    const untilMs = clock.monotonicMs() + BELIEVED_MS;
     this.#calls += 1;
     for (const question of questions) question.isOvertaken = false;
     let orders: readonly (PurchaseOrder | null | undefined)[] | undefined;
@@ -140,7 +141,7 @@ export class OrderStates {
     }
     this.#calls -= 1;
     if (orders === undefined) this.#giveUp(questions);
-    else for (const [at, question] of questions.entries()) this.#answer(question, orders[at], clock.monotonicMs() + BELIEVED_MS);
+    else for (const [at, question] of questions.entries()) this.#answer(question, orders[at], untilMs);
     this.#schedule();
   }
 

@@ -1,5 +1,6 @@
 import type { Entry } from "#lua/shard/entry";
 import type { Outcome } from "../../../gateway/buy/outcome.ts";
+import { FaultKind, type Options } from "../options.ts";
 import type { Violation } from "../violation.ts";
 import type { World } from "../world.ts";
 
@@ -17,6 +18,12 @@ export interface BuyerMemory {
 }
 
 /** Where an order id says that its purchase was made: spelled here once more, apart from the engine's own code. */
+/**
+ * How old what a gateway tells of an order's state may be: it believes an answer for a second from when it asked, which may take
+ * two (gateway/buy/order-states.ts), and as long as it was paused.
+ */
+const staleMs = ({ faults }: Options): number => faults.reduce((sum, { kind, ms }) => (kind === FaultKind.pause ? sum + ms : sum), 3_000);
+
 const placeOf = (orderId: string): { shard: number; epoch: number; seq: number; index: number } => {
   const [shard = 0, epoch = 0, seq = 0, index = 0] = orderId.split("-").map((digits) => Number.parseInt(digits, 36));
   return { shard, epoch, seq, index };
@@ -96,7 +103,7 @@ export class Ledger {
    */
   hear(memory: BuyerMemory, outcome: Outcome, heldBefore: string | undefined): void {
     const { code, orderId, order } = outcome;
-    if (order !== undefined && this.order(orderId ?? "")?.state !== order.state)
+    if (order !== undefined && !this.#hadLately(orderId ?? "", order.state))
       this.violate("L_WRONG_ORDER", `${memory.uid} ${orderId}: ${order.state}`);
     if (code === "sold_out") this.heardSoldOut.add(memory.saleId);
     // every sale is in Postgres from the beginning
@@ -149,6 +156,13 @@ export class Ledger {
     return this.#world.postgres.orders.find(
       (order) => order.shard === shard && order.epoch === epoch && order.seq === seq && order.index === index,
     );
+  }
+
+  #hadLately(orderId: string, state: string): boolean {
+    const order = this.order(orderId);
+    if (order === undefined || order.state === state) return order !== undefined;
+    const since = this.#world.postgres.nowMs - staleMs(this.#world.options);
+    return order.past.some((past) => past.state === state && past.untilMs >= since);
   }
 
   #isLossy(orderId: string): boolean {

@@ -11,7 +11,7 @@ import {
 import { transferGrantId } from "../../../workers/apply/transfer-grant.ts";
 import { op, type Wire } from "../kernel/wire.ts";
 import type { Postgres } from "./postgres.ts";
-import { grantKey, purchaseKey, type GrantRow, type OrderRow, type SaleRow } from "./tables.ts";
+import { grantKey, purchaseKey, type GrantRow, type OrderRow, type OrderRowState, type SaleRow } from "./tables.ts";
 import { ConnectionLost, type Transaction } from "./transaction.ts";
 
 const BEGIN = op("pg begin");
@@ -193,13 +193,13 @@ class Applying implements ApplyTransaction {
     });
   }
 
-  #insert(epoch: number, order: PlannedOrder, state: OrderRow["state"], reason: string | null): boolean {
+  #insert(epoch: number, order: PlannedOrder, state: OrderRowState, reason: string | null): boolean {
     const { saleId, uid, key, units, seq, index } = order;
     const isTaken =
       this.#postgres.binding.has(purchaseKey(saleId, uid, key)) ||
       this.#inserted.some((row) => row.state !== "rejected" && row.saleId === saleId && row.uid === uid && row.key === key);
     if (state !== "rejected" && isTaken && this.#postgres.rules.uniqueKey) return false;
-    const row: OrderRow = { saleId, uid, key, shard: this.#shard, epoch, seq, index, units, state, reason };
+    const row: OrderRow = { saleId, uid, key, shard: this.#shard, epoch, seq, index, units, state, reason, past: [] };
     this.#inserted.push(row);
     this.#transaction.atCommit(() => {
       this.#postgres.orders.push(row);

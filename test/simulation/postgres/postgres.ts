@@ -8,6 +8,7 @@ import {
   purchaseKey,
   type GrantRow,
   type OrderRow,
+  type OrderRowState,
   type PostgresRules,
   type SaleRow,
   type SaleShardRow,
@@ -223,8 +224,13 @@ export class Postgres implements Target, TransactionServer {
 
   /** The shop reports payments for all orders of a sale that there are. */
   payAll(saleId: string): void {
-    for (const order of this.orders) if (order.saleId === saleId && order.state === "pending_payment") order.state = "paid";
+    for (const order of this.orders) if (order.saleId === saleId && order.state === "pending_payment") this.#change(order, "paid");
     this.onCommit();
+  }
+
+  #change(order: OrderRow, state: OrderRowState): void {
+    order.past.push({ state: order.state, untilMs: this.nowMs });
+    order.state = state;
   }
 
   /** `closing` of workers/orders/postgres.ts: a paid order gives its units back. */
@@ -237,7 +243,7 @@ export class Postgres implements Target, TransactionServer {
     transaction.lock(sale, () => {
       transaction.atCommit(() => {
         if (order.state !== "paid") return;
-        order.state = "refunded";
+        this.#change(order, "refunded");
         const isDone = sale.archived && this.rules.refundArchived;
         if (isDone) row.sold -= units;
         const id = `r${shard}-${epoch}-${seq}-${index}`;

@@ -27,6 +27,8 @@ export interface SaleShardRow {
   droppedEpoch: number | null;
 }
 
+export type OrderRowState = "pending_payment" | "paid" | "refunded" | "rejected";
+
 export interface OrderRow {
   readonly saleId: string;
   readonly uid: string;
@@ -36,8 +38,10 @@ export interface OrderRow {
   readonly seq: number;
   readonly index: number;
   readonly units: number;
-  state: "pending_payment" | "paid" | "refunded" | "rejected";
+  state: OrderRowState;
   reason: string | null;
+  /** states that it had, and until when: no table has them, who judges what is told of it needs them */
+  readonly past: { readonly state: OrderRowState; readonly untilMs: number }[];
 }
 
 export interface GrantRow {

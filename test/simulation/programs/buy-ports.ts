@@ -175,7 +175,7 @@ export const buyPortsOf = (world: World, life: Life, connectionMs: number): BuyP
       ofPurchases: (saleId, purchases) =>
         worker.call(ORDERS, () => fromPostgres(world, () => purchases.map((purchase) => orderOf(world, saleId, purchase)))),
     },
-    // no order of a schedule comes into another state
+    // nobody tells of a change: what is believed of an order has to end by itself
     followOrders: () => () => undefined,
     hintDry: (shard, { saleId, units }) => world.bus.dry(life, shard, saleId, units),
     untilDue: pace.untilDue,
