@@ -2,6 +2,7 @@ import type { composeBuyService } from "../../../gateway/buy/compose.ts";
 import type { Profile } from "../options.ts";
 import { builtWith, type Edit } from "./built-gateway.ts";
 import type { Mutation } from "./mutation.ts";
+import { ARCHIVE } from "./archive-profiles.ts";
 import { STOCK_MOVES } from "./profiles.ts";
 
 interface LeftOut extends Mutation {
@@ -26,6 +27,7 @@ const gateway =
   };
 const service = gateway("compose");
 const shard = gateway("shard-queues");
+const orderStates = gateway("order-states");
 
 /** The gateway's composition without one of its parts, each a line of what ships. */
 export const COMPOSITION_MUTATIONS: readonly LeftOut[] = [
@@ -99,4 +101,5 @@ export const COMPOSITION_MUTATIONS: readonly LeftOut[] = [
     "book.get(saleId)?.record.shards.length ?? 1",
     "1",
   ),
+  orderStates("end of belief", "an order's state is believed for a second", "nowMs < known.untilMs", "nowMs > 0", ARCHIVE),
 ];
