@@ -102,15 +102,15 @@ const run = (exchange: Exchange, { handle, takesBody = false, foreign }: Entranc
  * (DESIGN 10): framing, size of headers and body, a throw, a missing abort handler. And because each answer has to say
  * which page may read it.
  */
-export const wrapped =
-  (edge: Edge, entrance: Entrance) =>
-  (res: HttpResponse, req: HttpRequest): void => {
-    const { pages, hasParameter = false, isHead = false, takesQuery = false, plain, foreign } = entrance;
+export const wrapped = (edge: Edge, entrance: Entrance) => {
+  const { pages, hasParameter = false, isHead = false, takesQuery = false, plain, foreign } = entrance;
+  const isAskedFirst = plain !== undefined || foreign !== undefined;
+  return (res: HttpResponse, req: HttpRequest): void => {
     const head = readHead(req, edge.clients.addressHeader);
     edge.clients.lookAt(res, head);
     const parameter = hasParameter ? decoded(req.getParameter(0) ?? "") : "";
     const reader = pages === "all" ? ANYBODY : edge.origins.readerOf(head, req);
-    const prompt = plain === undefined && foreign === undefined ? undefined : promptOf(edge, entrance, parameter, head, reader);
+    const prompt = isAskedFirst ? promptOf(edge, entrance, parameter, head, reader) : undefined;
     if (prompt !== undefined) {
       res.writeStatus(reader.cors === undefined ? prompt.head : reader.cors.on(prompt.head));
       if (prompt.body === undefined) res.endWithoutBody();
@@ -125,3 +125,4 @@ export const wrapped =
     }
     exchange.leaveHandler();
   };
+};
