@@ -4,7 +4,7 @@ import { ARCHIVE, ARCHIVE_BETWEEN, ARCHIVE_LATE, ARCHIVE_LOST, ARCHIVE_REBUILT, 
 import type { PostgresRules } from "../postgres/tables.ts";
 import type { RedisRules } from "../redis/data.ts";
 import type { Profile } from "../options.ts";
-import { builtWith, type Edit } from "./built-gateway.ts";
+import { editedGateway, type Edit, type EditedGateway } from "./built-gateway.ts";
 
 const postgres = (name: string, rule: string, off: keyof PostgresRules, profile: Profile = ARCHIVE): Mutation => ({
   name: `archive: ${name}`,
@@ -32,29 +32,14 @@ const worker = (
   profile,
 });
 
-interface Edited extends Mutation {
-  readonly edit: Edit;
-}
-
-const gateway = (name: string, rule: string, edit: Edit): Edited => {
-  let twin: Awaited<ReturnType<typeof builtWith>> | undefined;
-  return {
-    name: `archive: ${name}`,
-    rule,
-    edit,
-    prepare: async () => {
-      twin = await builtWith([edit]);
-    },
-    twins: () => (twin === undefined ? {} : { composeBuyService: twin }),
-    profile: ARCHIVE,
-  };
-};
+const gateway = (name: string, rule: string, edit: Edit): EditedGateway =>
+  editedGateway({ name: `archive: ${name}`, rule, profile: ARCHIVE }, edit);
 
 /**
  * The gateway that was built, with another text in one place. Not here, because no promise can see it: the look-ups' tick, which answers
  * who waits behind workers that are slow; a question to them ends by itself.
  */
-export const ARCHIVE_EDITS: readonly Edited[] = [
+export const ARCHIVE_EDITS: readonly EditedGateway[] = [
   gateway("holders are looked up", "who buys in an archived sale hears what Postgres has", {
     file: "compose",
     from: "new Batcher(archivedOperation(ports.purchaseOrders), {",

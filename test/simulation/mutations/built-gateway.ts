@@ -1,5 +1,6 @@
 import { readFile } from "node:fs/promises";
 import type { composeBuyService } from "../../../gateway/buy/compose.ts";
+import type { Mutation } from "./mutation.ts";
 
 /** The files of gateway/buy that put the service together, and one whose rule has no line there; each may import those before it. */
 const FILES = ["shard-queues", "order-states", "compose"] as const;
@@ -25,7 +26,7 @@ export const editedFile = (text: string, file: Edit["file"], edits: readonly Edi
  * The composition that was built, but for the edits; everything that it imports is what ships. So a mutation can leave out
  * a line of it, and what ships has no seam for that.
  */
-export const builtWith = async (edits: readonly Edit[]): Promise<typeof composeBuyService> => {
+const builtWith = async (edits: readonly Edit[]): Promise<typeof composeBuyService> => {
   const folder = new URL("../../../gateway/buy/", import.meta.url);
   if (!import.meta.url.endsWith(".js")) throw new Error("edits what was built: npm run simulate");
   const twins = new Map<string, string>();
@@ -42,4 +43,21 @@ export const builtWith = async (edits: readonly Edit[]): Promise<typeof composeB
   const address = twins.get(new URL("compose.js", folder).href) ?? "";
   const twin = (await import(address)) as { readonly composeBuyService: typeof composeBuyService };
   return twin.composeBuyService;
+};
+
+export interface EditedGateway extends Mutation {
+  readonly edit: Edit;
+}
+
+/** The gateway that was built, with another text in one place. */
+export const editedGateway = (mutation: Omit<Mutation, "twins">, edit: Edit): EditedGateway => {
+  let twin: typeof composeBuyService | undefined;
+  return {
+    ...mutation,
+    edit,
+    prepare: async () => {
+      twin = await builtWith([edit]);
+    },
+    twins: () => (twin === undefined ? {} : { composeBuyService: twin }),
+  };
 };

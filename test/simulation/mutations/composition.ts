@@ -1,36 +1,18 @@
-import type { composeBuyService } from "../../../gateway/buy/compose.ts";
 import type { Profile } from "../options.ts";
-import { builtWith, type Edit } from "./built-gateway.ts";
-import type { Mutation } from "./mutation.ts";
+import { editedGateway, type Edit, type EditedGateway } from "./built-gateway.ts";
 import { ARCHIVE } from "./archive-profiles.ts";
 import { STOCK_MOVES } from "./profiles.ts";
 
-interface LeftOut extends Mutation {
-  readonly edit: Edit;
-}
-
 const gateway =
   (file: Edit["file"]) =>
-  (name: string, rule: string, from: string, to = "", profile?: Profile): LeftOut => {
-    const edit = { file, from, to };
-    let twin: typeof composeBuyService | undefined;
-    return {
-      name: `composition: gateway's ${name}`,
-      rule,
-      edit,
-      prepare: async () => {
-        twin = await builtWith([edit]);
-      },
-      twins: () => (twin === undefined ? {} : { composeBuyService: twin }),
-      ...(profile === undefined ? {} : { profile }),
-    };
-  };
+  (name: string, rule: string, from: string, to = "", profile?: Profile): EditedGateway =>
+    editedGateway({ name: `composition: gateway's ${name}`, rule, ...(profile === undefined ? {} : { profile }) }, { file, from, to });
 const service = gateway("compose");
 const shard = gateway("shard-queues");
 const orderStates = gateway("order-states");
 
 /** The gateway's composition without one of its parts, each a line of what ships. */
-export const COMPOSITION_MUTATIONS: readonly LeftOut[] = [
+export const COMPOSITION_MUTATIONS: readonly EditedGateway[] = [
   service("status feed", "the service hears the workers", "ports.followStatus({", "((_listener) => () => undefined)({"),
   service("who waits hears", "an event answers those who wait", "waiting.onStatus(event);"),
   service("who watches hears", "an event is pushed to those who watch", "watching.onStatus(event);"),
