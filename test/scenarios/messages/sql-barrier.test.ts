@@ -96,8 +96,17 @@ describe("the SQL barrier", () => {
           )
       ).rowCount === 1;
     let rival: Promise<Step> | undefined;
+    const em = orm.em.fork();
+    const transactional = em.transactional.bind(em);
+    let transactions = 0;
+    // After the rollback either of the two may write its barrier first, as Postgres wakes them: here it is the rival.
+    em.transactional = async (...call) => {
+      transactions += 1;
+      if (transactions === 2) await rival;
+      return transactional(...call);
+    };
     const quiet = message(gid).set({ timeoutToFailS: 60 });
-    const sent = await doAndSubmitDb(quiet, `${services.url}/query`, orm.em.fork(), async () => {
+    const sent = await doAndSubmitDb(quiet, `${services.url}/query`, em, async () => {
       rival = callDb(Barrier.ofMessage(gid), orm.em.fork(), take(gid));
       await until(waits, "the rival to wait for this transaction");
       return Step.failure;
