@@ -3,7 +3,7 @@ import { names, startShardWorld, type ShardWorld } from "../test/harness/shard-w
 import { silent } from "../test/harness/coordinator-world.ts";
 import { until } from "../test/harness/index.ts";
 import { request, Wire } from "../test/harness/wire.ts";
-import { COORDINATOR_SETTINGS, runCoordinator } from "./coordinator.ts";
+import { COORDINATOR_SETTINGS, runCoordinator, type CoordinatorAddresses } from "./coordinator.ts";
 import { readConfig } from "#program/config";
 import type { PlacedProblem } from "#program/setting-problems";
 import { LOG_STREAM, SALES_BUCKET } from "#protocol/subjects";
@@ -19,6 +19,8 @@ afterEach(async () => {
 
 interface Running {
   get(path: string): Promise<Response>;
+  /** of the address for Prometheus */
+  page(path: string): Promise<Response>;
   /** asks it to, and does not wait */
   tellToStop(): void;
   stop(): Promise<void>;
@@ -29,7 +31,7 @@ interface Running {
 const run = async (leaseMs = 900): Promise<Running> => {
   const stop = new AbortController();
   let ended: Promise<void> = Promise.resolve();
-  const url = await new Promise<string>((listening, failed) => {
+  const { url, metrics } = await new Promise<CoordinatorAddresses>((listening, failed) => {
     ended = runCoordinator({
       config: readConfig(COORDINATOR_SETTINGS, {
         REDIS_SHARDS: world.server.url,
@@ -37,6 +39,7 @@ const run = async (leaseMs = 900): Promise<Running> => {
         NATS_USER: world.nats.user,
         NATS_PASSWORD: world.nats.pass,
         DOORBUSTER_COORDINATOR_PORT: "0",
+        DOORBUSTER_COORDINATOR_METRICS_PORT: "0",
         DOORBUSTER_LEASE_MS: String(leaseMs),
         DOORBUSTER_LOG_BYTES: String(16 << 20),
       }),
@@ -49,6 +52,7 @@ const run = async (leaseMs = 900): Promise<Running> => {
   return {
     ended,
     get: (path) => fetch(`${url}${path}`, { headers: { connection: "close" } }),
+    page: (path) => fetch(`${metrics}${path}`, { headers: { connection: "close" } }),
     port: Number(new URL(url).port),
     tellToStop: () => stop.abort(),
     stop: async () => {
@@ -66,11 +70,14 @@ describe("the coordinator", () => {
     const coordinator = await run();
     expect((await coordinator.get("/healthz")).status).toBe(200);
     await until(async () => (await coordinator.get("/readyz")).status === 200, "readiness");
+    for (const path of ["/healthz", "/readyz"]) expect((await coordinator.page(path)).status).toBe(200);
+    // services that call the message API are told nothing of the inside
+    expect((await coordinator.get("/metrics")).status).toBe(404);
     const { epoch } = await world.untilOpen();
     await world.openSale("a", 10);
     await world.buy("a", names("u", 5));
     await world.untilApplied(names("u", 5));
-    const metrics = await (await coordinator.get("/metrics")).text();
+    const metrics = await (await coordinator.page("/metrics")).text();
     expect(metrics).toContain(`doorbuster_shard_epoch{shard="0"} ${epoch}`);
     expect(metrics).toContain('doorbuster_shard_open{shard="0"} 1');
     expect(metrics).toContain('doorbuster_shard_lease{shard="0"} 1');
@@ -136,7 +143,7 @@ describe("the coordinator", () => {
       verdict: "refuse",
       breaks: expect.any(String),
     });
-    expect(await (await coordinator.get("/metrics")).text()).toContain(
+    expect(await (await coordinator.page("/metrics")).text()).toContain(
       'doorbuster_setting_problem{place="NATS",setting="retention",verdict="refuse"} 1',
     );
     expect(await world.isOpen()).toBe(false);

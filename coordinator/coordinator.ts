@@ -1,12 +1,12 @@
 import { setMaxListeners } from "node:events";
-import type { FastifyInstance } from "fastify";
+import { fastify, type FastifyInstance } from "fastify";
 import type { Redis } from "ioredis";
 import type { Config } from "#program/config";
 import { noCrashPoints, type CrashPoints } from "#program/crash-points";
 import { connectNatsUntil, connectShards } from "#program/connect";
 import type { ProcessViolations } from "#program/violations";
 import type { Log } from "#program/log";
-import { createStatusServer } from "#program/status-server";
+import { createStatusServer, healthRoutes } from "#program/status-server";
 import { systemClock, systemRandom } from "#program/system";
 import type { Clock, Random } from "#protocol/ports";
 import { composeCoordinator } from "./compose.ts";
@@ -21,6 +21,8 @@ export const COORDINATOR_SETTINGS = [
   "NATS_PASSWORD",
   "DOORBUSTER_COORDINATOR_HOST",
   "DOORBUSTER_COORDINATOR_PORT",
+  "DOORBUSTER_COORDINATOR_METRICS_HOST",
+  "DOORBUSTER_COORDINATOR_METRICS_PORT",
   "DOORBUSTER_LEASE_MS",
   "DOORBUSTER_OPEN_MS",
   "DOORBUSTER_LOG_BYTES",
@@ -37,11 +39,18 @@ export interface CoordinatorRunOptions {
   readonly points?: CrashPoints;
   /** what to do with an invariant violation; by default it is counted and logged, and what would go on from it is refused */
   readonly violations?: ProcessViolations;
-  /** called with the page's address when it listens */
-  readonly listening?: (url: string) => void;
+  /** called with its addresses when it listens */
+  readonly listening?: (addresses: CoordinatorAddresses) => void;
 }
 
-/** What the page and the messages see of the part that needs the broker: nothing, before it is there. */
+export interface CoordinatorAddresses {
+  /** of the message API, with health */
+  readonly url: string;
+  /** of metrics and health */
+  readonly metrics: string;
+}
+
+/** What the pages and the messages see of the part that needs the broker: nothing, before it is there. */
 interface ShardsStatus {
   missing: () => readonly string[];
   stuck: () => readonly string[];
@@ -49,7 +58,7 @@ interface ShardsStatus {
 }
 
 /**
- * A coordinator: everything of compose.ts over the real stores, the two-phase messages, and a page that shows how it goes.
+ * A coordinator: everything of compose.ts over the real stores, the two-phase messages, and pages that show how it goes.
  * Whatever is away is tried again for as long as it takes; the process never opens a shard that it could not verify.
  */
 export const runCoordinator = async (options: CoordinatorRunOptions): Promise<void> => {
@@ -68,7 +77,7 @@ export const runCoordinator = async (options: CoordinatorRunOptions): Promise<vo
     batching: true,
   });
   const messages = messagesOf(options, metrics, messageRedis, status);
-  const page = await openPage(options, metrics, messages, status, stop);
+  const pages = await openPages(options, metrics, messages, status, stop);
   const delivering = messages.run(stop);
   try {
     await keepShards(options, metrics, stop, status);
@@ -76,7 +85,7 @@ export const runCoordinator = async (options: CoordinatorRunOptions): Promise<vo
     // also for a fault in between: nothing may run on
     ending.abort();
     await delivering;
-    await page.close();
+    await Promise.all(pages.map((page) => page.close()));
     for (const redis of new Set(messageRedis)) redis.disconnect();
   }
 };
@@ -88,36 +97,35 @@ const messagesOf = (
   status: ShardsStatus,
 ): MessageService => messageService({ config, redis, leases: { holds: (shard) => status.holdsLease(shard) }, registry, log, points });
 
-const openPage = async (
+/** The message API on its port and what the program's operators ask on another; both tell its health. */
+const openPages = async (
   { config, listening }: CoordinatorRunOptions,
   { registry, settings }: CoordinatorMetrics,
   messages: MessageService,
   status: ShardsStatus,
   stop: AbortSignal,
-): Promise<FastifyInstance> => {
-  const page = createStatusServer({
-    ready: () => {
-      const waitingFor = [...status.missing(), ...messages.unheard().map((shard) => `messages of shard ${shard}`)];
-      return {
-        ok: waitingFor.length === 0 && !stop.aborted,
-        waitingFor,
-        isStopping: stop.aborted,
-        stuck: status.stuck(),
-        settings: settings.all(),
-      };
-    },
-    metrics: () => registry.metrics(),
-  });
-  messages.mount(page);
-  listening?.(
-    await page.listen({
-      host: config.DOORBUSTER_COORDINATOR_HOST,
-      port: config.DOORBUSTER_COORDINATOR_PORT,
-      // this process's own socket: the primary has no part in its connections
-      exclusive: true,
-    }),
-  );
-  return page;
+): Promise<readonly FastifyInstance[]> => {
+  const ready = () => {
+    const waitingFor = [...status.missing(), ...messages.unheard().map((shard) => `messages of shard ${shard}`)];
+    return {
+      ok: waitingFor.length === 0 && !stop.aborted,
+      waitingFor,
+      isStopping: stop.aborted,
+      stuck: status.stuck(),
+      settings: settings.all(),
+    };
+  };
+  const page = createStatusServer({ ready, metrics: () => registry.metrics() });
+  const api = fastify({ logger: false });
+  healthRoutes(api, ready);
+  messages.mount(api);
+  // this process's own sockets: the primary has no part in their connections
+  const exclusive = true;
+  const { DOORBUSTER_COORDINATOR_METRICS_HOST: host, DOORBUSTER_COORDINATOR_METRICS_PORT: port } = config;
+  const metrics = await page.listen({ host, port, exclusive });
+  const url = await api.listen({ host: config.DOORBUSTER_COORDINATOR_HOST, port: config.DOORBUSTER_COORDINATOR_PORT, exclusive });
+  listening?.({ url, metrics });
+  return [api, page];
 };
 
 const keepShards = async (

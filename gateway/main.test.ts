@@ -27,7 +27,7 @@ const untilServes = (program: GatewayProgram): Promise<void> =>
   );
 const buy = (uid: string, headers: readonly string[] = []): Promise<WireAnswer | undefined> =>
   ask(gateway.port, request("POST", `/buy/${ticketFor(uid, SALE)}`, headers));
-const metrics = (program = gateway): Promise<string> => program.admin("/metrics").then((answer) => answer.text());
+const metrics = (program = gateway): Promise<string> => program.metrics();
 const code = (answer: WireAnswer | undefined): unknown => (JSON.parse(answer?.body ?? "{}") as { code?: unknown }).code;
 
 beforeAll(async () => {
@@ -114,6 +114,21 @@ describe("the gateway program", () => {
     await until(() => second.exitCode !== undefined, "the second gateway to end", 20_000);
     expect([second.exitCode, second.output]).toEqual([1, expect.stringContaining("is another gateway running?")]);
     expect(second.output).toContain("EADDRINUSE");
+  });
+
+  it("refuses to share the port of its metrics, too, and ends", async () => {
+    const second = await GatewayProgram.start(world, { DOORBUSTER_GATEWAY_METRICS_PORT: String(gateway.metricsPort) });
+    await until(() => second.exitCode !== undefined, "the second gateway to end", 20_000);
+    expect([second.exitCode, second.output]).toEqual([1, expect.stringContaining("EADDRINUSE")]);
+  });
+
+  it("tells metrics and health on a port of their own, without the operators' credential, and nothing else there", async () => {
+    const statuses = async (paths: readonly string[]): Promise<readonly number[]> =>
+      Promise.all(paths.map(async (path) => (await gateway.page(path)).status));
+    expect(await statuses(["/metrics", "/healthz", "/readyz", "/sales", "/shards", "/"])).toEqual([200, 200, 200, 404, 404, 404]);
+    expect(await (await gateway.page("/readyz")).json()).toEqual({ ok: true, settings: [] });
+    expect((await gateway.admin("/metrics")).status).toBe(404);
+    expect((await ask(gateway.port, request("GET", "/metrics")))?.status).toBe(404);
   });
 
   it("replaces a process that is killed, and counts it", async () => {
@@ -206,7 +221,6 @@ describe("the admin API", () => {
     expect((await gateway.admin("/healthz", { token: "" })).status).toBe(200);
     for (const token of ["", "wrong", ADMIN_TOKEN.slice(0, -1), `${ADMIN_TOKEN}x`, ADMIN_TOKEN.toUpperCase()]) {
       for (const [path, method] of [
-        ["/metrics", "GET"],
         ["/sales", "GET"],
         ["/sales", "POST"],
         ["/sales/x/state", "POST"],
@@ -291,7 +305,7 @@ describe("the admin API", () => {
 
   it("says aloud that a proxy stands in front that nobody named: in the log, in metrics, in /readyz", async () => {
     for (let count = 0; count < 20; count++) await ask(gateway.port, request("GET", "/healthz", ["X-Forwarded-For: 203.0.113.9"]));
-    const text = await gateway.admin("/metrics").then((answer) => answer.text());
+    const text = await gateway.metrics();
     const doubted = /^doorbuster_gateway_address_doubts_total\{doubt="untrusted"\} (\d+)$/m.exec(text);
     expect(Number(doubted?.[1])).toBeGreaterThanOrEqual(20);
     expect(text).toContain('doorbuster_gateway_address_doubts_total{doubt="untold"} 0');
@@ -348,6 +362,7 @@ describe("stopping", () => {
     process.kill(child as number, "SIGTERM");
     noticed.child.kill("SIGTERM");
     await until(async () => (await ready()) === 503, "the notice");
+    expect((await noticed.page("/readyz")).status).toBe(503);
     process.kill(child as number, "SIGTERM");
     const bought = await ask(noticed.port, request("POST", `/buy/${ticketFor("gail", SALE)}`));
     expect([bought?.status, bought?.headers["connection"]]).toEqual([202, undefined]);
@@ -380,6 +395,7 @@ describe("stopping", () => {
     const lonely = await GatewayProgram.start(world, { NATS_URL: "127.0.0.1:1" });
     await until(async () => (await lonely.admin("/healthz").catch(() => undefined))?.status === 200, "the admin API", 20_000);
     expect((await lonely.admin("/sales")).status).toBe(503);
+    expect((await lonely.page("/readyz")).status).toBe(503);
     await until(async () => (await lonely.processes()).length === 2, "its processes");
     lonely.child.kill("SIGTERM");
     await until(() => lonely.exitCode !== undefined, "the gateway to end", 20_000);

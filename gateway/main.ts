@@ -1,8 +1,8 @@
 import cluster from "node:cluster";
 import { createServer } from "node:net";
-import { AggregatorRegistry, Gauge, Registry } from "prom-client";
+import { Gauge, type Registry } from "prom-client";
 import type { NatsConnection } from "nats";
-import { violationCounter, connectNats, runProgram, superviseCluster, tellReady, type ClusterOptions, type Log } from "#program";
+import { connectNats, openClusterPage, runProgram, superviseCluster, tellReady, type ClusterPage, type Log } from "#program";
 import { createAdmin } from "./admin/admin.ts";
 import { workerRequests } from "./admin/worker-requests.ts";
 import { PartsVerdict, tryParser } from "./http/parser-trial.ts";
@@ -11,6 +11,12 @@ import { PROCESS_SETTINGS, serve } from "./process.ts";
 /** What a process needs after its drain to give its connections up. */
 const STOP_SLACK_MS = 2_000;
 const END_ANYWAY_MS = 1_000;
+const METRICS = {
+  ready: "doorbuster_gateway_processes_ready",
+  restarts: "doorbuster_gateway_restarts",
+  complete: "doorbuster_gateway_scrape_complete",
+  violations: "doorbuster_gateway_invariant_violations_total",
+} as const;
 
 /** An attempt to reach NATS has no end and cannot be called off: it would keep a stopping process alive. */
 const endAnyway = (): void => {
@@ -33,41 +39,6 @@ const claimPort = (host: string, port: number): Promise<number> =>
       server.close(() => resolve(claimed));
     });
   });
-
-interface Metrics extends Required<Pick<ClusterOptions, "onChange" | "onViolation">> {
-  /** the primary's own */
-  readonly own: Registry;
-  /** of the primary and all its processes */
-  readonly text: () => Promise<string>;
-}
-
-const createMetrics = (): Metrics => {
-  const own = new Registry();
-  const registers = [own];
-  const processes = new AggregatorRegistry();
-  const ready = new Gauge({ name: "doorbuster_gateway_processes_ready", help: "gateway processes that serve", registers });
-  const restarts = new Gauge({ name: "doorbuster_gateway_restarts", help: "gateway processes that died", registers });
-  const complete = new Gauge({
-    name: "doorbuster_gateway_scrape_complete",
-    help: "1 if all gateway processes reported their metrics in time",
-    registers,
-  });
-  const violationsTotal = violationCounter("doorbuster_gateway_invariant_violations_total", own);
-  return {
-    own,
-    text: async () => {
-      // A process that died this moment never answers: then the others are lost for this scrape, but not the scrape.
-      const all = await processes.clusterMetrics().catch(() => undefined);
-      complete.set(all === undefined ? 0 : 1);
-      return `${await own.metrics()}${all ?? ""}`;
-    },
-    onChange: (state) => {
-      ready.set(state.ready);
-      restarts.set(state.restarts);
-    },
-    onViolation: (invariant, times) => violationsTotal.inc({ invariant }, times),
-  };
-};
 
 /** One warning and one number for all processes, which run the same build. Nothing waits for it. */
 const reportParser = async (log: Log, registry: Registry): Promise<void> => {
@@ -98,6 +69,8 @@ await runProgram(
     "DOORBUSTER_ADMIN_HOST",
     "DOORBUSTER_ADMIN_PORT",
     "DOORBUSTER_ADMIN_TOKEN",
+    "DOORBUSTER_GATEWAY_METRICS_HOST",
+    "DOORBUSTER_GATEWAY_METRICS_PORT",
   ],
   async ({ config, log, stop, hurry, points, violations }) => {
     if (cluster.isWorker) {
@@ -109,20 +82,25 @@ await runProgram(
       return;
     }
 
-    const metrics = createMetrics();
-    void reportParser(log, metrics.own);
     let nats: NatsConnection | undefined;
     const admin = createAdmin({
       token: config.DOORBUSTER_ADMIN_TOKEN,
       workers: workerRequests(() => nats),
-      metrics: metrics.text,
       onFault: (error) => log.error({ err: error }, "an admin request was answered 500"),
     });
     let port: number;
+    let page: ClusterPage;
     try {
       port = await claimPort(config.DOORBUSTER_GATEWAY_HOST, config.DOORBUSTER_GATEWAY_PORT);
       await admin.listen({ host: config.DOORBUSTER_ADMIN_HOST, port: config.DOORBUSTER_ADMIN_PORT });
+      page = await openClusterPage({
+        host: config.DOORBUSTER_GATEWAY_METRICS_HOST,
+        port: config.DOORBUSTER_GATEWAY_METRICS_PORT,
+        names: METRICS,
+        stop,
+      });
     } catch (error) {
+      await admin.close();
       log.fatal({ err: error }, "a port cannot be had: is another gateway running?");
       process.exitCode = 1;
       return;
@@ -130,7 +108,11 @@ await runProgram(
     void connectNats(config, "gateway-admin", log).then((connection) => {
       nats = connection;
     });
-    log.info({ host: config.DOORBUSTER_GATEWAY_HOST, port, admin: admin.addresses() }, "gateway primary is up: starting its processes");
+    void reportParser(log, page.registry);
+    log.info(
+      { host: config.DOORBUSTER_GATEWAY_HOST, port, admin: admin.addresses(), metrics: page.app.addresses() },
+      "gateway primary is up: starting its processes",
+    );
     cluster.setupPrimary({ args: [String(port)] });
     await superviseCluster({
       processes: config.DOORBUSTER_GATEWAY_PROCESSES,
@@ -138,10 +120,11 @@ await runProgram(
       stop,
       hurry,
       stopWithinMs: config.DOORBUSTER_STOP_NOTICE_MS + config.DOORBUSTER_DRAIN_MS + STOP_SLACK_MS,
-      onChange: metrics.onChange,
-      onViolation: metrics.onViolation,
+      onChange: page.onChange,
+      onViolation: page.onViolation,
     });
     await admin.close();
+    await page.app.close();
     await nats?.close();
     log.info("gateway has stopped");
     endAnyway();

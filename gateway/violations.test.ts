@@ -27,7 +27,7 @@ afterAll(async () => {
 const buy = (saleId: string, uid: string): Promise<WireAnswer | undefined> =>
   ask(gateway.port, request("POST", `/buy/${ticketFor(uid, saleId)}`)).catch(() => undefined);
 const told = (answer: WireAnswer | undefined): unknown[] => [answer?.status, (JSON.parse(answer?.body ?? "{}") as { code?: string }).code];
-const metrics = async (): Promise<string> => (await gateway.admin("/metrics")).text();
+const metrics = async (): Promise<string> => gateway.metrics();
 const untilMetrics = (lines: readonly string[], what: string): Promise<void> =>
   until(
     async () => {

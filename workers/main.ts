@@ -1,7 +1,6 @@
 import cluster from "node:cluster";
 import { AggregatorRegistry } from "prom-client";
-import { runProgram, superviseCluster, tellReady } from "#program";
-import { startMetricsServer } from "./metrics-server.ts";
+import { openClusterPage, runProgram, superviseCluster, tellReady } from "#program";
 import { runWorker, WORKER_SETTINGS } from "./worker.ts";
 
 /** A log record that is being applied takes milliseconds; a statement at most 20 s. */
@@ -19,17 +18,27 @@ await runProgram(
       process.disconnect();
       return;
     }
-    const server = await startMetricsServer({ host: config.DOORBUSTER_WORKERS_HOST, port: config.DOORBUSTER_WORKERS_PORT, stop });
-    log.info({ addresses: server.app.addresses() }, "health and metrics are served");
+    const page = await openClusterPage({
+      host: config.DOORBUSTER_WORKERS_HOST,
+      port: config.DOORBUSTER_WORKERS_PORT,
+      names: {
+        ready: "doorbuster_workers_ready",
+        restarts: "doorbuster_workers_restarts",
+        complete: "doorbuster_workers_scrape_complete",
+        violations: "doorbuster_worker_invariant_violations_total",
+      },
+      stop,
+    });
+    log.info({ metrics: page.app.addresses() }, "health and metrics are served");
     await superviseCluster({
       processes: config.DOORBUSTER_WORKER_PROCESSES,
       log,
       stop,
       hurry,
       stopWithinMs: STOP_WITHIN_MS,
-      onChange: server.onChange,
-      onViolation: server.onViolation,
+      onChange: page.onChange,
+      onViolation: page.onViolation,
     });
-    await server.app.close();
+    await page.app.close();
   },
 );

@@ -1,6 +1,6 @@
 import { Counter, Histogram } from "prom-client";
 
-/** Of every process; the primary adds them up (metrics-server.ts), and counts itself the invariant violations they find. */
+/** Of every process; the primary adds them up (cluster-page.ts), and counts itself the invariant violations they find. */
 export const logRecordsTotal = new Counter({
   name: "doorbuster_worker_log_records_total",
   help: "log records, by what became of them",

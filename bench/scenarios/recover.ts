@@ -103,6 +103,7 @@ const startSecond = async (whole: Whole): Promise<ChildProcess> => {
         ...(info.nats.user === null ? {} : { NATS_USER: info.nats.user }),
         ...(info.nats.pass === null ? {} : { NATS_PASSWORD: info.nats.pass }),
         DOORBUSTER_COORDINATOR_PORT: "0",
+        DOORBUSTER_COORDINATOR_METRICS_PORT: "0",
         DOORBUSTER_EXIT_WITH_PARENT: "true",
       },
     }),

@@ -3,15 +3,18 @@ export type Answered = Readonly<Record<string, number>>;
 
 const LINE = /^doorbuster_gateway_answers_total\{([^}]*)\} (\d+)$/gm;
 
-const metricsOf = async (admin: string, token: string): Promise<string> => {
-  const response = await fetch(`${admin}/metrics`, { headers: { authorization: `Bearer ${token}`, connection: "close" } });
+const metricsOf = async (gateway: string): Promise<string> => {
+  const response = await fetch(`${gateway}/metrics`, { headers: { connection: "close" } });
   return response.text();
 };
 
-/** The gateway's own count of what it answered over HTTP, from its metrics: what a generator's statuses cannot tell. */
-export const answeredOf = async (admin: string, token: string): Promise<Answered> => {
+/**
+ * The gateway's own count of what it answered over HTTP, from its metrics: what a generator's statuses cannot tell.
+ * @param gateway where it tells its metrics
+ */
+export const answeredOf = async (gateway: string): Promise<Answered> => {
   const answered: Record<string, number> = {};
-  for (const [, labels = "", count] of (await metricsOf(admin, token)).matchAll(LINE)) {
+  for (const [, labels = "", count] of (await metricsOf(gateway)).matchAll(LINE)) {
     if (!labels.includes('channel="http"')) continue;
     const code = /code="([^"]*)"/.exec(labels)?.[1] ?? "";
     answered[code] = (answered[code] ?? 0) + Number(count);
@@ -28,8 +31,8 @@ export interface Calls {
 const BATCHES = /^doorbuster_gateway_batch_size_(sum|count)\{kind="purchases"\} (\d+)$/gm;
 
 /** The gateway's own count of its calls of Redis, from its metrics. */
-export const callsOf = async (admin: string, token: string): Promise<Calls> => {
-  const found = Object.fromEntries([...(await metricsOf(admin, token)).matchAll(BATCHES)].map(([, name, value]) => [name, Number(value)]));
+export const callsOf = async (gateway: string): Promise<Calls> => {
+  const found = Object.fromEntries([...(await metricsOf(gateway)).matchAll(BATCHES)].map(([, name, value]) => [name, Number(value)]));
   return { purchases: found["sum"] ?? 0, calls: found["count"] ?? 0 };
 };
 

@@ -13,9 +13,9 @@ const WITHIN_MS = 60_000;
 /** Starts a coordinator and resolves when it holds the lease of every shard. @param redis URLs by shard */
 export const startCoordinator = async (run: Run, redis: readonly string[], nats: NatsPart): Promise<CoordinatorPart> => {
   const port = await freePort();
-  const url = `http://127.0.0.1:${port}`;
+  const metricsPort = await freePort();
   const metrics = async (): Promise<string> => {
-    const answer = await fetch(`${url}/metrics`, { headers: { connection: "close" } }).catch(() => undefined);
+    const answer = await fetch(`http://127.0.0.1:${metricsPort}/metrics`, { headers: { connection: "close" } }).catch(() => undefined);
     return (await answer?.text()) ?? "";
   };
   const part = new Part(run, {
@@ -28,6 +28,7 @@ export const startCoordinator = async (run: Run, redis: readonly string[], nats:
       NATS_USER: nats.user,
       NATS_PASSWORD: nats.pass,
       DOORBUSTER_COORDINATOR_PORT: String(port),
+      DOORBUSTER_COORDINATOR_METRICS_PORT: String(metricsPort),
       DOORBUSTER_EXIT_WITH_PARENT: "true",
     },
     isReady: async () => (await metrics()) !== "",
@@ -45,5 +46,5 @@ export const startCoordinator = async (run: Run, redis: readonly string[], nats:
     WITHIN_MS,
     50,
   );
-  return { part, url };
+  return { part, url: `http://127.0.0.1:${port}` };
 };

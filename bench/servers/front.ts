@@ -160,8 +160,8 @@ const build = async (run: Run, options: FrontOptions): Promise<Front> => {
       const all = await settled(clients.map((client, shard) => stock(client, { shard, saleId })));
       return all.reduce((sum, state) => sum + (state.status === Status.ok ? state.left : 0), 0);
     },
-    answered: () => answeredOf(programs.adminUrl, programs.adminToken),
-    calls: () => callsOf(programs.adminUrl, programs.adminToken),
+    answered: () => answeredOf(programs.metricsUrls.gateway),
+    calls: () => callsOf(programs.metricsUrls.gateway),
     stop: async () => {
       for (const client of clients) client.disconnect();
       await connection.close();

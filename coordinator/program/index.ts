@@ -1,4 +1,5 @@
 export * from "./cluster.ts";
+export * from "./cluster-page.ts";
 export * from "./config.ts";
 export * from "./connect.ts";
 export * from "./crash-points.ts";

@@ -116,10 +116,13 @@ export const settings = {
   DOORBUSTER_GATEWAY_PORT: port.default(8080),
   /** processes that share the gateway's port; 0 = one per core */
   DOORBUSTER_GATEWAY_PROCESSES: z.coerce.number().int().min(0).default(0),
-  /** the admin API and metrics: never on a public address */
+  /** the admin API: never on a public address */
   DOORBUSTER_ADMIN_HOST: text.default("127.0.0.1"),
   DOORBUSTER_ADMIN_PORT: port.default(8081),
   DOORBUSTER_ADMIN_TOKEN: text.min(16).regex(/^[\x21-\x7e]+$/, "plain characters without spaces"),
+  /** the gateway's metrics and health, without a credential: for Prometheus and probes, never on a public address */
+  DOORBUSTER_GATEWAY_METRICS_HOST: text.default("127.0.0.1"),
+  DOORBUSTER_GATEWAY_METRICS_PORT: port.default(8083),
   DOORBUSTER_TICKET_KEYS: ticketKeys,
   /** buys a second (and burst) that one buyer may make in all sales together, in each gateway process */
   DOORBUSTER_BUYER_RATE: rate.default(5),
@@ -159,6 +162,9 @@ export const settings = {
 
   DOORBUSTER_COORDINATOR_HOST: text.default("127.0.0.1"),
   DOORBUSTER_COORDINATOR_PORT: port.default(36_789),
+  /** the coordinator's metrics and health, without a credential: for Prometheus and probes, never on a public address */
+  DOORBUSTER_COORDINATOR_METRICS_HOST: text.default("127.0.0.1"),
+  DOORBUSTER_COORDINATOR_METRICS_PORT: port.default(36_790),
   DOORBUSTER_LEASE_MS: ms.default(3_000),
   DOORBUSTER_OPEN_MS: ms.default(5_000),
   /** bytes that the log may hold; a message can have 150 kB, and a quarter is purged at a time */

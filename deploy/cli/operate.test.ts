@@ -193,7 +193,7 @@ describe("doorbuster shards", { timeout: 120_000 }, () => {
     await until(async () => (await shards())[1]?.state === "halted", "the halt", 20_000);
     // taken away before the coordinator has looked it would end no epoch
     const isSeen = async (): Promise<boolean> =>
-      (await (await fetch(`${info.coordinator}/metrics`)).text()).includes('doorbuster_shard_halted{shard="1"} 1');
+      (await (await fetch(`${info.metrics.coordinator}/metrics`)).text()).includes('doorbuster_shard_halted{shard="1"} 1');
     await until(isSeen, "the coordinator to stop the shard", 20_000);
     expect((await operate("shards")).stdout).toContain("halted: an example");
     expect((await operate("shards", "retry", "1")).code).toBe(0);

@@ -12,6 +12,8 @@ const readyFileSchema = z.object({
   admin: z.url(),
   adminToken: z.string(),
   coordinator: z.url(),
+  /** where each program tells its metrics and health, without a credential */
+  metrics: z.object({ gateway: z.url(), coordinator: z.url(), workers: z.url() }),
   /** by shard; a server that ran before has neither pid nor dir */
   redis: z.array(store).min(1),
   nats: store.extend({ user: z.string().nullable(), pass: z.string().nullable() }),

@@ -59,6 +59,7 @@ const announce = (ready: ReadyFile, file: string | undefined): void => {
   say(`gateway      ${ready.gateway}    (GET /sales/${ready.sale})`);
   say(`admin        ${ready.admin}    (bearer ${ready.adminToken})`);
   say(`coordinator  ${ready.coordinator}`);
+  say(`metrics      ${Object.values(ready.metrics).join(" ")}    (gateway, coordinator, workers: GET /metrics)`);
   say(`sale         ${ready.sale}, open`);
   if (file === undefined) say("For tickets and the audit start it with --ready-file FILE.");
   else {

@@ -50,6 +50,7 @@ const courses = async (): Promise<void> => {
     NATS_USER: nats.user,
     NATS_PASSWORD: nats.pass,
     DOORBUSTER_COORDINATOR_PORT: "0",
+    DOORBUSTER_COORDINATOR_METRICS_PORT: "0",
     DOORBUSTER_EXIT_WITH_PARENT: "true",
   });
   say(`coordinator: ${url}/api/dtmsvr`);

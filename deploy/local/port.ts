@@ -25,9 +25,9 @@ export const freePort = async (): Promise<number> => {
   const below = Number(range.split(/\s+/)[0]) || EPHEMERAL_FROM;
   for (let attempt = 0; attempt < TRIES; attempt += 1) {
     const port = randomInt(Math.max(1_024, below - SPAN), below);
-    if (given.has(port) || !(await isFree(port))) continue;
+    if (given.has(port)) continue;
     given.add(port);
-    return port;
+    if (await isFree(port)) return port;
   }
   throw new Error(`found no free port below ${below} on 127.0.0.1`);
 };

@@ -27,6 +27,8 @@ export interface Programs {
   readonly adminUrl: string;
   readonly adminToken: string;
   readonly coordinatorUrl: string;
+  /** where each tells its metrics and health */
+  readonly metricsUrls: Readonly<Record<ProgramName, string>>;
   /** as DOORBUSTER_TICKET_KEYS takes them */
   readonly ticketKeys: string;
 }
@@ -64,14 +66,25 @@ export const migrate = async (run: Run, dist: string, databaseUrl: string): Prom
   }
 };
 
+const PORTS = {
+  gateway: "DOORBUSTER_GATEWAY_PORT",
+  admin: "DOORBUSTER_ADMIN_PORT",
+  gatewayMetrics: "DOORBUSTER_GATEWAY_METRICS_PORT",
+  coordinator: "DOORBUSTER_COORDINATOR_PORT",
+  coordinatorMetrics: "DOORBUSTER_COORDINATOR_METRICS_PORT",
+  workers: "DOORBUSTER_WORKERS_PORT",
+} as const;
+
+/** Free ones where the environment names none. */
+const portsOf = async (given: Environment): Promise<Readonly<Record<keyof typeof PORTS, number>>> => {
+  const ports = Object.entries(PORTS).map(async ([use, name]) => [use, Number(given[name]) || (await freePort())] as const);
+  return Object.fromEntries(await Promise.all(ports)) as Record<keyof typeof PORTS, number>;
+};
+
 /** Prepares gateway, coordinator and workers, with secrets and ports of their own where the environment names none. */
 export const makePrograms = async (run: Run, dist: string, stores: Stores, route: Route = direct): Promise<Programs> => {
   const given = run.environment;
-  const port = async (name: string): Promise<number> => Number(given[name]) || freePort();
-  const gatewayPort = await port("DOORBUSTER_GATEWAY_PORT");
-  const adminPort = await port("DOORBUSTER_ADMIN_PORT");
-  const coordinatorPort = await port("DOORBUSTER_COORDINATOR_PORT");
-  const workersPort = await port("DOORBUSTER_WORKERS_PORT");
+  const ports = await portsOf(given);
   const adminToken = given["DOORBUSTER_ADMIN_TOKEN"] ?? randomBytes(24).toString("base64url");
   const ticketKeys = given["DOORBUSTER_TICKET_KEYS"] ?? `local:${randomBytes(32).toString("base64url")}`;
 
@@ -100,28 +113,31 @@ export const makePrograms = async (run: Run, dist: string, stores: Stores, route
   const at = (port: number): string => `http://127.0.0.1:${port}`;
   return {
     parts: {
-      gateway: await program(ProgramName.gateway, `${at(gatewayPort)}/readyz`, {
+      gateway: await program(ProgramName.gateway, `${at(ports.gateway)}/readyz`, {
         DOORBUSTER_GATEWAY_HOST: given["DOORBUSTER_GATEWAY_HOST"] ?? "127.0.0.1",
-        DOORBUSTER_GATEWAY_PORT: String(gatewayPort),
-        // no balancer stands in front; given as undefined it is left out, for programs of a version that does not know it
-        DOORBUSTER_STOP_NOTICE_MS: "DOORBUSTER_STOP_NOTICE_MS" in given ? given["DOORBUSTER_STOP_NOTICE_MS"] : "0",
-        DOORBUSTER_ADMIN_PORT: String(adminPort),
+        DOORBUSTER_GATEWAY_PORT: String(ports.gateway),
+        // no balancer stands in front
+        DOORBUSTER_STOP_NOTICE_MS: given["DOORBUSTER_STOP_NOTICE_MS"] ?? "0",
+        DOORBUSTER_GATEWAY_METRICS_PORT: String(ports.gatewayMetrics),
+        DOORBUSTER_ADMIN_PORT: String(ports.admin),
         DOORBUSTER_ADMIN_TOKEN: adminToken,
         DOORBUSTER_TICKET_KEYS: ticketKeys,
       }),
-      coordinator: await program(ProgramName.coordinator, `${at(coordinatorPort)}/readyz`, {
-        DOORBUSTER_COORDINATOR_PORT: String(coordinatorPort),
+      coordinator: await program(ProgramName.coordinator, `${at(ports.coordinator)}/readyz`, {
+        DOORBUSTER_COORDINATOR_PORT: String(ports.coordinator),
+        DOORBUSTER_COORDINATOR_METRICS_PORT: String(ports.coordinatorMetrics),
         DOORBUSTER_COORDINATOR_TOKEN: given["DOORBUSTER_COORDINATOR_TOKEN"],
       }),
-      workers: await program(ProgramName.workers, `${at(workersPort)}/readyz`, {
+      workers: await program(ProgramName.workers, `${at(ports.workers)}/readyz`, {
         DATABASE_URL: await route(ProgramName.workers, "postgres", stores.postgres.url),
-        DOORBUSTER_WORKERS_PORT: String(workersPort),
+        DOORBUSTER_WORKERS_PORT: String(ports.workers),
       }),
     },
-    gatewayUrl: at(gatewayPort),
-    adminUrl: at(adminPort),
+    gatewayUrl: at(ports.gateway),
+    adminUrl: at(ports.admin),
     adminToken,
-    coordinatorUrl: at(coordinatorPort),
+    coordinatorUrl: at(ports.coordinator),
+    metricsUrls: { gateway: at(ports.gatewayMetrics), coordinator: at(ports.coordinatorMetrics), workers: at(ports.workers) },
     ticketKeys,
   };
 };

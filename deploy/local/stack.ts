@@ -39,6 +39,8 @@ export interface StackInfo {
   readonly admin: string;
   readonly adminToken: string;
   readonly coordinator: string;
+  /** where each program tells its metrics and health */
+  readonly metrics: Readonly<Record<ProgramName, string>>;
   /** by shard; shards may share a server */
   readonly redis: readonly StoreInfo[];
   readonly nats: StoreInfo & { readonly user: string | null; readonly pass: string | null };
@@ -102,6 +104,7 @@ const infoOf = async (run: Run, stores: Stores, programs: Programs): Promise<Sta
   admin: programs.adminUrl,
   adminToken: programs.adminToken,
   coordinator: programs.coordinatorUrl,
+  metrics: programs.metricsUrls,
   redis: stores.redis.map(storeInfo),
   nats: { ...storeInfo(stores.nats), user: stores.nats.user ?? null, pass: stores.nats.pass ?? null },
   postgres: storeInfo(stores.postgres),

@@ -1,7 +1,6 @@
 import bearerAuth from "@fastify/bearer-auth";
 import fastify, { type FastifyInstance } from "fastify";
 import { z } from "zod";
-import { statusRoutes } from "#program/status-server";
 import { operation, zodRoutes } from "#program/zod-routes";
 import { RequestError } from "#protocol/requests";
 import { answers } from "./answers.ts";
@@ -14,8 +13,6 @@ import type { WorkerRequests } from "./worker-requests.ts";
 export interface AdminOptions {
   readonly token: string;
   readonly workers: WorkerRequests;
-  /** Prometheus text of all processes */
-  readonly metrics: () => Promise<string>;
   /** what broke while a request was handled */
   readonly onFault: (error: unknown) => void;
   /** called with each route when it is made */
@@ -30,12 +27,6 @@ const health = operation({
   security: [],
   response: answers({ description: "alive", schema: z.object({ status: z.literal("alive") }) }, []),
 });
-const prometheus = operation({
-  operationId: "metrics",
-  summary: "Prometheus text of all processes of this gateway",
-  response: answers({ description: "metrics", schema: z.string(), type: "text/plain" }, [401]),
-});
-
 /**
  * Every address but /healthz wants the credential, also those where there is nothing. The token is compared in constant
  * time; `Bearer` may be in any case and more than one space may follow it, as RFC 9110 (11.1, 11.4) has it.
@@ -61,19 +52,19 @@ const handleErrors = (app: FastifyInstance, onFault: (error: unknown) => void): 
 };
 
 /** The routes alone, each with the schemas that read it and describe it. */
-export const mountAdmin = (app: FastifyInstance, { workers, metrics }: Pick<AdminOptions, "workers" | "metrics">): void => {
+export const mountAdmin = (app: FastifyInstance, { workers }: Pick<AdminOptions, "workers">): void => {
   const server = zodRoutes(app);
-  statusRoutes(app, { alive: { status: "alive" }, metrics, documented: { health, metrics: prometheus } });
+  app.get("/healthz", { schema: health }, () => ({ status: "alive" }));
   saleRoutes(server, workers);
   shardRoutes(server, workers);
   orderRoutes(server, workers);
 };
 
 /**
- * The operators' API, on its own port with its own credential: sales, shards and orders, `GET /metrics`, and `GET /healthz`
+ * The operators' API, on its own port with its own credential: sales, shards and orders, and `GET /healthz`
  * without the credential. openapi.json beside this file is written from the schemas of its routes (`npm run openapi`).
  */
-export const createAdmin = ({ token, workers, metrics, onFault, onRoute }: AdminOptions): FastifyInstance => {
+export const createAdmin = ({ token, workers, onFault, onRoute }: AdminOptions): FastifyInstance => {
   const app = fastify({ logger: false, bodyLimit: BODY_BYTES, forceCloseConnections: true });
   app.addHook("onRoute", ({ method, url }) => onRoute?.(String(method), url));
   app.addHook("onSend", async (_request, reply) => {
@@ -81,6 +72,6 @@ export const createAdmin = ({ token, workers, metrics, onFault, onRoute }: Admin
   });
   needToken(app, token);
   handleErrors(app, onFault);
-  mountAdmin(app, { workers, metrics });
+  mountAdmin(app, { workers });
   return app;
 };

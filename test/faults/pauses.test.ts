@@ -59,6 +59,7 @@ const launchRival = async (): Promise<CoordinatorProcess> => {
     NATS_USER: nats.user ?? "",
     NATS_PASSWORD: nats.pass ?? "",
     DOORBUSTER_COORDINATOR_PORT: "0",
+    DOORBUSTER_COORDINATOR_METRICS_PORT: "0",
   });
 };
 

@@ -31,13 +31,15 @@ export class GatewayProgram {
   readonly child: ChildProcess;
   readonly port: number;
   readonly adminPort: number;
+  readonly metricsPort: number;
   output = "";
   exitCode: number | null | undefined;
 
-  constructor(child: ChildProcess, port: number, adminPort: number) {
+  constructor(child: ChildProcess, ports: Pick<GatewayProgram, "port" | "adminPort" | "metricsPort">) {
     this.child = child;
-    this.port = port;
-    this.adminPort = adminPort;
+    this.port = ports.port;
+    this.adminPort = ports.adminPort;
+    this.metricsPort = ports.metricsPort;
     for (const stream of [child.stdout, child.stderr]) {
       stream?.on("data", (text: Buffer) => {
         this.output += text.toString();
@@ -52,6 +54,7 @@ export class GatewayProgram {
   static async start(world: GatewayWorld, variables: Readonly<Record<string, string>> = {}): Promise<GatewayProgram> {
     const port = Number(variables["DOORBUSTER_GATEWAY_PORT"] ?? (await freePort()));
     const adminPort = Number(variables["DOORBUSTER_ADMIN_PORT"] ?? (await freePort()));
+    const metricsPort = Number(variables["DOORBUSTER_GATEWAY_METRICS_PORT"] ?? (await freePort()));
     const env = {
       REDIS_SHARDS: world.redis.map(({ url }) => url).join(","),
       NATS_URL: world.nats.url,
@@ -61,12 +64,14 @@ export class GatewayProgram {
       DOORBUSTER_GATEWAY_PORT: String(port),
       DOORBUSTER_GATEWAY_PROCESSES: "2",
       DOORBUSTER_ADMIN_PORT: String(adminPort),
+      DOORBUSTER_GATEWAY_METRICS_PORT: String(metricsPort),
       DOORBUSTER_ADMIN_TOKEN: ADMIN_TOKEN,
       DOORBUSTER_STOP_NOTICE_MS: "0",
       DOORBUSTER_TICKET_KEYS: "k1:a secret for tests only",
       ...variables,
     };
-    const program = new GatewayProgram(spawn(process.execPath, [MAIN], { env, stdio: ["ignore", "pipe", "pipe"] }), port, adminPort);
+    const child = spawn(process.execPath, [MAIN], { env, stdio: ["ignore", "pipe", "pipe"] });
+    const program = new GatewayProgram(child, { port, adminPort, metricsPort });
     started.push(program);
     return program;
   }
@@ -79,6 +84,15 @@ export class GatewayProgram {
   async processes(): Promise<readonly number[]> {
     const text = await readFile(`/proc/${this.pid}/task/${this.pid}/children`, "utf8").catch(() => "");
     return text.trim().split(" ").filter(Boolean).map(Number);
+  }
+
+  /** of the address for Prometheus and probes */
+  page(path: string): Promise<Response> {
+    return fetch(`http://127.0.0.1:${this.metricsPort}${path}`, { headers: { connection: "close" } });
+  }
+
+  async metrics(): Promise<string> {
+    return (await this.page("/metrics")).text();
   }
 
   admin(path: string, options: { readonly method?: string; readonly body?: unknown; readonly token?: string } = {}): Promise<Response> {

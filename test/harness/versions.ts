@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { cp, mkdir, mkdtemp, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { ProgramName } from "../../deploy/local/index.ts";
@@ -18,8 +18,16 @@ export const hasCommit = (commit: string): Promise<boolean> =>
     () => false,
   );
 
+/** What a program of the version before is started by: it refuses a variable that only a later version knows. */
+const launcher = `
+import { settings } from "../coordinator/program/settings.js";
+for (const name of Object.keys(process.env)) if (name.startsWith("DOORBUSTER_") && !(name in settings)) delete process.env[name];
+await import("./program.js");
+`;
+
 /**
- * Compiles the programs of a commit, with this clone's packages, below `folder`.
+ * Compiles the programs of a commit, with this clone's packages, below `folder`. Their environment may have the variables of
+ * this version.
  * @returns the folder that stands for `dist`
  */
 const buildPrograms = async (commit: string, folder: string): Promise<string> => {
@@ -37,6 +45,11 @@ const buildPrograms = async (commit: string, folder: string): Promise<string> =>
   await writeFile(join(folder, "tsconfig.programs.json"), JSON.stringify(config));
   await execute(process.execPath, [join(ROOT, "node_modules/typescript/bin/tsc"), "-p", join(folder, "tsconfig.programs.json")]);
   await cp(join(folder, "lua"), join(folder, "dist", "lua"), { recursive: true, filter: (path) => !path.endsWith(".ts") });
+  for (const program of Object.values(ProgramName)) {
+    const main = join(folder, "dist", program, "main.js");
+    await rename(main, join(dirname(main), "program.js"));
+    await writeFile(main, launcher);
+  }
   return join(folder, "dist");
 };
 

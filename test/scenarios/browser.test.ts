@@ -153,7 +153,7 @@ describe("a page of a foreign origin", () => {
 
   it("buys nothing by anything that it can send, and no decision is asked", async () => {
     const answered = async (): Promise<Readonly<Record<string, number>>> => {
-      const metrics = await (await gateway.admin("/metrics")).text();
+      const metrics = await gateway.metrics();
       const of = (name: string): number => Number(new RegExp(`^${name} (\\d+)$`, "m").exec(metrics)?.[1] ?? 0);
       return {
         refused: of('doorbuster_gateway_answers_total\\{channel="http",code="origin_not_allowed"\\}'),

@@ -132,7 +132,7 @@ describe("a sale dealt to eight shards", { timeout: 120_000 }, () => {
 
 /** Times that units were moved so far. */
 const transfers = async (): Promise<number> => {
-  const { coordinator } = await world.stack.info();
-  const text = await (await fetch(`${coordinator}/metrics`)).text();
+  const { metrics } = await world.stack.info();
+  const text = await (await fetch(`${metrics.coordinator}/metrics`)).text();
   return [...text.matchAll(/^doorbuster_transfers_total\{.*\} (\d+)$/gm)].reduce((sum, [, count]) => sum + Number(count), 0);
 };

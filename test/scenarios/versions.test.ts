@@ -53,8 +53,6 @@ describe.skipIf(!isHere)("programs of this version and of the one before, togeth
         ...environment,
         DOORBUSTER_GATEWAY_PROCESSES: "1",
         DOORBUSTER_WORKER_PROCESSES: "1",
-        // the version before refuses a variable that it does not know
-        DOORBUSTER_STOP_NOTICE_MS: undefined,
       },
     });
     const { databaseUrl } = await world.stack.info();

@@ -2,7 +2,7 @@ import { setMaxListeners } from "node:events";
 import { cp } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { freePort, type Environment, type PartEvent } from "../../deploy/local/index.ts";
+import type { Environment, PartEvent } from "../../deploy/local/index.ts";
 import { DifferenceKind } from "../../workers/index.ts";
 import { Crowd, type CrowdCounts } from "../harness/crowd.ts";
 import { Draw } from "../harness/draw.ts";
@@ -12,7 +12,7 @@ import { judgeSale, within } from "../harness/verdict.ts";
 import { planRound, type PlannedSale, type Round } from "./plan.ts";
 import { disturbances, kills, redeliveries, type FaultDone, type Sample, type SoakReport, type Violation } from "./report.ts";
 import { Troubles } from "./troubles.ts";
-import { CounterWatch, memoryOfParts, type Page } from "./watch.ts";
+import { CounterWatch, memoryOfParts } from "./watch.ts";
 
 export interface SoakOptions {
   readonly minutes: number;
@@ -60,7 +60,7 @@ class Soak {
   #purchases = 0;
   #units = 0;
 
-  constructor(options: SoakOptions, world: StackWorld, net: FaultNet, troubles: Troubles, pages: readonly Page[], stop: AbortSignal) {
+  constructor(options: SoakOptions, world: StackWorld, net: FaultNet, troubles: Troubles, pages: readonly string[], stop: AbortSignal) {
     this.#options = options;
     this.#world = world;
     this.#net = net;
@@ -266,10 +266,9 @@ export const runSoak = async (options: SoakOptions, stop: AbortSignal): Promise<
   // each buyer and each fault sleeps on it: no leak
   setMaxListeners(0, stop);
   const net = new FaultNet();
-  const workersPort = await freePort();
   let troubles: Troubles | undefined;
   const world = await StackWorld.start({
-    environment: { ...options.environment, DOORBUSTER_WORKERS_PORT: String(workersPort), DOORBUSTER_LOG_LEVEL: "info" },
+    environment: { ...options.environment, DOORBUSTER_LOG_LEVEL: "info" },
     shards: options.shards,
     // a fault at a server is a fault at one shard
     redis: options.shards,
@@ -279,8 +278,7 @@ export const runSoak = async (options: SoakOptions, stop: AbortSignal): Promise<
   });
   try {
     troubles = new Troubles(world.stack, net);
-    const { coordinator, admin, adminToken } = await world.stack.info();
-    const pages = [{ url: coordinator }, { url: `http://127.0.0.1:${workersPort}` }, { url: admin, token: adminToken }];
+    const pages = Object.values((await world.stack.info()).metrics);
     return await new Soak(options, world, net, troubles, pages, stop).run();
   } finally {
     await world.close();

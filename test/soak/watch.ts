@@ -37,13 +37,6 @@ const METRICS: readonly Metric[] = [
   { group: "alarms", name: "doorbuster_worker_dead_letters_total", label: "shard" },
 ];
 
-/** Where a program shows its counters. */
-export interface Page {
-  readonly url: string;
-  /** of the operators' API */
-  readonly token?: string;
-}
-
 const SCRAPE_WITHIN_MS = 1_000;
 const BYTES_A_KB = 1_024;
 
@@ -66,10 +59,9 @@ export const memoryOfParts = async (stack: Stack): Promise<Record<string, number
   return memory;
 };
 
-const scrape = async ({ url, token }: Page): Promise<string> => {
+const scrape = async (url: string): Promise<string> => {
   try {
-    const headers = token === undefined ? {} : { authorization: `Bearer ${token}` };
-    const { body } = await request(`${url}/metrics`, { dispatcher: connections, headers });
+    const { body } = await request(`${url}/metrics`, { dispatcher: connections });
     return await body.text();
   } catch {
     return "";
@@ -78,11 +70,12 @@ const scrape = async ({ url, token }: Page): Promise<string> => {
 
 /** Adds up counters of programs that are killed and begin at zero again; what a process counted after its last scrape is lost. */
 export class CounterWatch {
-  readonly #pages: readonly Page[];
+  readonly #pages: readonly string[];
   readonly #latest = new Map<string, number>();
   readonly #totals = new Map<string, number>();
 
-  constructor(pages: readonly Page[]) {
+  /** @param pages where programs show their counters */
+  constructor(pages: readonly string[]) {
     this.#pages = pages;
   }
 

@@ -25,6 +25,7 @@ beforeAll(async () => {
       NATS_USER: nats.user ?? "",
       NATS_PASSWORD: nats.pass ?? "",
       DOORBUSTER_COORDINATOR_PORT: "0",
+      DOORBUSTER_COORDINATOR_METRICS_PORT: "0",
       DOORBUSTER_EXIT_WITH_PARENT: "true",
       DOORBUSTER_LOG_LEVEL: "silent",
     },

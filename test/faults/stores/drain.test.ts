@@ -25,9 +25,9 @@ const untilState = (shard: number, state: string): Promise<void> =>
 const untilGivenUp = (shard: number): Promise<void> =>
   until(
     async () => {
-      const { coordinator } = await world.stack.info();
-      const metrics = await (await fetch(`${coordinator}/metrics`)).text();
-      return metrics.includes(`doorbuster_shard_open{shard="${shard}"} 0`);
+      const { metrics } = await world.stack.info();
+      const text = await (await fetch(`${metrics.coordinator}/metrics`)).text();
+      return text.includes(`doorbuster_shard_open{shard="${shard}"} 0`);
     },
     `shard ${shard} to be given up`,
     30_000,

@@ -33,8 +33,8 @@ const log = async (): Promise<readonly Line[]> => {
 };
 /** how often the coordinator has counted it; NaN while it does not answer */
 const counted = async (): Promise<number> => {
-  const { coordinator } = await world.stack.info();
-  const text = await fetch(`${coordinator}/metrics`).then(
+  const { metrics } = await world.stack.info();
+  const text = await fetch(`${metrics.coordinator}/metrics`).then(
     (response) => response.text(),
     () => "",
   );

@@ -1,7 +1,6 @@
 import { pino } from "pino";
-import { runCoordinator } from "../../../coordinator/index.ts";
+import { COORDINATOR_SETTINGS, runCoordinator, type CoordinatorAddresses } from "../../../coordinator/index.ts";
 import { readConfig } from "#program";
-import { COORDINATOR_SETTINGS } from "../../../coordinator/index.ts";
 import { startNats, startRedis, until, type NatsServer, type RedisServer } from "../index.ts";
 
 export interface Stores {
@@ -45,12 +44,12 @@ export const environmentOf = (stores: Stores, variables: Variables, shards = sto
   NATS_USER: stores.nats.user,
   NATS_PASSWORD: stores.nats.pass,
   DOORBUSTER_COORDINATOR_PORT: "0",
+  DOORBUSTER_COORDINATOR_METRICS_PORT: "0",
   ...QUICK,
   ...variables,
 });
 
-export interface RunningCoordinator {
-  readonly url: string;
+export interface RunningCoordinator extends CoordinatorAddresses {
   /** ends when the process would have ended */
   stop(): Promise<void>;
 }
@@ -59,22 +58,24 @@ export interface RunningCoordinator {
 export const startCoordinator = async (stores: Stores, variables: Variables = {}, shards?: number): Promise<RunningCoordinator> => {
   const config = readConfig(COORDINATOR_SETTINGS, environmentOf(stores, variables, shards));
   const stop = new AbortController();
-  let url = "";
+  let addresses: CoordinatorAddresses | undefined;
   const ended = runCoordinator({
     config,
     log: pino({ level: "silent" }),
     stop: stop.signal,
     listening: (at) => {
-      url = at;
+      addresses = at;
     },
   });
-  await until(() => url !== "", "the coordinator to listen");
+  await until(() => addresses !== undefined, "the coordinator to listen");
+  const { url, metrics } = addresses as unknown as CoordinatorAddresses;
   await until(async () => {
-    const metrics = await (await fetch(`${url}/metrics`)).text();
-    return config.REDIS_SHARDS.every((_, shard) => metrics.includes(`doorbuster_shard_lease{shard="${shard}"} 1`));
+    const text = await (await fetch(`${metrics}/metrics`)).text();
+    return config.REDIS_SHARDS.every((_, shard) => text.includes(`doorbuster_shard_lease{shard="${shard}"} 1`));
   }, "the coordinator to hold every shard's lease");
   return {
     url,
+    metrics,
     stop: async () => {
       stop.abort();
       await ended;

@@ -3,6 +3,7 @@ import { once } from "node:events";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { processTree, signal } from "../../../deploy/local/index.ts";
+import type { CoordinatorAddresses } from "../../../coordinator/index.ts";
 import { environmentOf, type Stores, type Variables } from "./coordinator.ts";
 
 const MAIN = fileURLToPath(new URL("../../../dist/coordinator/main.js", import.meta.url));
@@ -11,10 +12,12 @@ const MAIN = fileURLToPath(new URL("../../../dist/coordinator/main.js", import.m
 export class CoordinatorProcess {
   readonly #child: ChildProcess;
   readonly url: string;
+  readonly #metrics: string;
 
-  private constructor(child: ChildProcess, url: string) {
+  private constructor(child: ChildProcess, { url, metrics }: CoordinatorAddresses) {
     this.#child = child;
     this.url = url;
+    this.#metrics = metrics;
   }
 
   static start(stores: Stores, variables: Variables = {}, shards?: number): Promise<CoordinatorProcess> {
@@ -28,14 +31,14 @@ export class CoordinatorProcess {
       env: { PATH: "/usr/bin:/bin", DOORBUSTER_EXIT_WITH_PARENT: "true", ...environment },
     });
     const lines = createInterface({ input: child.stdout });
-    const url = await new Promise<string>((resolve, reject) => {
+    const addresses = await new Promise<CoordinatorAddresses>((resolve, reject) => {
       child.once("exit", (code) => reject(new Error(`the coordinator ended with ${code}`)));
       lines.on("line", (line) => {
-        const { url } = JSON.parse(line) as { url?: string };
-        if (url !== undefined) resolve(url);
+        const { url, metrics } = JSON.parse(line) as Partial<CoordinatorAddresses>;
+        if (url !== undefined && metrics !== undefined) resolve({ url, metrics });
       });
     });
-    return new CoordinatorProcess(child, url);
+    return new CoordinatorProcess(child, addresses);
   }
 
   /** to the primary and the process below it */
@@ -51,14 +54,14 @@ export class CoordinatorProcess {
 
   /** calls of branches that it has made and that have ended */
   async branchCalls(): Promise<number> {
-    const metrics = await (await fetch(`${this.url}/metrics`)).text();
+    const metrics = await (await fetch(`${this.#metrics}/metrics`)).text();
     const counts = metrics.matchAll(/^doorbuster_message_calls_total\{kind="branch",.*\} (\d+)$/gm);
     return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
   }
 
   /** whether it holds a shard's lease, as it says itself */
   async holds(shard: number): Promise<boolean> {
-    const metrics = await (await fetch(`${this.url}/metrics`)).text();
+    const metrics = await (await fetch(`${this.#metrics}/metrics`)).text();
     return metrics.includes(`doorbuster_shard_lease{shard="${shard}"} 1`);
   }
 }

@@ -102,7 +102,7 @@ describe("the calls of our client", () => {
         return ours.call("submit", { ...body, gid: String(body["gid"]) });
       });
       expect((await Promise.all(sent)).every(({ status }) => status === 200)).toBe(true);
-      const metrics = await (await fetch(`${coordinator.url}/metrics`)).text();
+      const metrics = await (await fetch(`${coordinator.metrics}/metrics`)).text();
       const answered = [...metrics.matchAll(/^doorbuster_message_api_answers_total\{call="(\w+)",status="(\d+)"\}/gm)];
       expect(answered.map(([, call, status]) => `${call} ${status}`)).toEqual(["bulk 200"]);
     } finally {
