@@ -12,6 +12,7 @@ import { refuse } from "./scenarios/refuse.ts";
 import { scale } from "./scenarios/scale.ts";
 import { soldOut } from "./scenarios/sold-out.ts";
 import { shard } from "./scenarios/shard.ts";
+import { tracing } from "./scenarios/tracing.ts";
 import { transfers } from "./scenarios/transfers.ts";
 
 /** In the order in which they are run and shown. */
@@ -29,6 +30,7 @@ export const SCENARIOS: readonly Scenario[] = [
   soldOut,
   crowd,
   recover,
+  tracing,
   peers,
 ];
 

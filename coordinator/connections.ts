@@ -9,6 +9,7 @@ import { connectShard, connectShards } from "#program/connect";
 import type { Log } from "#program/log";
 import { placeOf } from "#program/redis-address";
 import type { SettingProblems } from "#program/setting-problems";
+import type { Tracing } from "#program/tracing/tracing";
 import { hear, publish } from "#program/requests/publish";
 import type { Clock, Random } from "#protocol/ports";
 import { publications } from "#protocol/requests/publications";
@@ -16,6 +17,7 @@ import type { CoordinatorObserver, CoordinatorPorts, KeeperPorts } from "./compo
 import { SalesView } from "./sales/sold-out/sales.ts";
 import { createBroker, type Broker } from "./shards/log/broker.ts";
 import { createShardLog } from "./shards/log/shard-log.ts";
+import { tracedLog } from "./shards/log/traced-log.ts";
 import { createShardStore } from "./shards/redis-store.ts";
 import { createStoreSettings } from "./shards/store-settings.ts";
 import { createSaleFacts, createUnitFacts } from "./shards/rows/requests.ts";
@@ -34,6 +36,7 @@ export interface ConnectionOptions {
   readonly points: CrashPoints;
   readonly observer: CoordinatorObserver;
   readonly problems: SettingProblems;
+  readonly tracing?: Tracing | undefined;
 }
 
 /** What of a coordinator's outside is real: its stores, the broker and the workers behind it. */
@@ -100,7 +103,7 @@ export const openConnections = async (options: ConnectionOptions): Promise<Coord
 };
 
 const keeperPorts = (
-  { config, log, random, points, problems }: ConnectionOptions,
+  { config, log, random, points, problems, tracing }: ConnectionOptions,
   broker: Broker,
   redis: Redis,
   shard: number,
@@ -110,10 +113,11 @@ const keeperPorts = (
   const store = createShardStore(shard, redis, () =>
     connectShard(urls[shard] ?? "", shard, { name: `coordinator-outbox-${shard}`, log, commandTimeoutMs: READ_TIMEOUT_MS }),
   );
+  const shardLog = createShardLog({ shard, shards: urls.length, maxBytes, broker, random });
   return {
     store: points("shard", { ...store, openOutbox: () => points("outbox", store.openOutbox()) }),
     rows: points("rows", createRows(broker.connection, shard)),
-    log: points("log", createShardLog({ shard, shards: urls.length, maxBytes, broker, random })),
+    log: points("log", tracing === undefined ? shardLog : tracedLog(shard, shardLog, tracing)),
     settings: createStoreSettings({ redis, place: placeOf(urls[shard] ?? "", shard), broker, maxBytes, problems }),
   };
 };

@@ -8,6 +8,7 @@ import type { ProcessViolations } from "#program/violations";
 import type { Log } from "#program/log";
 import { createStatusServer, healthRoutes } from "#program/status-server";
 import { systemClock, systemRandom } from "#program/system";
+import { openTracing, TRACE_SETTINGS } from "#program/tracing/tracing";
 import type { Clock, Random } from "#protocol/ports";
 import { composeCoordinator } from "./compose.ts";
 import { COMMAND_TIMEOUT_MS, openConnections } from "./connections.ts";
@@ -26,6 +27,7 @@ export const COORDINATOR_SETTINGS = [
   "DOORBUSTER_LEASE_MS",
   "DOORBUSTER_OPEN_MS",
   "DOORBUSTER_LOG_BYTES",
+  ...TRACE_SETTINGS,
   ...MESSAGE_SETTINGS,
 ] as const;
 type CoordinatorConfig = Config<(typeof COORDINATOR_SETTINGS)[number]>;
@@ -137,7 +139,9 @@ const keepShards = async (
   const { config, log, clock = systemClock, random = systemRandom, points = noCrashPoints } = options;
   const connection = await connectNatsUntil(config, "coordinator", log, stop);
   if (connection === undefined) return;
-  const connections = await openConnections({ config, connection, log, clock, random, points, observer, problems: observer.settings });
+  const tracing = await openTracing("coordinator", config, log);
+  const problems = observer.settings;
+  const connections = await openConnections({ config, connection, log, clock, random, points, observer, problems, tracing });
   const coordinator = composeCoordinator(connections.ports, { leaseMs: config.DOORBUSTER_LEASE_MS, openMs: config.DOORBUSTER_OPEN_MS });
   status.missing = () => [...(connections.isBrokerUp() ? [] : ["broker"]), ...coordinator.missing()];
   status.stuck = () => coordinator.stuck();
@@ -145,4 +149,5 @@ const keepShards = async (
   await coordinator.run(stop);
   connections.close();
   await connection.close();
+  await tracing?.close();
 };

@@ -1,4 +1,7 @@
 import { Counter, Gauge, type Registry } from "prom-client";
+import { MoveReason } from "./sales/transfers/policy.ts";
+import { AttemptResult } from "./shards/attempt/attempt.ts";
+import { Cause } from "./shards/relay/relay-ports.ts";
 
 const perShard = ["shard"] as const;
 
@@ -30,6 +33,14 @@ export const shardInstruments = (registry: Registry) => {
   };
 };
 export type ShardInstruments = ReturnType<typeof shardInstruments>;
+
+/** Makes a shard's lines, so that the first of each is an increase. */
+export const countFromZero = ({ again, attempts }: ShardInstruments, { transfers, units }: SaleInstruments, shard: number): void => {
+  const labels = { shard: String(shard) };
+  for (const cause of Object.values(Cause)) again.inc({ ...labels, cause }, 0);
+  for (const result of Object.values(AttemptResult)) attempts.inc({ ...labels, result }, 0);
+  for (const reason of Object.values(MoveReason)) for (const counter of [transfers, units]) counter.inc({ ...labels, reason }, 0);
+};
 
 const attemptInstruments = (registry: Registry) => {
   const registers = [registry];
@@ -81,3 +92,4 @@ export const saleInstruments = (registry: Registry) => {
     }),
   };
 };
+export type SaleInstruments = ReturnType<typeof saleInstruments>;

@@ -6,7 +6,7 @@ import { violationCounter, type ProcessViolations } from "#program/violations";
 import type { Log } from "#program/log";
 import type { Clock } from "#protocol/ports";
 import type { CoordinatorObserver } from "./compose.ts";
-import { saleInstruments, shardInstruments } from "./instruments.ts";
+import { countFromZero, saleInstruments, shardInstruments } from "./instruments.ts";
 import { observeShard } from "./shard-observer.ts";
 
 export interface CoordinatorMetrics extends CoordinatorObserver {
@@ -28,7 +28,8 @@ export const createMetrics = (log: Log, clock: Clock, violations?: ProcessViolat
     registers: [registry],
   });
   const violationsTotal = violationCounter("doorbuster_coordinator_invariant_violations_total", registry, violations?.before);
-  const { soldOut, transfers, units } = saleInstruments(registry);
+  const sales = saleInstruments(registry);
+  const { soldOut, transfers, units } = sales;
   const sayViolation = violations?.onViolation ?? logViolation(log, clock);
   const onViolation = (error: InvariantViolation): void => {
     violationsTotal.inc({ invariant: error.invariant });
@@ -41,7 +42,10 @@ export const createMetrics = (log: Log, clock: Clock, violations?: ProcessViolat
   return {
     registry,
     settings: settingProblems(log, registry),
-    shard: (shard) => observeShard({ shard, instruments, log, clock, fault: (error) => fault(`shard ${shard}`, error) }),
+    shard: (shard) => {
+      countFromZero(instruments, sales, shard);
+      return observeShard({ shard, instruments, log, clock, fault: (error) => fault(`shard ${shard}`, error) });
+    },
     soldOut: (saleId) => {
       soldOut.inc();
       log.info({ saleId }, "sale is sold out");

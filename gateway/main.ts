@@ -1,22 +1,17 @@
 import cluster from "node:cluster";
 import { createServer } from "node:net";
-import { Gauge, type Registry } from "prom-client";
 import type { NatsConnection } from "nats";
+import type { Registry } from "prom-client";
 import { connectNats, openClusterPage, runProgram, superviseCluster, tellReady, type ClusterPage, type Log } from "#program";
 import { createAdmin } from "./admin/admin.ts";
 import { workerRequests } from "./admin/worker-requests.ts";
 import { PartsVerdict, tryParser } from "./http/parser-trial.ts";
+import { CLUSTER_METRICS, parserGauge } from "./process-metrics.ts";
 import { PROCESS_SETTINGS, serve } from "./process.ts";
 
 /** What a process needs after its drain to give its connections up. */
 const STOP_SLACK_MS = 2_000;
 const END_ANYWAY_MS = 1_000;
-const METRICS = {
-  ready: "doorbuster_gateway_processes_ready",
-  restarts: "doorbuster_gateway_restarts",
-  complete: "doorbuster_gateway_scrape_complete",
-  violations: "doorbuster_gateway_invariant_violations_total",
-} as const;
 
 /** An attempt to reach NATS has no end and cannot be called off: it would keep a stopping process alive. */
 const endAnyway = (): void => {
@@ -47,12 +42,7 @@ const reportParser = async (log: Log, registry: Registry): Promise<void> => {
     return PartsVerdict.unknown;
   });
   if (verdict === PartsVerdict.unknown) return;
-  const gauge = new Gauge({
-    name: "doorbuster_gateway_parser_takes_parts",
-    help: "1 if this build of uWebSockets.js answers a request line that arrives in two parts, 0 if it answers 505; missing if that is not known",
-    registers: [registry],
-  });
-  gauge.set(verdict === PartsVerdict.answered ? 1 : 0);
+  parserGauge(registry).set(verdict === PartsVerdict.answered ? 1 : 0);
   if (verdict === PartsVerdict.refused)
     log.warn(
       { node: process.version },
@@ -86,7 +76,7 @@ await runProgram(
     const admin = createAdmin({
       token: config.DOORBUSTER_ADMIN_TOKEN,
       workers: workerRequests(() => nats),
-      onFault: (error) => log.error({ err: error }, "an admin request was answered 500"),
+      onFault: (error, about) => log.error({ ...about, err: error }, "an admin request was answered 500"),
     });
     let port: number;
     let page: ClusterPage;
@@ -96,7 +86,7 @@ await runProgram(
       page = await openClusterPage({
         host: config.DOORBUSTER_GATEWAY_METRICS_HOST,
         port: config.DOORBUSTER_GATEWAY_METRICS_PORT,
-        names: METRICS,
+        names: CLUSTER_METRICS,
         stop,
       });
     } catch (error) {

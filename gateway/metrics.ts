@@ -52,6 +52,21 @@ export const registerReadings = (registry: Registry, readings: BuyReadings): voi
   );
 };
 
+/** Registers the bound of a shard's outbox, against which its length is judged. @param entries DOORBUSTER_OUTBOX_LIMIT */
+export const registerOutboxLimit = (registry: Registry, entries: number): void => {
+  registry.registerMetric(
+    new Gauge({
+      name: "doorbuster_gateway_outbox_limit",
+      help: "Entries that a shard's outbox may hold before buyers hear busy; doorbuster_outbox_entries is how many it holds",
+      registers: [],
+      aggregator: "max",
+      collect() {
+        this.set(entries);
+      },
+    }),
+  );
+};
+
 /** Registers the histograms of calls of Redis. @returns what fills them */
 export const callMetrics = (registry: Registry): Pick<BuyPorts, "onPurchases" | "onStandings"> => {
   const registers = [registry];

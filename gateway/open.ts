@@ -10,7 +10,7 @@ import { FIXED_POLICY, type BuyPolicy } from "./buy/policy.ts";
 import type { BuyPorts, Tickets } from "./buy/service-ports.ts";
 import type { BuyService } from "./buy/service.ts";
 import { ticketKeys, ticketReader, type TicketKeys } from "./identity/ticket.ts";
-import { callMetrics, registerReadings } from "./metrics.ts";
+import { callMetrics, registerOutboxLimit, registerReadings } from "./metrics.ts";
 import { RedisConnections } from "./stores/connections.ts";
 import { hintDry } from "./stores/dry-hint.ts";
 import { archivedOrders } from "./stores/archived-orders.ts";
@@ -120,6 +120,7 @@ const realPorts = ({ config, nats, tickets, log, registry, points = noCrashPoint
 export const buyServiceOn = (options: StoreOptions): BuyService => {
   const { readings, ...service } = composeBuyService(realPorts(options), policyOf(options.config));
   registerReadings(options.registry, readings);
+  registerOutboxLimit(options.registry, options.config.DOORBUSTER_OUTBOX_LIMIT);
   return service;
 };
 

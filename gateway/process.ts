@@ -1,13 +1,16 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { AggregatorRegistry, collectDefaultMetrics, Counter, Gauge, register } from "prom-client";
+import { register } from "prom-client";
 import type { Config, CrashPoints, Log, OnViolation } from "#program";
 import { rarely } from "#program/rarely";
 import { systemClock } from "#program/system";
+import { openTracing, TRACE_SETTINGS } from "#program/tracing/tracing";
 import { createApp, type TemplatedApp } from "./http/app.ts";
 import type { OnAddressDoubt } from "./http/client-address.ts";
 import { Door } from "./http/door.ts";
 import { BUY_SETTINGS, openBuyService, type OpenBuyService } from "./open.ts";
+import { tracedService } from "./traced-service.ts";
 import { mountDoorbuster, type Mounted } from "./plugin.ts";
+import { answerScrapes, measureDoor, measureMounted } from "./process-metrics.ts";
 
 export const PROCESS_SETTINGS = [
   ...BUY_SETTINGS,
@@ -17,6 +20,7 @@ export const PROCESS_SETTINGS = [
   "DOORBUSTER_ALLOWED_ORIGINS",
   "DOORBUSTER_STOP_NOTICE_MS",
   "DOORBUSTER_DRAIN_MS",
+  ...TRACE_SETTINGS,
 ] as const;
 type ProcessConfig = Config<(typeof PROCESS_SETTINGS)[number]>;
 
@@ -54,65 +58,6 @@ const warnOfDoubts = (log: Log): OnAddressDoubt => {
   };
 };
 
-const measureDoor = (door: Door): void => {
-  const registers = [register];
-  const accepting = new Gauge({
-    name: "doorbuster_gateway_accepting",
-    help: "Processes that accept connections; the others have no file descriptor left, or are stopping",
-    registers,
-    collect() {
-      accepting.set(door.isAccepting ? 1 : 0);
-    },
-  });
-  const full = new Counter({
-    name: "doorbuster_gateway_full_total",
-    help: "Times that a process stopped accepting connections because it had no file descriptor left",
-    registers,
-    collect() {
-      full.reset();
-      full.inc(door.timesFull);
-    },
-  });
-};
-
-const measure = (mounted: Mounted): void => {
-  // Makes this process answer the primary's question for its metrics.
-  void new AggregatorRegistry();
-  collectDefaultMetrics();
-  const registers = [register];
-  const answers = new Counter({
-    name: "doorbuster_gateway_answers_total",
-    help: "Answers given, by channel and code; a held answer counts as what it became",
-    labelNames: ["channel", "code"],
-    registers,
-    collect() {
-      answers.reset();
-      for (const [channel, counts] of Object.entries(mounted.answered))
-        for (const [code, count] of Object.entries(counts)) answers.inc({ channel, code }, count);
-    },
-  });
-  const doubts = new Counter({
-    name: "doorbuster_gateway_address_doubts_total",
-    help: "Requests that may be counted to another address than their buyer's. untrusted: DOORBUSTER_TRUSTED_PROXIES does not name who forwarded them; untold: a proxy that it names does not say whose they are. Behind such a proxy all buyers share one address bucket",
-    labelNames: ["doubt"],
-    registers,
-    collect() {
-      doubts.reset();
-      for (const [doubt, count] of Object.entries(mounted.addressDoubts)) doubts.inc({ doubt }, count);
-    },
-  });
-  const open = new Gauge({
-    name: "doorbuster_gateway_open",
-    help: "Requests without an answer yet, and open WebSockets",
-    labelNames: ["kind"],
-    registers,
-    collect() {
-      open.set({ kind: "requests" }, mounted.waiting());
-      open.set({ kind: "sockets" }, mounted.sockets());
-    },
-  });
-};
-
 const openDoor = async ({ config, port, log }: ProcessOptions, app: TemplatedApp): Promise<Door> => {
   const isNews = rarely(systemClock);
   const door = await Door.open({
@@ -127,7 +72,7 @@ const openDoor = async ({ config, port, log }: ProcessOptions, app: TemplatedApp
     },
     onRoom: () => log.info("connections are accepted again"),
   });
-  measureDoor(door);
+  measureDoor(register, door);
   return door;
 };
 
@@ -147,7 +92,9 @@ export const serve = async (options: ProcessOptions): Promise<void> => {
   const opened = await Promise.race([opening, aborted(stop)]);
   // NATS never answered: there is nothing to drain, and the attempt to connect ends with the process.
   if (opened === undefined) return;
-  const { service, tickets } = opened;
+  const { tickets } = opened;
+  const tracing = await openTracing("gateway", config, log);
+  const service = tracing === undefined ? opened.service : tracedService(opened.service, tracing);
   const app = createApp();
   const mounted = mountDoorbuster(app, {
     service,
@@ -159,7 +106,8 @@ export const serve = async (options: ProcessOptions): Promise<void> => {
     notFound: true,
     onFault: (error) => log.error({ err: error }, "a request was answered 500"),
   });
-  measure(mounted);
+  answerScrapes();
+  measureMounted(register, mounted);
   await untilReady(opened, stop);
   if (!stop.aborted) {
     const door = await openDoor(options, app);
@@ -174,4 +122,5 @@ export const serve = async (options: ProcessOptions): Promise<void> => {
   if (mounted.waiting() > 0) log.warn({ waiting: mounted.waiting() }, "gateway process stops before all requests are answered");
   app.close();
   await opened.close();
+  await tracing?.close();
 };

@@ -4,9 +4,17 @@ import { REASON_QUOTA, type Applied } from "./apply/apply.ts";
 import type { ApplyObserver } from "./apply/delivery.ts";
 import type { LogDelivery } from "./apply/apply-store.ts";
 import type { Faults } from "./faults.ts";
-import { applySeconds, deadLettersTotal, logRecordsTotal, ordersTotal, rejectedTotal, constraintViolationsTotal } from "./metrics.ts";
+import {
+  applySeconds,
+  ConstraintName,
+  constraintViolationsTotal,
+  deadLettersTotal,
+  logRecordsTotal,
+  ordersTotal,
+  rejectedTotal,
+} from "./metrics.ts";
 
-/** Refused orders that one log line names. */
+/** Refused orders of one transaction that have a log line each. */
 const NAMED = 20;
 
 const count = (shard: string, applied: Applied): void => {
@@ -20,10 +28,10 @@ const violatedConstraints = ({
   refusedNow,
   grantTwice,
   overdrawn,
-}: Applied & { readonly kind: "applied" | "repeated" }): readonly string[] => [
-  ...new Set(refusedNow.map(({ reason }) => (reason === REASON_QUOTA ? "quota" : "order_twice"))),
-  ...(grantTwice ? ["grant_twice"] : []),
-  ...(overdrawn ? ["overdrawn"] : []),
+}: Applied & { readonly kind: "applied" | "repeated" }): readonly ConstraintName[] => [
+  ...new Set(refusedNow.map(({ reason }) => (reason === REASON_QUOTA ? ConstraintName.quota : ConstraintName.orderTwice))),
+  ...(grantTwice ? [ConstraintName.grantTwice] : []),
+  ...(overdrawn ? [ConstraintName.overdrawn] : []),
 ];
 
 const say = (log: Log, { shard, streamSeq }: LogDelivery, applied: Applied): void => {
@@ -41,12 +49,11 @@ const say = (log: Log, { shard, streamSeq }: LogDelivery, applied: Applied): voi
           refused: applied.refusedNow.length,
           grantTwice: applied.grantTwice,
           overdrawn: applied.overdrawn,
-          orders: applied.refusedNow
-            .slice(0, NAMED)
-            .map(({ seq, index, reason }) => [formatOrderId({ shard, epoch: applied.epoch, seq, index }), reason]),
         },
         "constraint violated: Postgres refused what the shard's log says; the shard is rebuilt from Postgres",
       );
+      for (const { seq, index, reason } of applied.refusedNow.slice(0, NAMED))
+        log.error({ shard, order: formatOrderId({ shard, epoch: applied.epoch, seq, index }), reason }, "order refused by a constraint");
       return;
     case "gap":
       log.warn(

@@ -11,7 +11,7 @@ import { expireOrders } from "./orders/expiry.ts";
 import { RestoreQueue } from "./restore/queue.ts";
 import type { RestoreSource, RestoreTarget } from "./restore/restore-ports.ts";
 import { restoreShard, type Progress, type RestoreEnd } from "./restore/restore.ts";
-import { archiveDue, type ArchivePorts } from "./sales/archive.ts";
+import { archiveDue, type ArchivePorts, type ArchiveRound } from "./sales/archive.ts";
 import type { SweepShards, SweepStore } from "./sales/sweep-ports.ts";
 import { Sweep } from "./sales/sweep.ts";
 
@@ -27,8 +27,8 @@ export interface ShardPorts {
 export interface WorkerObserver {
   readonly apply: ApplyObserver;
   restored(request: RestoreRequest, end: RestoreEnd): void;
-  /** sales that were archived because they ended long ago */
-  archived(saleIds: readonly string[]): void;
+  /** sales that ended long ago: those that were archived now, and those that something keeps */
+  archived(round: ArchiveRound): void;
   /** faults of one place, all of which are tried again */
   fault(where: string): (error: unknown) => void;
 }
@@ -112,10 +112,9 @@ export const composeWorker = (ports: WorkerPorts, policy: WorkerPolicy): Worker 
     bucketWakeup.wake();
   };
   const archive = async (): Promise<void> => {
-    const archived = await archiveDue(ports.archive, policy.archiveAfterMs);
-    if (archived.length === 0) return;
-    observer.archived(archived);
-    changed();
+    const round = await archiveDue(ports.archive, policy.archiveAfterMs);
+    observer.archived(round);
+    if (round.archived.length > 0) changed();
   };
   const archiving = (stop: AbortSignal): Promise<void> =>
     policy.archiveAfterMs === 0

@@ -1,6 +1,7 @@
 import cluster from "node:cluster";
 import { AggregatorRegistry } from "prom-client";
 import { openClusterPage, runProgram, superviseCluster, tellReady } from "#program";
+import { CLUSTER_METRICS } from "./metrics.ts";
 import { runWorker, WORKER_SETTINGS } from "./worker.ts";
 
 /** A log record that is being applied takes milliseconds; a statement at most 20 s. */
@@ -21,12 +22,7 @@ await runProgram(
     const page = await openClusterPage({
       host: config.DOORBUSTER_WORKERS_HOST,
       port: config.DOORBUSTER_WORKERS_PORT,
-      names: {
-        ready: "doorbuster_workers_ready",
-        restarts: "doorbuster_workers_restarts",
-        complete: "doorbuster_workers_scrape_complete",
-        violations: "doorbuster_worker_invariant_violations_total",
-      },
+      names: CLUSTER_METRICS,
       stop,
     });
     log.info({ metrics: page.app.addresses() }, "health and metrics are served");

@@ -1,6 +1,16 @@
-import { Counter, Histogram } from "prom-client";
+import { Counter, Gauge, Histogram } from "prom-client";
+import type { ClusterMetricNames } from "#program";
+import { RestoreEnd } from "./restore/restore.ts";
 
-/** Of every process; the primary adds them up (cluster-page.ts), and counts itself the invariant violations they find. */
+/** What the primary counts itself. */
+export const CLUSTER_METRICS = {
+  ready: "doorbuster_workers_ready",
+  restarts: "doorbuster_workers_restarts",
+  complete: "doorbuster_workers_scrape_complete",
+  violations: "doorbuster_worker_invariant_violations_total",
+} as const satisfies ClusterMetricNames;
+
+/** Of every process; the primary adds them up (cluster-page.ts). */
 export const logRecordsTotal = new Counter({
   name: "doorbuster_worker_log_records_total",
   help: "log records, by what became of them",
@@ -51,8 +61,26 @@ export const archivedTotal = new Counter({
   name: "doorbuster_worker_sales_archived_total",
   help: "sales that were archived because they ended long ago",
 });
+export const archiveDueSales = new Gauge({
+  name: "doorbuster_worker_sales_archive_due",
+  help: "sales that are due to be archived and that a shard or an order keeps, as of the last look",
+  aggregator: "max",
+});
 export const faultsTotal = new Counter({
   name: "doorbuster_worker_faults_total",
   help: "faults that are repeated, by place",
   labelNames: ["where"],
 });
+
+/** What a transaction may be found to violate. */
+export const ConstraintName = { quota: "quota", orderTwice: "order_twice", grantTwice: "grant_twice", overdrawn: "overdrawn" } as const;
+export type ConstraintName = (typeof ConstraintName)[keyof typeof ConstraintName];
+
+/** Makes the lines that are alerted on, so that the first one is an increase. */
+export const countFromZero = (shards: number): void => {
+  for (const end of Object.values(RestoreEnd)) restoresTotal.inc({ end }, 0);
+  for (let shard = 0; shard < shards; shard += 1) {
+    deadLettersTotal.inc({ shard }, 0);
+    for (const constraint of Object.values(ConstraintName)) constraintViolationsTotal.inc({ shard, constraint }, 0);
+  }
+};

@@ -16,6 +16,7 @@ import {
   type OnViolation,
   type Waiting,
 } from "#program";
+import { openTracing, TRACE_SETTINGS } from "#program/tracing/tracing";
 import { applyObserver } from "./apply-observer.ts";
 import { TRUSTED_MS } from "./apply/known.ts";
 import { composeWorker, type Worker, type WorkerObserver, type WorkerPolicy, type WorkerPorts } from "./compose.ts";
@@ -23,10 +24,11 @@ import { pointsInHandlers } from "./crash-points.ts";
 import { connectDatabase, ensureShards, type Database } from "./db/database.ts";
 import { DatabaseSettings } from "./db/settings.ts";
 import { faultLog, type Faults } from "./faults.ts";
-import { archivedTotal, restoresTotal } from "./metrics.ts";
+import { archivedTotal, archiveDueSales, countFromZero, restoresTotal } from "./metrics.ts";
 import { requestHandlers } from "./requests/handlers.ts";
 import { hearAttempts } from "./shards/attempt-board.ts";
 import { shardAdmin } from "./shards/admin.ts";
+import { tracedApply } from "./traced-apply.ts";
 import { workerPorts, type WorkerStores } from "./worker-ports.ts";
 
 export const WORKER_SETTINGS = [
@@ -38,6 +40,7 @@ export const WORKER_SETTINGS = [
   "DOORBUSTER_DATABASE_POOL",
   "DOORBUSTER_WORKER_PROCESSES",
   "DOORBUSTER_ARCHIVE_AFTER_MS",
+  ...TRACE_SETTINGS,
 ] as const;
 type WorkerConfig = Config<(typeof WORKER_SETTINGS)[number]>;
 
@@ -146,21 +149,25 @@ export const runWorker = async (options: WorkerOptions): Promise<void> => {
   const unsound = new AbortController();
   const stop = AbortSignal.any([options.stop, unsound.signal]);
   const faults = faultLog(log, systemClock, onViolation);
+  countFromZero(config.REDIS_SHARDS.length);
   const stores = await connectStores(options);
   const { redises, database, connection } = stores;
   const settings = new DatabaseSettings(database, config, settingProblems(log, register, tellProblems));
   const waiting = sayWaiting(log, systemClock, `Postgres at ${databasePlace(config.DATABASE_URL)}`);
   await waitForShards(database, settings, redises.length, waiting, stop);
 
+  const tracing = await openTracing("workers", config, log);
+  const apply = applyObserver(log, faults);
   const observer: WorkerObserver = {
-    apply: applyObserver(log, faults),
+    apply: tracing === undefined ? apply : tracedApply(apply, tracing),
     restored: ({ shard, epoch }, end) => {
       restoresTotal.inc({ end });
       log.info({ shard, epoch, end }, "rebuild of a shard's Redis from Postgres has ended");
     },
-    archived: (saleIds) => {
-      archivedTotal.inc(saleIds.length);
-      log.info({ saleIds }, "sales are archived");
+    archived: ({ archived, kept }) => {
+      archiveDueSales.set(kept.length);
+      archivedTotal.inc(archived.length);
+      if (archived.length > 0) log.info({ saleIds: archived }, "sales are archived");
     },
     fault: faults,
   };
@@ -179,4 +186,5 @@ export const runWorker = async (options: WorkerOptions): Promise<void> => {
   await running;
   await server.close();
   await closeStores(stores);
+  await tracing?.close();
 };

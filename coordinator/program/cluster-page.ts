@@ -7,7 +7,7 @@ import { createStatusServer } from "./status-server.ts";
 import { violationCounter } from "./violations.ts";
 
 /** What the primary of a program counts itself. */
-interface ClusterMetricNames {
+export interface ClusterMetricNames {
   /** processes that serve */
   readonly ready: string;
   /** processes that died */

@@ -1,6 +1,7 @@
 import type { Counter } from "prom-client";
 import { InvariantViolation } from "#lua/core/invariant";
 import type { Clock } from "#protocol/ports";
+import { orderOf } from "./about-order.ts";
 import type { OnViolation } from "./violations.ts";
 import type { Log } from "./log.ts";
 import { rarely } from "./rarely.ts";
@@ -24,7 +25,7 @@ export const faultLog = ({ log, clock, counter, onViolation }: FaultLogOptions):
     counter.inc({ where });
     if (error instanceof InvariantViolation) return onViolation(error);
     const news = isNews(where, error instanceof Error ? error.message : String(error));
-    if (news !== undefined) log.warn({ where, err: error, ...news }, "failed, will be tried again");
+    if (news !== undefined) log.warn({ where, ...orderOf(error), err: error, ...news }, "failed, will be tried again");
   };
 };
 

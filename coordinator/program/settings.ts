@@ -112,6 +112,11 @@ export const settings = {
   /** tests only, refused in production: where this process dies or stops (crash-points.ts) */
   DOORBUSTER_CRASH_AT: crashAt.optional(),
 
+  /** collector to which spans of sampled purchases are sent, OTLP over HTTP with the path: http://host:4318/v1/traces; without it nothing is traced */
+  DOORBUSTER_TRACE_URL: z.url({ protocol: /^https?$/ }).optional(),
+  /** share of the purchases that are traced, 0 to 1, chosen by order id: the same ones in all programs */
+  DOORBUSTER_TRACE_SHARE: z.coerce.number().min(0).max(1).default(0.01),
+
   DOORBUSTER_GATEWAY_HOST: text.default("0.0.0.0"),
   DOORBUSTER_GATEWAY_PORT: port.default(8080),
   /** processes that share the gateway's port; 0 = one per core */

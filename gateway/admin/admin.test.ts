@@ -4,9 +4,11 @@ import type { WorkerRequests } from "./worker-requests.ts";
 
 const TOKEN = "an-admin-token-for-tests";
 const asked: unknown[] = [];
+const abouts: unknown[] = [];
 const workers = {
   list: () => Promise.resolve({ ok: true, value: [] }),
   shards: () => Promise.reject(new Error("it breaks")),
+  order: () => Promise.reject(new Error("it breaks")),
   find: () => Promise.resolve({ ok: true, value: [] }),
   changeShard: (change: unknown) => {
     asked.push(change);
@@ -16,7 +18,7 @@ const workers = {
 const admin = createAdmin({
   token: TOKEN,
   workers,
-  onFault: () => undefined,
+  onFault: (_error, about) => void abouts.push(about),
 });
 const get = (url: string, authorization?: string) => admin.inject({ url, headers: authorization === undefined ? {} : { authorization } });
 
@@ -84,5 +86,8 @@ describe("the admin API", () => {
   it("answers 500 where it breaks", async () => {
     const answer = await get("/shards", `Bearer ${TOKEN}`);
     expect([answer.statusCode, answer.json()]).toMatchObject([500, { code: "fault" }]);
+    // and tells the log which order it was about
+    expect((await get("/orders/0-1-1-0?saleId=a&uid=ann", `Bearer ${TOKEN}`)).statusCode).toBe(500);
+    expect(abouts).toEqual([{}, { order: "0-1-1-0" }]);
   });
 });

@@ -1,6 +1,7 @@
 import bearerAuth from "@fastify/bearer-auth";
 import fastify, { type FastifyInstance } from "fastify";
 import { z } from "zod";
+import type { AboutOrder } from "#program/about-order";
 import { operation, zodRoutes } from "#program/zod-routes";
 import { RequestError } from "#protocol/requests";
 import { answers } from "./answers.ts";
@@ -13,8 +14,8 @@ import type { WorkerRequests } from "./worker-requests.ts";
 export interface AdminOptions {
   readonly token: string;
   readonly workers: WorkerRequests;
-  /** what broke while a request was handled */
-  readonly onFault: (error: unknown) => void;
+  /** what broke while a request was handled, and about which order it was */
+  readonly onFault: (error: unknown, about: AboutOrder) => void;
   /** called with each route when it is made */
   readonly onRoute?: (method: string, path: string) => void;
 }
@@ -40,13 +41,14 @@ const needToken = (app: FastifyInstance, token: string): void => {
   });
 };
 
-const handleErrors = (app: FastifyInstance, onFault: (error: unknown) => void): void => {
+const handleErrors = (app: FastifyInstance, onFault: AdminOptions["onFault"]): void => {
   app.setNotFoundHandler((_request, reply) => refuse(reply, 404, RequestError.notFound, "There is nothing at this address."));
-  app.setErrorHandler((error: { statusCode?: number; message?: string }, _request, reply) => {
+  app.setErrorHandler((error: { statusCode?: number; message?: string }, request, reply) => {
     const status = error.statusCode ?? 500;
     if (status === 401) return refuse(reply, 401, UNAUTHORIZED, "Authorization: Bearer <admin token> is needed.");
     if (status >= 400 && status < 500) return refuse(reply, status, RequestError.badRequest, error.message ?? "");
-    onFault(error);
+    const { orderId: order } = request.params as { readonly orderId?: string };
+    onFault(error, order === undefined ? {} : { order });
     return refuse(reply, 500, "fault", "The request could not be handled; what it asked may or may not have been done.");
   });
 };

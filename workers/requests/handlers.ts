@@ -1,3 +1,4 @@
+import { aboutOrder } from "#program/about-order";
 import type { Handlers } from "#program/requests/serve";
 import { listedSale } from "#protocol/listed-sale";
 import type { Clock } from "#protocol/ports";
@@ -85,9 +86,9 @@ export const requestHandlers = (options: HandlerOptions): Handlers => {
     },
     findSales: async ({ ids }) => ok((await findSales(database.em(), ids)).map((sale) => listedSale(sale))),
     purchaseOrders: async (asked) => ok(await orders.store.ofPurchases(asked)),
-    order: (address) => readOrder(orders, address),
-    payOrder: (pay) => payOrder(orders, pay),
-    changeOrder: (change) => changing(changeOrder(orders, change)),
+    order: (address) => aboutOrder(address.orderId, () => readOrder(orders, address)),
+    payOrder: (pay) => aboutOrder(pay.orderId, () => payOrder(orders, pay)),
+    changeOrder: (change) => aboutOrder(change.orderId, () => changing(changeOrder(orders, change))),
     shards: async ({ all }) => ok(await options.shardAdmin.facts(all)),
     changeShard: async (change) => (change.shard < shards ? options.shardAdmin.change(change) : noShard(change.shard)),
   };

@@ -37,10 +37,18 @@ export const archiveSale = async (ports: ArchivePorts, saleId: string): Promise<
   return seen.length < looked.length ? ArchiveEnd.notClosed : ports.store.archive(saleId, seen);
 };
 
-/** Archives what ended so long ago. @returns those that were archived */
-export const archiveDue = async (ports: ArchivePorts, afterMs: number): Promise<readonly string[]> => {
+/** What became of the sales that were due. */
+export interface ArchiveRound {
+  readonly archived: readonly string[];
+  /** a shard or an order keeps them; they are tried again */
+  readonly kept: readonly string[];
+}
+
+/** Archives what ended so long ago. */
+export const archiveDue = async (ports: ArchivePorts, afterMs: number): Promise<ArchiveRound> => {
   const archived: string[] = [];
+  const kept: string[] = [];
   for (const saleId of await ports.store.due(afterMs))
-    if ((await archiveSale(ports, saleId)) === ArchiveEnd.archived) archived.push(saleId);
-  return archived;
+    ((await archiveSale(ports, saleId)) === ArchiveEnd.archived ? archived : kept).push(saleId);
+  return { archived, kept };
 };

@@ -1,5 +1,9 @@
+import { setTimeout as delay } from "node:timers/promises";
 import { Counter, Gauge, Histogram, type Registry } from "prom-client";
 import type { MessageCounts } from "#lua/message/message-read";
+
+/** A shard that hangs must not keep a scrape from all the other numbers: then these are those of an earlier look. */
+const COUNTED_WITHIN_MS = 250;
 
 /** What the message service counts; on the registry of whoever runs it. */
 export interface MessageMetrics {
@@ -10,23 +14,35 @@ export interface MessageMetrics {
   readonly troubles: Counter;
 }
 
-export const messageMetrics = (
-  registry: Registry,
-  facts: { readonly counts: () => Promise<MessageCounts>; readonly inFlight: () => number },
-): MessageMetrics => {
-  const registers = [registry];
+const KINDS = ["waiting", "dead", "all"] as const satisfies readonly (keyof MessageCounts)[];
+
+const storedGauge = (registers: Registry[], counts: () => Promise<MessageCounts>): void => {
+  let counting: Promise<void> | undefined;
   const stored = new Gauge({
     name: "doorbuster_messages",
     help: "Messages stored: waiting for something, dead letters, all",
     labelNames: ["kind"],
     registers,
     async collect() {
-      const { waiting, dead, all } = await facts.counts();
-      this.set({ kind: "waiting" }, waiting);
-      this.set({ kind: "dead" }, dead);
-      this.set({ kind: "all" }, all);
+      counting ??= counts()
+        .then((found) => {
+          for (const kind of KINDS) stored.set({ kind }, found[kind]);
+        })
+        .finally(() => {
+          counting = undefined;
+        });
+      await Promise.race([counting, delay(COUNTED_WITHIN_MS, undefined, { ref: false })]);
     },
   });
+  for (const kind of KINDS) stored.set({ kind }, 0);
+};
+
+export const messageMetrics = (
+  registry: Registry,
+  facts: { readonly counts: () => Promise<MessageCounts>; readonly inFlight: () => number },
+): MessageMetrics => {
+  const registers = [registry];
+  storedGauge(registers, facts.counts);
   const inFlight = new Gauge({
     name: "doorbuster_messages_in_flight",
     help: "Messages that this process works on now",
@@ -35,7 +51,6 @@ export const messageMetrics = (
       this.set(facts.inFlight());
     },
   });
-  stored.set({ kind: "waiting" }, 0);
   inFlight.set(0);
   return {
     answers: new Counter({

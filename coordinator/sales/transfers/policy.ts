@@ -21,7 +21,7 @@ export interface ShardView {
   readonly isMoving: boolean;
 }
 
-const MoveReason = { dry: "dry", drain: "drain" } as const;
+export const MoveReason = { dry: "dry", drain: "drain" } as const;
 type MoveReason = (typeof MoveReason)[keyof typeof MoveReason];
 
 export interface Move {

@@ -144,9 +144,10 @@ const observerOf = (world: World, { process: { name } }: Life): WorkerObserver =
     fault: (_, error) => world.fault(`${name} apply`, error),
   },
   restored: (_, end) => world.count(`restore ${end}`),
-  archived: (saleIds) => {
+  archived: ({ archived }) => {
+    if (archived.length === 0) return;
     world.count("archived");
-    world.say(() => `${name} archives ${saleIds.join(" ")}`);
+    world.say(() => `${name} archives ${archived.join(" ")}`);
   },
   fault: (where) => (error) => world.fault(`${name} ${where}`, error),
 });
