@@ -8,7 +8,7 @@ import { joinRun, leaveRun } from "./run.ts";
 export const findPrometheus = (): Promise<FoundProgram> => debianProgram("prometheus");
 
 /** What is scraped. */
-export interface ScrapeJob {
+interface ScrapeJob {
   readonly name: string;
   /** URL of a program's metrics without the path */
   readonly url: string;
@@ -26,7 +26,7 @@ export interface PrometheusOptions {
 }
 
 /** One series of an answer; `value` is undefined where it has none now. */
-export interface Series {
+interface Series {
   readonly metric: Readonly<Record<string, string>>;
   readonly value: number;
 }

@@ -35,7 +35,7 @@ export interface Tracing extends SpanSink {
   nowMs(): number;
 }
 
-export const tracingTo = (sink: SpanSink, share: number, nowMs: () => number): Tracing => {
+const tracingTo = (sink: SpanSink, share: number, nowMs: () => number): Tracing => {
   const isSampled = sampler(share);
   return {
     ...sink,
