@@ -55,8 +55,6 @@ describe("deploy/observability", () => {
     );
     for (const [where, expr] of await expressions())
       for (const [name] of expr.matchAll(/\b(?:doorbuster|nodejs|process)_\w+/g)) {
-        // a name's pattern: `doorbuster_(gateway|...)_faults_total`
-        if (name === "doorbuster_") continue;
         expect(names.has(name), `${where}: ${name}`).toBe(true);
       }
   });
