@@ -75,6 +75,14 @@ export const measureMounted = (registry: Registry, mounted: Pick<Mounted, "answe
   });
 };
 
+/** Counts what broke while requests were handled. */
+export const faultCounter = (registry: Registry): Counter =>
+  new Counter({
+    name: "doorbuster_gateway_faults_total",
+    help: "Requests answered 500 and frames that broke their socket: a fault of ours; the log has each. They are no outcome",
+    registers: [registry],
+  });
+
 /** What the primary found out about the build of uWebSockets.js that all its processes run. */
 export const parserGauge = (registry: Registry): Gauge =>
   new Gauge({

@@ -10,7 +10,7 @@ import { Door } from "./http/door.ts";
 import { BUY_SETTINGS, openBuyService, type OpenBuyService } from "./open.ts";
 import { tracedService } from "./traced-service.ts";
 import { mountDoorbuster, type Mounted } from "./plugin.ts";
-import { answerScrapes, measureDoor, measureMounted } from "./process-metrics.ts";
+import { answerScrapes, faultCounter, measureDoor, measureMounted } from "./process-metrics.ts";
 
 export const PROCESS_SETTINGS = [
   ...BUY_SETTINGS,
@@ -95,6 +95,7 @@ export const serve = async (options: ProcessOptions): Promise<void> => {
   const { tickets } = opened;
   const tracing = await openTracing("gateway", config, log);
   const service = tracing === undefined ? opened.service : tracedService(opened.service, tracing);
+  const faults = faultCounter(register);
   const app = createApp();
   const mounted = mountDoorbuster(app, {
     service,
@@ -104,7 +105,10 @@ export const serve = async (options: ProcessOptions): Promise<void> => {
     onAddressDoubt: warnOfDoubts(log),
     allowedOrigins: config.DOORBUSTER_ALLOWED_ORIGINS,
     notFound: true,
-    onFault: (error) => log.error({ err: error }, "a request was answered 500"),
+    onFault: (error) => {
+      faults.inc();
+      log.error({ err: error }, "a request was answered 500");
+    },
   });
   answerScrapes();
   measureMounted(register, mounted);

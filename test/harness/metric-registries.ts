@@ -2,7 +2,13 @@ import { pino } from "pino";
 import { collectDefaultMetrics, register, Registry } from "prom-client";
 import { zeroCounts } from "../../gateway/buy/outcome-counts.ts";
 import { callMetrics, registerOutboxLimit, registerReadings } from "../../gateway/metrics.ts";
-import { CLUSTER_METRICS as GATEWAY_METRICS, measureDoor, measureMounted, parserGauge } from "../../gateway/process-metrics.ts";
+import {
+  CLUSTER_METRICS as GATEWAY_METRICS,
+  faultCounter,
+  measureDoor,
+  measureMounted,
+  parserGauge,
+} from "../../gateway/process-metrics.ts";
 import { countStoreRefusals } from "../../gateway/store-refusals.ts";
 import { createMetrics } from "../../coordinator/metrics.ts";
 import { messageMetrics } from "../../coordinator/messages/api/metrics.ts";
@@ -46,6 +52,7 @@ const gateway = async (): Promise<MetricFamily[]> => {
     waiting: () => 0,
     sockets: () => 0,
   });
+  faultCounter(registry);
   parserGauge(registry);
   return [...(await primaryFamilies(GATEWAY_METRICS)), ...familiesOf(registry)];
 };
