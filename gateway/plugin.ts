@@ -39,6 +39,8 @@ export interface PluginOptions {
   readonly nowMs?: () => number;
   /** how long a request's body may take to arrive whole */
   readonly bodyDeadlineMs?: number;
+  /** hand the header `traceparent` to the service with each purchase; by default it is not looked for */
+  readonly readsTraceparent?: boolean;
 }
 
 /** Doorbuster's routes inside an app. */
@@ -86,6 +88,7 @@ export const mountDoorbuster = (app: TemplatedApp, options: PluginOptions): Moun
     clients,
     origins: new Origins({ allowed: options.allowedOrigins ?? [], isBehindProxy: clients.trustsSomebody }),
     bodyDeadlineMs: options.bodyDeadlineMs ?? BODY_DEADLINE_MS,
+    readsTraceparent: options.readsTraceparent ?? false,
     onFault,
     waiting: 0,
     stopping: false,

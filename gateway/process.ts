@@ -105,6 +105,7 @@ export const serve = async (options: ProcessOptions): Promise<void> => {
     onAddressDoubt: warnOfDoubts(log),
     allowedOrigins: config.DOORBUSTER_ALLOWED_ORIGINS,
     notFound: true,
+    readsTraceparent: tracing !== undefined,
     onFault: (error) => {
       faults.inc();
       log.error({ err: error }, "a request was answered 500");

@@ -49,6 +49,8 @@ export interface BuyRequest extends StandingRequest {
   readonly units: number;
   /** the channel calls `waitFinal` in `onOutcome` if it is reserved: until then the service listens for what becomes of it */
   readonly waits?: boolean;
+  /** of the buyer's own trace (W3C Trace Context), as the channel got it: nobody has checked it */
+  readonly traceparent?: string;
 }
 
 const badUnits: Outcome = Object.freeze({ code: OutcomeCode.badRequest, detail: `units: an integer from 1 to ${MOST_UNITS}` });

@@ -10,6 +10,8 @@ export interface Edge {
   readonly origins: Origins;
   /** how long a body may take to arrive whole */
   readonly bodyDeadlineMs: number;
+  /** whoever traces reads the header by which a buyer names his own trace (W3C Trace Context) */
+  readonly readsTraceparent: boolean;
   /** called with what was thrown inside a handler */
   readonly onFault: (error: unknown) => void;
   /** exchanges that are not answered in the tick they came in */
@@ -32,6 +34,7 @@ interface Received {
   readonly isHead: boolean;
   /** as it stands in the URL behind the `?`, or empty */
   readonly query?: string;
+  readonly traceparent?: string;
 }
 
 /** Prepared bytes, or texts made for one request. */
@@ -50,6 +53,8 @@ export class Exchange {
   readonly head: Readonly<RequestHead>;
   readonly reader: Reader;
   readonly parameter: string;
+  /** as it was sent; empty without one, and where nobody traces */
+  readonly traceparent: string;
   readonly #query: string;
   readonly #edge: Edge;
   readonly #res: HttpResponse;
@@ -62,12 +67,13 @@ export class Exchange {
   #isDue = false;
   #onEnd: (() => void) | undefined;
 
-  constructor(edge: Edge, res: HttpResponse, { head, reader, parameter = "", isHead, query = "" }: Received) {
+  constructor(edge: Edge, res: HttpResponse, { head, reader, parameter = "", isHead, query = "", traceparent = "" }: Received) {
     this.#edge = edge;
     this.#res = res;
     this.head = { ...head };
     this.reader = reader;
     this.parameter = parameter;
+    this.traceparent = traceparent;
     this.#query = query;
     this.#isHead = isHead;
     if (head.transferEncodings > 0) this.endConnection();

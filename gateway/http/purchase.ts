@@ -52,16 +52,16 @@ export const readKey = (head: RequestHead): string | undefined => {
 export class HttpStanding implements StandingRequest {
   readonly ticket: string;
   readonly key: string;
-  readonly #exchange: Exchange;
+  protected readonly exchange: Exchange;
 
   constructor(exchange: Exchange, key: string) {
     this.ticket = exchange.parameter;
     this.key = key;
-    this.#exchange = exchange;
+    this.exchange = exchange;
   }
 
   get address(): string {
-    return this.#exchange.address;
+    return this.exchange.address;
   }
 }
 
@@ -74,5 +74,9 @@ export class HttpPurchase extends HttpStanding implements BuyRequest {
     super(exchange, key);
     this.units = units;
     this.waits = waits;
+  }
+
+  get traceparent(): string {
+    return this.exchange.traceparent;
   }
 }

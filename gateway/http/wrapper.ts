@@ -117,7 +117,9 @@ export const wrapped = (edge: Edge, entrance: Entrance) => {
       else res.end(prompt.body);
       return;
     }
-    const exchange = new Exchange(edge, res, { head, reader, parameter: parameter ?? "", isHead, query: takesQuery ? req.getQuery() : "" });
+    const query = takesQuery ? req.getQuery() : "";
+    const traceparent = edge.readsTraceparent ? req.getHeader("traceparent") : "";
+    const exchange = new Exchange(edge, res, { head, reader, parameter: parameter ?? "", isHead, query, traceparent });
     try {
       run(exchange, entrance, parameter !== undefined);
     } catch (error) {

@@ -27,11 +27,19 @@ const of = (service: string): readonly CollectedSpan[] => collector.spans.filter
 const linkedWith = (spans: readonly CollectedSpan[], order: string): readonly CollectedSpan[] =>
   spans.filter(({ links }) => links.some((link) => link.order === order));
 
+/** As a buyer's client sends it. */
+const traceparentOf = (n: number): string => `00-${(n + 1).toString(16).padStart(32, "a")}-${(n + 1).toString(16).padStart(16, "b")}-01`;
+
 describe("the spans of a sale", { timeout: 120_000 }, () => {
   it("are of every sampled purchase, by gateway, coordinator and worker, linked; and of no other", async () => {
     await world.openStocked("traced", UNITS);
     const answers = await Promise.all(
-      Array.from({ length: UNITS + 20 }, (_, n) => world.buy("traced", `u${n}`, n % 4 === 0 ? { prefer: "wait=5" } : {})),
+      Array.from({ length: UNITS + 20 }, (_, n) =>
+        world.buy("traced", `u${n}`, {
+          ...(n % 4 === 0 ? { prefer: "wait=5" } : {}),
+          traceparent: n % 2 === 0 ? traceparentOf(n) : "00-xyz",
+        }),
+      ),
     );
     const won = answers.flatMap(({ orderId }) => (orderId === undefined ? [] : [orderId]));
     expect(won).toHaveLength(UNITS);
@@ -69,6 +77,10 @@ describe("the spans of a sale", { timeout: 120_000 }, () => {
         expect(span?.attributes).toMatchObject({ "doorbuster.shard": shard, "doorbuster.epoch": epoch });
         expect(Number(span?.attributes["doorbuster.seq"])).toBeGreaterThanOrEqual(seq);
       }
+      // the buyer's own span, where his client named one, and nothing where it named none that is one
+      const n = answers.findIndex(({ orderId }) => orderId === order);
+      const named = traceparentOf(n).split("-");
+      expect(purchase?.links.map((link) => [link.traceId, link.spanId])).toEqual(n % 2 === 0 ? [[named[1], named[2]]] : []);
       expect(append?.attributes["doorbuster.stream_seq"]).toBe(applies[0]?.attributes["doorbuster.stream_seq"]);
     }
     const linked = [...of("coordinator"), ...of("workers")].flatMap(({ links }) => links.map(({ order }) => order));

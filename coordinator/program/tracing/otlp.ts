@@ -71,9 +71,9 @@ export const otlpSink = ({ program, url, log }: OtlpOptions): SpanSink => {
   });
   const tracer = provider.getTracer("doorbuster");
   return {
-    send: ({ name, ids: given, parent, orders = [], startMs, endMs, attributes }: EndedSpan) => {
+    send: ({ name, ids: given, parent, orders = [], others = [], startMs, endMs, attributes }: EndedSpan) => {
       ids.next = given;
-      const links = orders.map(linkOf);
+      const links = [...orders.map(linkOf), ...others.map((other) => ({ context: contextOf(other) }))];
       tracer.startSpan(name, { kind: SpanKind.INTERNAL, startTime: startMs, links, attributes }, under(parent)).end(endMs);
     },
     close: () => provider.shutdown().catch((error: unknown) => complain("the last could not be sent", error)),

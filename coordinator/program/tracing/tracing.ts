@@ -14,6 +14,8 @@ export interface EndedSpan {
   readonly parent?: SpanIds;
   /** order ids whose purchases' spans it is linked with */
   readonly orders?: readonly string[];
+  /** other spans that it is linked with */
+  readonly others?: readonly SpanIds[];
   readonly startMs: number;
   readonly endMs: number;
   readonly attributes: Readonly<Record<string, string | number>>;
@@ -67,4 +69,4 @@ export const openTracing = async (program: string, config: TraceConfig, log: Log
   return tracingTo(otlpSink({ program, url, log }), share, () => performance.timeOrigin + performance.now());
 };
 
-export { appliedIds, purchaseIds, recordIds } from "./sample.ts";
+export { appliedIds, purchaseIds, recordIds, type SpanIds } from "./sample.ts";
