@@ -8,6 +8,7 @@ import type { CrashPoints } from "#program/crash-points";
 import { connectShard, connectShards } from "#program/connect";
 import type { Log } from "#program/log";
 import { placeOf } from "#program/redis-address";
+import { redisTls, type RedisTlsSettings } from "#program/tls";
 import type { SettingProblems } from "#program/setting-problems";
 import type { Tracing } from "#program/tracing/tracing";
 import { hear, publish } from "#program/requests/publish";
@@ -28,7 +29,7 @@ export const COMMAND_TIMEOUT_MS = 2_000;
 const READ_TIMEOUT_MS = 5_000;
 
 export interface ConnectionOptions {
-  readonly config: Config<"REDIS_SHARDS" | "DOORBUSTER_LOG_BYTES">;
+  readonly config: Config<"REDIS_SHARDS" | "DOORBUSTER_LOG_BYTES"> & RedisTlsSettings;
   readonly connection: NatsConnection;
   readonly log: Log;
   readonly clock: Clock;
@@ -54,7 +55,12 @@ export const openConnections = async (options: ConnectionOptions): Promise<Coord
   const broker = await createBroker(connection, () => {
     for (const listener of brokerListeners) listener();
   });
-  const servers = connectShards(config.REDIS_SHARDS, { name: "coordinator", log, commandTimeoutMs: COMMAND_TIMEOUT_MS });
+  const servers = connectShards(config.REDIS_SHARDS, {
+    name: "coordinator",
+    log,
+    commandTimeoutMs: COMMAND_TIMEOUT_MS,
+    tls: redisTls(config),
+  });
   const redisOf = (shard: number): Redis => {
     const redis = servers[shard];
     if (redis === undefined) throw new Error(`shard ${shard} is not configured`);
@@ -111,7 +117,12 @@ const keeperPorts = (
   const urls = config.REDIS_SHARDS;
   const maxBytes = config.DOORBUSTER_LOG_BYTES;
   const store = createShardStore(shard, redis, () =>
-    connectShard(urls[shard] ?? "", shard, { name: `coordinator-outbox-${shard}`, log, commandTimeoutMs: READ_TIMEOUT_MS }),
+    connectShard(urls[shard] ?? "", shard, {
+      name: `coordinator-outbox-${shard}`,
+      log,
+      commandTimeoutMs: READ_TIMEOUT_MS,
+      tls: redisTls(config),
+    }),
   );
   const shardLog = createShardLog({ shard, shards: urls.length, maxBytes, broker, random });
   return {

@@ -3,11 +3,12 @@ import { fastify, type FastifyInstance } from "fastify";
 import type { Redis } from "ioredis";
 import type { Config } from "#program/config";
 import { noCrashPoints, type CrashPoints } from "#program/crash-points";
-import { connectNatsUntil, connectShards } from "#program/connect";
+import { connectNatsUntil, connectShards, NATS_SETTINGS } from "#program/connect";
 import type { ProcessViolations } from "#program/violations";
 import type { Log } from "#program/log";
 import { createStatusServer, healthRoutes } from "#program/status-server";
 import { systemClock, systemRandom } from "#program/system";
+import { REDIS_TLS_SETTINGS, redisTls } from "#program/tls";
 import { openTracing, TRACE_SETTINGS } from "#program/tracing/tracing";
 import type { Clock, Random } from "#protocol/ports";
 import { composeCoordinator } from "./compose.ts";
@@ -17,9 +18,8 @@ import { createMetrics, type CoordinatorMetrics } from "./metrics.ts";
 
 export const COORDINATOR_SETTINGS = [
   "REDIS_SHARDS",
-  "NATS_URL",
-  "NATS_USER",
-  "NATS_PASSWORD",
+  ...REDIS_TLS_SETTINGS,
+  ...NATS_SETTINGS,
   "DOORBUSTER_COORDINATOR_HOST",
   "DOORBUSTER_COORDINATOR_PORT",
   "DOORBUSTER_COORDINATOR_METRICS_HOST",
@@ -41,6 +41,8 @@ export interface CoordinatorRunOptions {
   readonly points?: CrashPoints;
   /** what to do with an invariant violation; by default it is counted and logged, and what would go on from it is refused */
   readonly violations?: ProcessViolations;
+  /** the tokens of the message API at the moment; by default those of the configuration */
+  readonly tokens?: () => readonly string[];
   /** called with its addresses when it listens */
   readonly listening?: (addresses: CoordinatorAddresses) => void;
 }
@@ -77,6 +79,7 @@ export const runCoordinator = async (options: CoordinatorRunOptions): Promise<vo
     log,
     commandTimeoutMs: COMMAND_TIMEOUT_MS,
     batching: true,
+    tls: redisTls(config),
   });
   const messages = messagesOf(options, metrics, messageRedis, status);
   const pages = await openPages(options, metrics, messages, status, stop);
@@ -93,11 +96,12 @@ export const runCoordinator = async (options: CoordinatorRunOptions): Promise<vo
 };
 
 const messagesOf = (
-  { config, log, points = noCrashPoints }: CoordinatorRunOptions,
+  { config, log, points = noCrashPoints, tokens = () => config.DOORBUSTER_COORDINATOR_TOKEN ?? [] }: CoordinatorRunOptions,
   { registry }: CoordinatorMetrics,
   redis: readonly Redis[],
   status: ShardsStatus,
-): MessageService => messageService({ config, redis, leases: { holds: (shard) => status.holdsLease(shard) }, registry, log, points });
+): MessageService =>
+  messageService({ config, redis, leases: { holds: (shard) => status.holdsLease(shard) }, registry, log, points, tokens });
 
 /** The message API on its port and what the program's operators ask on another; both tell its health. */
 const openPages = async (

@@ -7,7 +7,7 @@ import { createAdmin } from "./admin/admin.ts";
 import { workerRequests } from "./admin/worker-requests.ts";
 import { PartsVerdict, tryParser } from "./http/parser-trial.ts";
 import { CLUSTER_METRICS, parserGauge } from "./process-metrics.ts";
-import { PROCESS_SETTINGS, serve } from "./process.ts";
+import { PROCESS_SETTINGS, serve, type ProcessOptions } from "./process.ts";
 
 /** What a process needs after its drain to give its connections up. */
 const STOP_SLACK_MS = 2_000;
@@ -50,6 +50,13 @@ const reportParser = async (log: Log, registry: Registry): Promise<void> => {
     );
 };
 
+/** @returns what gives the value of the moment */
+const lately = <Value>(first: Value, follow: (changed: (value: Value) => void) => void): (() => Value) => {
+  let value = first;
+  follow((renewed) => (value = renewed));
+  return () => value;
+};
+
 await runProgram(
   "gateway",
   [
@@ -62,10 +69,12 @@ await runProgram(
     "DOORBUSTER_GATEWAY_METRICS_HOST",
     "DOORBUSTER_GATEWAY_METRICS_PORT",
   ],
-  async ({ config, log, stop, hurry, points, violations }) => {
+  async ({ config, log, stop, hurry, points, follow, violations }) => {
     if (cluster.isWorker) {
       const { onViolation } = violations();
-      await serve({ config, port: Number(process.argv[2]), log, stop, hurry, points, onViolation, listening: tellReady });
+      const port = Number(process.argv[2]);
+      const newTicketKeys: ProcessOptions["newTicketKeys"] = (changed) => follow("DOORBUSTER_TICKET_KEYS", changed);
+      await serve({ config, port, log, stop, hurry, points, newTicketKeys, onViolation, listening: tellReady });
       // The channel to the primary would keep the process alive.
       process.disconnect();
       endAnyway();
@@ -74,7 +83,7 @@ await runProgram(
 
     let nats: NatsConnection | undefined;
     const admin = createAdmin({
-      token: config.DOORBUSTER_ADMIN_TOKEN,
+      tokens: lately(config.DOORBUSTER_ADMIN_TOKEN, (changed) => follow("DOORBUSTER_ADMIN_TOKEN", changed)),
       workers: workerRequests(() => nats),
       onFault: (error, about) => log.error({ ...about, err: error }, "an admin request was answered 500"),
     });

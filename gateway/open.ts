@@ -1,6 +1,19 @@
 import type { NatsConnection } from "nats";
 import { register, type Registry } from "prom-client";
-import { connectNats, createLog, noCrashPoints, readConfig, type Config, type CrashPoints, type Log, type OnViolation } from "#program";
+import {
+  connectNats,
+  createLog,
+  NATS_SETTINGS,
+  noCrashPoints,
+  readConfig,
+  REDIS_TLS_SETTINGS,
+  redisTls,
+  type Config,
+  type CrashPoints,
+  type Log,
+  type OnViolation,
+  type RedisTlsSettings,
+} from "#program";
 import { systemClock, systemRandom } from "#program/system";
 import { InvariantViolation } from "#lua/core/invariant";
 import { countStoreRefusals } from "./store-refusals.ts";
@@ -41,9 +54,8 @@ const STORE_SETTINGS = ["REDIS_SHARDS", "DOORBUSTER_OUTBOX_LIMIT"] as const;
 /** The environment variables of a process that decides purchases (coordinator/program/settings.ts has their meaning). */
 export const BUY_SETTINGS = [
   "NODE_ENV",
-  "NATS_URL",
-  "NATS_USER",
-  "NATS_PASSWORD",
+  ...REDIS_TLS_SETTINGS,
+  ...NATS_SETTINGS,
   "DOORBUSTER_TICKET_KEYS",
   ...STORE_SETTINGS,
   ...POLICY_SETTINGS,
@@ -70,7 +82,7 @@ const policyOf = (config: Config<(typeof POLICY_SETTINGS)[number]>): BuyPolicy =
 });
 
 export interface StoreOptions {
-  readonly config: Config<(typeof STORE_SETTINGS)[number] | (typeof POLICY_SETTINGS)[number]>;
+  readonly config: Config<(typeof STORE_SETTINGS)[number] | (typeof POLICY_SETTINGS)[number]> & RedisTlsSettings;
   /** stays the caller's: `drain` does not close it */
   readonly nats: NatsConnection;
   readonly tickets: Tickets;
@@ -85,7 +97,7 @@ export interface StoreOptions {
 const realPorts = ({ config, nats, tickets, log, registry, points = noCrashPoints, onViolation }: StoreOptions): BuyPorts => {
   const clock = systemClock;
   const { REDIS_SHARDS: urls, DOORBUSTER_OUTBOX_LIMIT: outboxLimit } = config;
-  const connections = new RedisConnections(urls, { name: "gateway", log, commandTimeoutMs: 0 }, clock.monotonicMs());
+  const connections = new RedisConnections(urls, { name: "gateway", log, commandTimeoutMs: 0, tls: redisTls(config) }, clock.monotonicMs());
   const reportViolation = onViolation ?? countViolations(registry, log, clock);
   return {
     shards: urls.map((_, shard) => points("buy", redisPurchaseStore(connections.of(shard), shard, outboxLimit))),

@@ -8,6 +8,7 @@ import { createApp, type TemplatedApp } from "./http/app.ts";
 import type { OnAddressDoubt } from "./http/client-address.ts";
 import { Door } from "./http/door.ts";
 import { BUY_SETTINGS, openBuyService, type OpenBuyService } from "./open.ts";
+import { renewTicketKeys } from "./identity/ticket.ts";
 import { tracedService } from "./traced-service.ts";
 import { mountDoorbuster, type Mounted } from "./plugin.ts";
 import { answerScrapes, faultCounter, measureDoor, measureMounted } from "./process-metrics.ts";
@@ -32,6 +33,8 @@ export interface ProcessOptions {
   /** aborted: stop without the notice */
   readonly hurry: AbortSignal;
   readonly points: CrashPoints;
+  /** calls back with renewed keys of tickets */
+  readonly newTicketKeys: (changed: (keys: ProcessConfig["DOORBUSTER_TICKET_KEYS"]) => void) => void;
   readonly onViolation: OnViolation;
   /** called once it listens */
   readonly listening: () => void;
@@ -93,6 +96,7 @@ export const serve = async (options: ProcessOptions): Promise<void> => {
   // NATS never answered: there is nothing to drain, and the attempt to connect ends with the process.
   if (opened === undefined) return;
   const { tickets } = opened;
+  options.newTicketKeys((renewed) => renewTicketKeys(tickets, renewed));
   const tracing = await openTracing("gateway", config, log);
   const service = tracing === undefined ? opened.service : tracedService(opened.service, tracing);
   const faults = faultCounter(register);

@@ -6,6 +6,9 @@ import {
   connectNats,
   connectShard,
   databasePlace,
+  NATS_SETTINGS,
+  REDIS_TLS_SETTINGS,
+  redisTls,
   sayWaiting,
   settingProblems,
   systemClock,
@@ -33,10 +36,10 @@ import { workerPorts, type WorkerStores } from "./worker-ports.ts";
 
 export const WORKER_SETTINGS = [
   "REDIS_SHARDS",
-  "NATS_URL",
-  "NATS_USER",
-  "NATS_PASSWORD",
+  ...REDIS_TLS_SETTINGS,
+  ...NATS_SETTINGS,
   "DATABASE_URL",
+  "DATABASE_CA_FILE",
   "DOORBUSTER_DATABASE_POOL",
   "DOORBUSTER_WORKER_PROCESSES",
   "DOORBUSTER_ARCHIVE_AFTER_MS",
@@ -100,9 +103,19 @@ const watchConnection = async (connection: NatsConnection, log: Log, reconnected
 
 const connectStores = async ({ config, log }: WorkerOptions): Promise<WorkerStores> => ({
   redises: config.REDIS_SHARDS.map((url, shard) =>
-    connectShard(url, shard, { name: `doorbuster-worker-${shard}`, log, commandTimeoutMs: REDIS_COMMAND_MS }),
+    connectShard(url, shard, {
+      name: `doorbuster-worker-${shard}`,
+      log,
+      commandTimeoutMs: REDIS_COMMAND_MS,
+      tls: redisTls(config),
+    }),
   ),
-  database: await connectDatabase({ url: config.DATABASE_URL, pool: config.DOORBUSTER_DATABASE_POOL, name: "doorbuster-worker" }),
+  database: await connectDatabase({
+    url: config.DATABASE_URL,
+    caFile: config.DATABASE_CA_FILE,
+    pool: config.DOORBUSTER_DATABASE_POOL,
+    name: "doorbuster-worker",
+  }),
   connection: await connectNats(config, "doorbuster-worker", log),
 });
 

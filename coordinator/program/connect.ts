@@ -1,12 +1,15 @@
+import { readFileSync } from "node:fs";
 import { setTimeout as delay } from "node:timers/promises";
+import type { ConnectionOptions as TlsOptions } from "node:tls";
 import { Redis, type RedisOptions as AnyRedisOptions } from "ioredis";
-import { connect, type ConnectionOptions, type NatsConnection } from "nats";
+import { connect, credsAuthenticator, nkeyAuthenticator, type ConnectionOptions, type NatsConnection } from "nats";
 import { slotKeyOf } from "#protocol/shard-map";
 import type { Log } from "./log.ts";
 import { clusterAddress, sentinelAddress, withoutCredentials } from "./redis-address.ts";
 import { slotConnection } from "./redis-cluster.ts";
 import { sentinelConnection } from "./redis-sentinel.ts";
 import { systemClock } from "./system.ts";
+import { tlsOptions, type TlsFiles } from "./tls.ts";
 import { sayWaiting } from "./waiting.ts";
 
 export interface RedisOptions {
@@ -17,6 +20,8 @@ export interface RedisOptions {
   readonly commandTimeoutMs: number;
   /** commands of one turn of the event loop go out in one write: for connections that carry thousands a second */
   readonly batching?: boolean;
+  /** of rediss, rediss-cluster and rediss-sentinel; left out: Node's own CAs */
+  readonly tls?: TlsFiles;
 }
 
 const RECONNECT_MOST_MS = 500;
@@ -24,6 +29,10 @@ const RECONNECT_WAIT_MS = 250;
 
 /** Without the choice of protocol, which would change the type of every answer. */
 type IoredisOptions = Omit<AnyRedisOptions, "replyMapping">;
+
+/** A rediss URL alone would be verified by Node's own CAs only. */
+const instanceTls = (url: string, { tls }: RedisOptions): { readonly tls?: TlsOptions } =>
+  url.startsWith("rediss:") && tls !== undefined ? { tls: tlsOptions(tls) } : {};
 
 const connectTo = (url: string, place: IoredisOptions | undefined, options: RedisOptions): Redis => {
   const settings: IoredisOptions = {
@@ -39,7 +48,7 @@ const connectTo = (url: string, place: IoredisOptions | undefined, options: Redi
     retryStrategy: (attempt) => Math.min(attempt * 50, RECONNECT_MOST_MS),
     ...(options.commandTimeoutMs > 0 ? { commandTimeout: options.commandTimeoutMs } : {}),
   };
-  const redis = place === undefined ? new Redis(url, settings) : new Redis({ ...settings, ...place });
+  const redis = place === undefined ? new Redis(url, { ...settings, ...instanceTls(url, options) }) : new Redis({ ...settings, ...place });
   // every shard on it listens: the count grows with the shards, it is no leak
   redis.setMaxListeners(0);
   const server = withoutCredentials(url);
@@ -59,11 +68,12 @@ const connectTo = (url: string, place: IoredisOptions | undefined, options: Redi
 const SILENT_TIMEOUTS = 2;
 
 /** How to find the server, where the URL does not name it. */
-const serverOf = (url: string, shard: number, { commandTimeoutMs }: RedisOptions): IoredisOptions | undefined => {
+const serverOf = (url: string, shard: number, { commandTimeoutMs, tls: files = {} }: RedisOptions): IoredisOptions | undefined => {
+  const tls = url.startsWith("rediss") ? tlsOptions(files) : undefined;
   const cluster = clusterAddress(url);
-  if (cluster !== undefined) return slotConnection(cluster, slotKeyOf(shard));
+  if (cluster !== undefined) return slotConnection(cluster, tls, slotKeyOf(shard));
   const sentinel = sentinelAddress(url);
-  return sentinel && sentinelConnection(sentinel, commandTimeoutMs * SILENT_TIMEOUTS);
+  return sentinel && sentinelConnection(sentinel, tls, commandTimeoutMs * SILENT_TIMEOUTS);
 };
 
 /**
@@ -90,17 +100,46 @@ export const connectShards = (urls: readonly string[], options: RedisOptions): r
   });
 };
 
-export interface NatsSettings {
-  readonly NATS_URL: string;
-  readonly NATS_USER?: string | undefined;
-  readonly NATS_PASSWORD?: string | undefined;
-}
+/** The environment variables of a connection to NATS. */
+export const NATS_SETTINGS = [
+  "NATS_URL",
+  "NATS_USER",
+  "NATS_PASSWORD",
+  "NATS_CREDS_FILE",
+  "NATS_NKEY_SEED_FILE",
+  "NATS_CA_FILE",
+  "NATS_CERT_FILE",
+  "NATS_KEY_FILE",
+] as const;
+export type NatsSettings = { readonly NATS_URL: string } & {
+  readonly [Name in Exclude<(typeof NATS_SETTINGS)[number], "NATS_URL">]?: string | undefined;
+};
+
+/** A file is read at each connection: a renewed one needs no restart. */
+const natsLogin = (config: NatsSettings): ConnectionOptions => {
+  const { NATS_CREDS_FILE: creds, NATS_NKEY_SEED_FILE: seed, NATS_USER: user, NATS_PASSWORD: pass } = config;
+  if (creds !== undefined) return { authenticator: (nonce) => credsAuthenticator(readFileSync(creds))(nonce) };
+  if (seed !== undefined) return { authenticator: (nonce) => nkeyAuthenticator(Buffer.from(readFileSync(seed, "utf8").trim()))(nonce) };
+  return { ...(user === undefined ? {} : { user }), ...(pass === undefined ? {} : { pass }) };
+};
+
+/** nats.js ignores a URL's scheme: `tls://` must not end in a connection without. */
+const natsTls = (config: NatsSettings): ConnectionOptions => {
+  const { NATS_CA_FILE: caFile, NATS_CERT_FILE: certFile, NATS_KEY_FILE: keyFile } = config;
+  if (caFile === undefined && certFile === undefined && !config.NATS_URL.split(",").some((url) => url.trim().startsWith("tls://")))
+    return {};
+  const files = { ...(caFile === undefined ? {} : { caFile }), ...(certFile === undefined ? {} : { certFile }) };
+  return { tls: { ...files, ...(keyFile === undefined ? {} : { keyFile }) } };
+};
 
 const natsOptions = (config: NatsSettings, name: string): ConnectionOptions => ({
   servers: config.NATS_URL.split(","),
   name,
-  ...(config.NATS_USER === undefined ? {} : { user: config.NATS_USER }),
-  ...(config.NATS_PASSWORD === undefined ? {} : { pass: config.NATS_PASSWORD }),
+  ...natsLogin(config),
+  ...natsTls(config),
+});
+
+const foreverOptions = {
   maxReconnectAttempts: -1,
   // a broker that refuses our login twice may be one whose users are being changed
   ignoreAuthErrorAbort: true,
@@ -108,7 +147,11 @@ const natsOptions = (config: NatsSettings, name: string): ConnectionOptions => (
   reconnectJitter: 100,
   pingInterval: 5_000,
   maxPingOut: 2,
-});
+} as const satisfies ConnectionOptions;
+
+/** One try, and no other when the connection is lost: for who can do without. @throws if nobody answers within the time */
+export const connectNatsOnce = (config: NatsSettings, name: string, withinMs: number): Promise<NatsConnection> =>
+  connect({ ...natsOptions(config, name), timeout: withinMs, reconnect: false });
 
 /** A server that takes the connection and says nothing is given up and tried anew. */
 const NATS_CONNECT_MS = 3_000;
@@ -133,7 +176,7 @@ export const connectNatsUntil = async (
   const waiting = log === undefined ? undefined : sayWaiting(log, systemClock, natsPlace(config));
   while (!stop.aborted) {
     try {
-      const connection = await connect({ ...natsOptions(config, name), timeout: NATS_CONNECT_MS });
+      const connection = await connect({ ...natsOptions(config, name), ...foreverOptions, timeout: NATS_CONNECT_MS });
       waiting?.over();
       return connection;
     } catch (error) {

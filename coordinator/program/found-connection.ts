@@ -1,7 +1,8 @@
 import { connect as connectTcp, Socket } from "node:net";
-import { connect as connectTls } from "node:tls";
+import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import { AbstractConnector, type RedisOptions } from "ioredis";
 import type { RedisNode } from "./redis-address.ts";
+import { serverName } from "./tls.ts";
 
 /** ioredis's own: what is left of a connection that was ended is destroyed after so long. */
 const DISCONNECT_WITHIN_MS = 2_000;
@@ -12,7 +13,8 @@ const failedStream = (error: unknown): Socket => new Socket().on("error", () => 
 export interface FoundConnectionOptions {
   /** where to connect to, asked at every (re)connection. @throws if nobody knows */
   readonly find: () => Promise<RedisNode>;
-  readonly tls: boolean;
+  /** undefined: without */
+  readonly tls: ConnectionOptions | undefined;
   readonly username: string | undefined;
   readonly password: string | undefined;
   /** whether a server with this role (`master`, `slave`) is the one that is meant; by default any is */
@@ -40,7 +42,7 @@ export const foundConnection = (options: FoundConnectionOptions): Omit<RedisOpti
       try {
         const { host, port } = await find();
         if (!this.connecting) return failedStream(new Error("the connection was given up"));
-        const stream = tls ? connectTls({ host, port, servername: host }) : connectTcp({ host, port });
+        const stream = tls === undefined ? connectTcp({ host, port }) : connectTls({ ...tls, ...serverName(host), port });
         stream.once("error", (error) => {
           this.firstError = error;
         });
@@ -57,7 +59,7 @@ export const foundConnection = (options: FoundConnectionOptions): Omit<RedisOpti
     Connector: FoundConnector,
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
-    ...(tls ? { tls: {} } : {}),
+    ...(tls === undefined ? {} : { tls }),
   };
 };
 

@@ -3,7 +3,9 @@ import { HURRY } from "./cluster.ts";
 import { ConfigError, readConfig, type Config } from "./config.ts";
 import { crashPoints, type CrashPoints } from "./crash-points.ts";
 import { KNOWN_VIOLATIONS, processViolations, type ProcessViolations } from "./violations.ts";
+import { followSecret } from "./follow-secret.ts";
 import { createLog, type Log } from "./log.ts";
+import { secretFile } from "./secrets.ts";
 import type { SettingName } from "./settings.ts";
 import { systemClock } from "./system.ts";
 
@@ -19,6 +21,8 @@ export interface Program<Name extends SettingName> {
   readonly hurry: AbortSignal;
   /** around the ports where the program is put together */
   readonly points: CrashPoints;
+  /** Calls back with each new value of a secret that comes from a file (NAME_FILE), until `stop`; never for one that does not. */
+  readonly follow: <Secret extends Name>(name: Secret, changed: (value: Config<Name>[Secret]) => void) => void;
   /** for a process below a primary, once: what it does with invariant violations */
   readonly violations: () => ProcessViolations;
 }
@@ -61,6 +65,14 @@ export const runProgram = async <const Name extends SettingName>(
   };
   // oxlint-disable-next-line node/no-process-env -- no setting: a primary tells its processes what it knows
   const violations = (): ProcessViolations => processViolations({ log, clock: systemClock, inherited: process.env[KNOWN_VIOLATIONS], end });
+  const follow: Program<Name>["follow"] = (secret, changed) => {
+    // oxlint-disable-next-line node/no-process-env -- the same environment, whose files have other contents now
+    const environment = process.env;
+    const file = secretFile(secret, environment);
+    if (file === undefined) return;
+    const read = () => readConfig([secret], environment)[secret];
+    followSecret({ name: secret, file, current: config[secret], read, changed, log, stop: stopping.signal });
+  };
   process.on("uncaughtException", crash).on("unhandledRejection", crash);
   const stopping = new AbortController();
   const hurrying = new AbortController();
@@ -73,7 +85,7 @@ export const runProgram = async <const Name extends SettingName>(
   if (config.DOORBUSTER_EXIT_WITH_PARENT && !process.connected) watchParent(stop);
   try {
     const signals = { stop: stopping.signal, hurry: hurrying.signal };
-    await main({ config, log, ...signals, points: crashPoints(config.DOORBUSTER_CRASH_AT, log), violations });
+    await main({ config, log, ...signals, points: crashPoints(config.DOORBUSTER_CRASH_AT, log), follow, violations });
     // The pipe from the starter would keep a finished program alive.
     process.stdin.destroy();
   } catch (error) {

@@ -1,3 +1,4 @@
+import type { ConnectionOptions } from "node:tls";
 import { Redis, type RedisOptions } from "ioredis";
 import { askOptions, foundConnection } from "./found-connection.ts";
 import type { ClusterAddress, RedisNode } from "./redis-address.ts";
@@ -23,10 +24,12 @@ const keyOf = ({ host, port }: RedisNode): string => `${host}:${port}`;
 /** A cluster of which some nodes are known. Asks for a slot's primary whenever a connection is made: that is rare. */
 class ClusterMap {
   readonly #address: ClusterAddress;
+  readonly #tls: ConnectionOptions | undefined;
   #known: readonly RedisNode[];
 
-  constructor(address: ClusterAddress) {
+  constructor(address: ClusterAddress, tls: ConnectionOptions | undefined) {
     this.#address = address;
+    this.#tls = tls;
     this.#known = address.seeds;
   }
 
@@ -57,12 +60,12 @@ class ClusterMap {
   }
 
   async #ask(node: RedisNode, key: string): Promise<View> {
-    const { username, password, tls } = this.#address;
+    const { username, password } = this.#address;
     const redis = new Redis({
       ...node,
       ...(username === undefined ? {} : { username }),
       ...(password === undefined ? {} : { password }),
-      ...(tls ? { tls: {} } : {}),
+      ...(this.#tls === undefined ? {} : { tls: this.#tls }),
       ...askOptions(ASK_WITHIN_MS),
       connectionName: "slots",
     });
@@ -95,11 +98,15 @@ class ClusterMap {
  * Options that make a plain ioredis connection lead to the node that holds one slot: it is looked for at every
  * (re)connection, and MOVED makes a new one. All keys of a shard share a slot, so a shard needs no more than one node.
  */
-export const slotConnection = (address: ClusterAddress, key: string): Omit<RedisOptions, "replyMapping"> => {
-  const map = new ClusterMap(address);
+export const slotConnection = (
+  address: ClusterAddress,
+  tls: ConnectionOptions | undefined,
+  key: string,
+): Omit<RedisOptions, "replyMapping"> => {
+  const map = new ClusterMap(address, tls);
   let downAtMs = Number.NEGATIVE_INFINITY;
   return {
-    ...foundConnection({ ...address, find: () => map.ownerOf(key) }),
+    ...foundConnection({ ...address, tls, find: () => map.ownerOf(key) }),
     reconnectOnError: ({ message }) => {
       if (message.startsWith("MOVED ")) return true;
       if (!message.startsWith("CLUSTERDOWN")) return false;

@@ -1,3 +1,4 @@
+import type { ConnectionOptions } from "node:tls";
 import { Redis, type RedisOptions } from "ioredis";
 import { askOptions, foundConnection } from "./found-connection.ts";
 import type { RedisNode, SentinelAddress } from "./redis-address.ts";
@@ -13,12 +14,15 @@ interface View {
   readonly configEpoch: number;
 }
 
-const ask = async (sentinel: RedisNode, { name, sentinelUsername, sentinelPassword, tls }: SentinelAddress): Promise<View> => {
+type Tls = ConnectionOptions | undefined;
+
+const ask = async (sentinel: RedisNode, address: SentinelAddress, tls: Tls): Promise<View> => {
+  const { name, sentinelUsername, sentinelPassword } = address;
   const redis = new Redis({
     ...sentinel,
     ...(sentinelUsername === undefined ? {} : { username: sentinelUsername }),
     ...(sentinelPassword === undefined ? {} : { password: sentinelPassword }),
-    ...(tls ? { tls: {} } : {}),
+    ...(tls === undefined ? {} : { tls }),
     ...askOptions(ASK_WITHIN_MS),
     connectionName: "primary",
   });
@@ -40,8 +44,8 @@ const ask = async (sentinel: RedisNode, { name, sentinelUsername, sentinelPasswo
  * server that was replaced.
  * @throws if no sentinel answers, or none knows the name
  */
-const primaryOf = async (address: SentinelAddress): Promise<RedisNode> => {
-  const asked = await Promise.allSettled(address.sentinels.map((sentinel) => ask(sentinel, address)));
+const primaryOf = async (address: SentinelAddress, tls: Tls): Promise<RedisNode> => {
+  const asked = await Promise.allSettled(address.sentinels.map((sentinel) => ask(sentinel, address, tls)));
   const views = asked.flatMap((result) => (result.status === "fulfilled" ? [result.value] : []));
   const [latest] = views.toSorted((a, b) => b.configEpoch - a.configEpoch);
   if (latest !== undefined) return latest.primary;
@@ -52,12 +56,13 @@ const primaryOf = async (address: SentinelAddress): Promise<RedisNode> => {
 /**
  * Options that make a plain ioredis connection lead to the primary that sentinels agree on: asked for at every (re)connection,
  * and a server that says it is a replica makes a new one.
+ * @param tls to sentinels and servers; undefined: without
  * @param silentMs after so long without an answer a connection is made anew: a server that stands still may have been replaced
  */
-export const sentinelConnection = (address: SentinelAddress, silentMs: number): Omit<RedisOptions, "replyMapping"> => {
+export const sentinelConnection = (address: SentinelAddress, tls: Tls, silentMs: number): Omit<RedisOptions, "replyMapping"> => {
   let lookedAtMs = Number.NEGATIVE_INFINITY;
   return {
-    ...foundConnection({ ...address, find: () => primaryOf(address), isRole: (role) => role === "master" }),
+    ...foundConnection({ ...address, tls, find: () => primaryOf(address, tls), isRole: (role) => role === "master" }),
     ...(silentMs > 0 ? { socketTimeout: silentMs } : {}),
     reconnectOnError: ({ message }) => {
       if (message.startsWith("READONLY")) return true;

@@ -1,14 +1,26 @@
+import { accessSync, constants } from "node:fs";
 import { z } from "zod";
 import { parseCrashAt } from "./crash-points.ts";
 import { readOrigin } from "./origins.ts";
 import { clusterAddress, isInstanceUrl, sentinelAddress, shardUrls } from "./redis-address.ts";
 import { readTrustedProxies } from "./trusted-proxies.ts";
 
+const isReadable = (path: string): boolean => {
+  try {
+    accessSync(path, constants.R_OK);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
 /**
  * Every environment variable of every program, with its meaning. A program picks the ones it reads (config.ts);
  * a variable that begins with DOORBUSTER_ and is not here is an error in all of them. `.env.example` lists the same.
  */
 const text = z.string().min(1);
+/** path of a file that is there; its content is read whenever a connection is made */
+const file = text.refine(isReadable, "cannot be read: is there such a file, and may this user read it?").optional();
 const port = z.coerce.number().int().min(0).max(65_535);
 const count = z.coerce.number().int().min(1);
 const ms = z.coerce.number().int().min(1);
@@ -70,6 +82,14 @@ const ticketKeys = text.transform((value, context) => {
   return keys;
 });
 
+/** Separated by blanks or lines: all are accepted, so that a new one can be handed out before the old one goes. */
+const tokens = z.string().transform((value, context) => {
+  const listed = value.split(/\s+/).filter((token) => token !== "");
+  if (listed.length === 0 || listed.some((token) => token.length < 16 || !/^[\x21-\x7e]+$/.test(token)))
+    context.addIssue({ code: "custom", message: "each token is at least 16 plain characters; several are separated by blanks or lines" });
+  return listed;
+});
+
 const trustedProxies = z.string().superRefine((value, context) => {
   const read = readTrustedProxies(value);
   if (typeof read === "string") context.addIssue({ code: "custom", message: read });
@@ -98,10 +118,24 @@ export const settings = {
    * `redis-sentinel://host:port;host:port/name` (`rediss-sentinel`) the primary that these sentinels name.
    */
   REDIS_SHARDS: redisUrls,
+  /** PEM: the CA of rediss, rediss-cluster and rediss-sentinel; and our certificate with its key, for servers that ask for one */
+  REDIS_CA_FILE: file,
+  REDIS_CERT_FILE: file,
+  REDIS_KEY_FILE: file,
+  /** `nats://host:port`, or `tls://`, comma separated */
   NATS_URL: text,
   NATS_USER: text.optional(),
   NATS_PASSWORD: text.optional(),
+  /** instead of user and password: a creds file (JWT and seed), or the seed of an nkey */
+  NATS_CREDS_FILE: file,
+  NATS_NKEY_SEED_FILE: file,
+  /** PEM, as those of Redis; with one of them, as with tls://, a connection without TLS is refused */
+  NATS_CA_FILE: file,
+  NATS_CERT_FILE: file,
+  NATS_KEY_FILE: file,
   DATABASE_URL: text,
+  /** PEM: with it every connection to Postgres is TLS, and certificate and host are verified */
+  DATABASE_CA_FILE: file,
   NODE_ENV: z.enum(["development", "test", "production"]).default("development"),
 
   /** names the run that a process belongs to; set by whoever starts the programs */
@@ -124,7 +158,8 @@ export const settings = {
   /** the admin API: never on a public address */
   DOORBUSTER_ADMIN_HOST: text.default("127.0.0.1"),
   DOORBUSTER_ADMIN_PORT: port.default(8081),
-  DOORBUSTER_ADMIN_TOKEN: text.min(16).regex(/^[\x21-\x7e]+$/, "plain characters without spaces"),
+  /** callers of the admin API show one of them; our own commands show the first */
+  DOORBUSTER_ADMIN_TOKEN: tokens,
   /** the gateway's metrics and health, without a credential: for Prometheus and probes, never on a public address */
   DOORBUSTER_GATEWAY_METRICS_HOST: text.default("127.0.0.1"),
   DOORBUSTER_GATEWAY_METRICS_PORT: port.default(8083),
@@ -182,7 +217,7 @@ export const settings = {
   /** hosts that two-phase messages may call besides loopback: `host`, `host:port` or `*.domain`, comma separated */
   DOORBUSTER_CALLABLE_HOSTS: hosts,
   /** callers of the message API must show it as a bearer token; without it the API is open to who can reach the port */
-  DOORBUSTER_COORDINATOR_TOKEN: text.min(16).optional(),
+  DOORBUSTER_COORDINATOR_TOKEN: tokens.optional(),
   /** shards, from 0, that new messages are put on; 0 = all. To take shards away: lower it, wait until they hold none, then shorten REDIS_SHARDS */
   DOORBUSTER_MESSAGE_SHARDS: z.coerce.number().int().min(0).default(0),
   /** from prepare to the first query-back, where the message does not say */

@@ -49,7 +49,7 @@ export const adminAddress = async (options: AddressOptions, environment: Environ
   const config = readConfig(["DOORBUSTER_ADMIN_TOKEN", "DOORBUSTER_ADMIN_HOST", "DOORBUSTER_ADMIN_PORT"], environment);
   const url = options.admin ?? `http://${config.DOORBUSTER_ADMIN_HOST}:${config.DOORBUSTER_ADMIN_PORT}`;
   if (!URL.canParse(url)) throw new Error(`--admin ${JSON.stringify(url)} is not a URL`);
-  return { url: url.replace(/\/$/, ""), token: config.DOORBUSTER_ADMIN_TOKEN };
+  return { url: url.replace(/\/$/, ""), token: config.DOORBUSTER_ADMIN_TOKEN[0] as string };
 };
 
 const ANSWER_WITHIN_MS = 8_000;

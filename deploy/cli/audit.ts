@@ -1,7 +1,7 @@
 import { writeFile } from "node:fs/promises";
 import { Command } from "commander";
 import { pino } from "pino";
-import { readConfig } from "#program";
+import { NATS_SETTINGS, readConfig, REDIS_TLS_SETTINGS, redisTls } from "#program";
 import { audit, compareInThread, openStores, StoreAway, type AuditReport, type StoreAddresses } from "../../workers/index.ts";
 import type { Environment } from "../local/index.ts";
 import { auditText } from "./audit-text.ts";
@@ -20,20 +20,18 @@ export const storesOf = (
   },
 ): StoreAddresses => ({
   redisShards: ready.redisShards.split(","),
-  natsUrl: ready.nats.url,
-  natsUser: ready.nats.user ?? undefined,
-  natsPassword: ready.nats.pass ?? undefined,
+  nats: { NATS_URL: ready.nats.url, NATS_USER: ready.nats.user ?? undefined, NATS_PASSWORD: ready.nats.pass ?? undefined },
   databaseUrl: ready.databaseUrl,
 });
 
 const storesOfEnvironment = (environment: Environment): StoreAddresses => {
-  const config = readConfig(["REDIS_SHARDS", "NATS_URL", "NATS_USER", "NATS_PASSWORD", "DATABASE_URL"], environment);
+  const config = readConfig(["REDIS_SHARDS", ...REDIS_TLS_SETTINGS, ...NATS_SETTINGS, "DATABASE_URL", "DATABASE_CA_FILE"], environment);
   return {
     redisShards: config.REDIS_SHARDS,
-    natsUrl: config.NATS_URL,
-    natsUser: config.NATS_USER,
-    natsPassword: config.NATS_PASSWORD,
+    redisTls: redisTls(config),
+    nats: config,
     databaseUrl: config.DATABASE_URL,
+    databaseCaFile: config.DATABASE_CA_FILE,
   };
 };
 

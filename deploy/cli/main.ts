@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command } from "commander";
+import { withSecrets } from "#program";
 import type { Environment } from "../local/index.ts";
 
 type Make = (environment: Environment) => Command;
@@ -15,13 +16,13 @@ const commands: Readonly<Record<string, () => Promise<Make>>> = {
 };
 
 // oxlint-disable-next-line node/no-process-env -- the one place where the commands read their environment
-const environment: Environment = process.env;
+const environment = (): Environment => withSecrets(process.env);
 
 const asked = commands[process.argv[2] ?? ""];
 const program = new Command("doorbuster").description("a flash-sale engine").showHelpAfterError();
-for (const load of asked === undefined ? Object.values(commands) : [asked]) program.addCommand((await load())(environment));
 
 try {
+  for (const load of asked === undefined ? Object.values(commands) : [asked]) program.addCommand((await load())(environment()));
   await program.parseAsync();
 } catch (error) {
   process.stderr.write(`doorbuster: ${(error as Error).message}\n`);

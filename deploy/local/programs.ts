@@ -85,7 +85,9 @@ const portsOf = async (given: Environment): Promise<Readonly<Record<keyof typeof
 export const makePrograms = async (run: Run, dist: string, stores: Stores, route: Route = direct): Promise<Programs> => {
   const given = run.environment;
   const ports = await portsOf(given);
-  const adminToken = given["DOORBUSTER_ADMIN_TOKEN"] ?? randomBytes(24).toString("base64url");
+  const adminTokens = given["DOORBUSTER_ADMIN_TOKEN"] ?? randomBytes(24).toString("base64url");
+  // ours is the first of several
+  const [adminToken = ""] = adminTokens.trim().split(/\s+/);
   const ticketKeys = given["DOORBUSTER_TICKET_KEYS"] ?? `local:${randomBytes(32).toString("base64url")}`;
 
   const shared: Environment = {
@@ -120,7 +122,7 @@ export const makePrograms = async (run: Run, dist: string, stores: Stores, route
         DOORBUSTER_STOP_NOTICE_MS: given["DOORBUSTER_STOP_NOTICE_MS"] ?? "0",
         DOORBUSTER_GATEWAY_METRICS_PORT: String(ports.gatewayMetrics),
         DOORBUSTER_ADMIN_PORT: String(ports.admin),
-        DOORBUSTER_ADMIN_TOKEN: adminToken,
+        DOORBUSTER_ADMIN_TOKEN: adminTokens,
         DOORBUSTER_TICKET_KEYS: ticketKeys,
       }),
       coordinator: await program(ProgramName.coordinator, `${at(ports.coordinator)}/readyz`, {

@@ -16,7 +16,7 @@ const workers = {
   },
 } as unknown as WorkerRequests;
 const admin = createAdmin({
-  token: TOKEN,
+  tokens: () => [TOKEN],
   workers,
   onFault: (_error, about) => void abouts.push(about),
 });

@@ -2,6 +2,7 @@ import bearerAuth from "@fastify/bearer-auth";
 import fastify, { type FastifyInstance } from "fastify";
 import { z } from "zod";
 import type { AboutOrder } from "#program/about-order";
+import { isAccepted } from "#program/bearer-tokens";
 import { operation, zodRoutes } from "#program/zod-routes";
 import { RequestError } from "#protocol/requests";
 import { answers } from "./answers.ts";
@@ -12,7 +13,8 @@ import { shardRoutes } from "./shard-routes.ts";
 import type { WorkerRequests } from "./worker-requests.ts";
 
 export interface AdminOptions {
-  readonly token: string;
+  /** asked at each request: one of them is the credential */
+  readonly tokens: () => readonly string[];
   readonly workers: WorkerRequests;
   /** what broke while a request was handled, and about which order it was */
   readonly onFault: (error: unknown, about: AboutOrder) => void;
@@ -32,8 +34,9 @@ const health = operation({
  * Every address but /healthz wants the credential, also those where there is nothing. The token is compared in constant
  * time; `Bearer` may be in any case and more than one space may follow it, as RFC 9110 (11.1, 11.4) has it.
  */
-const needToken = (app: FastifyInstance, token: string): void => {
-  void app.register(bearerAuth, { keys: [token], addHook: false, specCompliance: "rfc6749" });
+const needToken = (app: FastifyInstance, tokens: AdminOptions["tokens"]): void => {
+  const auth = (token: string): boolean => isAccepted(token, tokens());
+  void app.register(bearerAuth, { keys: [], auth, addHook: false, specCompliance: "rfc6749" });
   app.addHook("onRequest", (request, reply, done) => {
     if (request.routeOptions.url === "/healthz") done();
     else if (app.verifyBearerAuth === undefined) done(new Error("the check of the credential is not loaded"));
@@ -66,13 +69,13 @@ export const mountAdmin = (app: FastifyInstance, { workers }: Pick<AdminOptions,
  * The operators' API, on its own port with its own credential: sales, shards and orders, and `GET /healthz`
  * without the credential. openapi.json beside this file is written from the schemas of its routes (`npm run openapi`).
  */
-export const createAdmin = ({ token, workers, onFault, onRoute }: AdminOptions): FastifyInstance => {
+export const createAdmin = ({ tokens, workers, onFault, onRoute }: AdminOptions): FastifyInstance => {
   const app = fastify({ logger: false, bodyLimit: BODY_BYTES, forceCloseConnections: true });
   app.addHook("onRoute", ({ method, url }) => onRoute?.(String(method), url));
   app.addHook("onSend", async (_request, reply) => {
     void reply.header("cache-control", "no-store").header("x-content-type-options", "nosniff");
   });
-  needToken(app, token);
+  needToken(app, tokens);
   handleErrors(app, onFault);
   mountAdmin(app, { workers });
   return app;

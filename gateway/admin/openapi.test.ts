@@ -104,7 +104,7 @@ beforeEach(() => {
 
 const routes = new Set<string>();
 const admin = createAdmin({
-  token: TOKEN,
+  tokens: () => [TOKEN],
   workers,
   onFault: (error) => {
     throw error;

@@ -44,8 +44,9 @@ interface TicketKey {
 
 /** The first key signs, all verify: a new key goes behind, then to the front, and the old one goes when its tickets have expired. */
 export interface TicketKeys {
-  readonly signing: TicketKey;
-  readonly byId: ReadonlyMap<string, TicketKey>;
+  /** replaced by renewTicketKeys alone */
+  signing: TicketKey;
+  byId: ReadonlyMap<string, TicketKey>;
 }
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -97,6 +98,10 @@ export const ticketKeys = (secrets: readonly { readonly id: string; readonly sec
   if (signing === undefined) throw new TypeError("at least one ticket key is needed");
   return { signing, byId };
 };
+
+/** All who hold `keys` sign and verify by these secrets from now on. @throws TypeError as ticketKeys, and the former ones stay */
+export const renewTicketKeys = (keys: TicketKeys, secrets: Parameters<typeof ticketKeys>[0]): void =>
+  void Object.assign(keys, ticketKeys(secrets));
 
 /**
  * HMAC-SHA256 by two one-shot hashes over prepared blocks: 450 k/s on one core where `createHmac` with a key object did

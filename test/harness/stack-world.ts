@@ -206,9 +206,7 @@ export class StackWorld {
 const withStores = async <T>(info: StackInfo, read: (stores: AuditStores) => Promise<T>): Promise<T> => {
   const addresses = {
     redisShards: info.redisShards.split(","),
-    natsUrl: info.nats.url,
-    natsUser: info.nats.user ?? undefined,
-    natsPassword: info.nats.pass ?? undefined,
+    nats: { NATS_URL: info.nats.url, NATS_USER: info.nats.user ?? undefined, NATS_PASSWORD: info.nats.pass ?? undefined },
     databaseUrl: info.databaseUrl,
   };
   const stores = await openStores(addresses, compareHere, pino({ level: "silent" }));

@@ -45,6 +45,7 @@ describe(".env.example", () => {
     expect(refusal).toBeInstanceOf(ConfigError);
     expect((refusal as ConfigError).problems).toEqual([
       "NATS_PASSWORD: an example's secret is refused in production",
+      "DATABASE_URL: an example's secret is refused in production",
       "DOORBUSTER_ADMIN_TOKEN: an example's secret is refused in production",
       "DOORBUSTER_TICKET_KEYS: an example's secret is refused in production",
     ]);

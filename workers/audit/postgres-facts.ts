@@ -1,4 +1,5 @@
 import { MikroORM, type Knex } from "@mikro-orm/postgresql";
+import { databaseTls } from "#program/tls";
 import { parsePosition, type Position } from "#lua/core/position";
 import { DifferenceKind, type Difference } from "./difference.ts";
 import type { PostgresFacts, TransferSource } from "./facts.ts";
@@ -107,12 +108,14 @@ async function* readOrders(sql: Knex): AsyncGenerator<readonly string[]> {
   await sql.raw("CLOSE audit_orders");
 }
 
-export const openAuditDatabase = async (url: string): Promise<AuditDatabase> => {
+export const openAuditDatabase = async (url: string, caFile?: string): Promise<AuditDatabase> => {
+  const ssl = databaseTls(url, caFile);
   const orm = await MikroORM.init({
     clientUrl: url,
     entities: [],
     discovery: { warnWhenNoEntities: false },
     pool: { min: 0, max: 2 },
+    ...(ssl === undefined ? {} : { driverOptions: { connection: { ssl } } }),
     connect: false,
   });
   const knex = orm.em.getKnex();

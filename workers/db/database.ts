@@ -1,5 +1,7 @@
+import type { ConnectionOptions } from "node:tls";
 import { Migrator } from "@mikro-orm/migrations";
 import { IsolationLevel, MikroORM, type EntityManager, type Knex } from "@mikro-orm/postgresql";
+import { databaseTls } from "#program/tls";
 import { entities } from "./entities.ts";
 import { migrations } from "./migrations/index.ts";
 
@@ -16,6 +18,8 @@ export type Sql = (text: string, bindings?: readonly unknown[]) => Promise<Resul
 
 export interface DatabaseOptions {
   readonly url: string;
+  /** PEM of the CA that signed the server's certificate: with it, no connection without TLS */
+  readonly caFile?: string | undefined;
   /** most connections */
   readonly pool: number;
   /** shown in pg_stat_activity */
@@ -71,6 +75,11 @@ const sqlOf =
 /** knex writes plain lines to standard output otherwise; every fault it would report reaches us as an exception. */
 const silent = { warn: () => undefined, error: () => undefined, deprecate: () => undefined, debug: () => undefined };
 
+const sslOf = ({ url, caFile }: Pick<DatabaseOptions, "url" | "caFile">): { readonly ssl?: ConnectionOptions } => {
+  const ssl = databaseTls(url, caFile);
+  return ssl === undefined ? {} : { ssl };
+};
+
 const initialize = (options: DatabaseOptions): Promise<MikroORM> =>
   MikroORM.init({
     clientUrl: options.url,
@@ -81,7 +90,7 @@ const initialize = (options: DatabaseOptions): Promise<MikroORM> =>
     driverOptions: {
       acquireConnectionTimeout: ACQUIRE_MS,
       log: silent,
-      connection: { application_name: options.name, keepAlive: true, connectionTimeoutMillis: CONNECT_MS },
+      connection: { application_name: options.name, keepAlive: true, connectionTimeoutMillis: CONNECT_MS, ...sslOf(options) },
     },
     // The process starts while Postgres is away, and waits for it like for everything else.
     connect: false,
@@ -114,8 +123,8 @@ const MIGRATION_LOCK = 0x6462_0001;
  * Brings the database to the current tables. Safe to call by several at once and again.
  * @returns names of the migrations that were applied now
  */
-export const applyMigrations = async (url: string): Promise<readonly string[]> => {
-  const orm = await initialize({ url, pool: 2, name: "doorbuster-migrate" });
+export const applyMigrations = async (url: string, caFile?: string): Promise<readonly string[]> => {
+  const orm = await initialize({ url, caFile, pool: 2, name: "doorbuster-migrate" });
   try {
     return await orm.em.getKnex().transaction(async (lock) => {
       await lock.raw("SELECT pg_advisory_xact_lock(?)", [MIGRATION_LOCK]);

@@ -26,7 +26,7 @@ const look = async (sessionIs: string, pool = 1, url = database.url): Promise<{ 
     try {
       const isSound = await new DatabaseSettings(
         seen,
-        { DATABASE_URL: url, DOORBUSTER_DATABASE_POOL: pool, DOORBUSTER_WORKER_PROCESSES: 1 },
+        { DATABASE_CA_FILE: undefined, DATABASE_URL: url, DOORBUSTER_DATABASE_POOL: pool, DOORBUSTER_WORKER_PROCESSES: 1 },
         problems,
       ).isSound();
       const found = problems.all().map(({ setting, found: value, verdict }) => `${verdict} ${setting} ${value}`);

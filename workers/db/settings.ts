@@ -1,7 +1,9 @@
 import { availableParallelism } from "node:os";
+import type { ConnectionOptions } from "node:tls";
 import { Client, DatabaseError } from "pg";
 import type { Config } from "#program";
 import { SettingVerdict, type SettingProblems } from "#program/setting-problems";
+import { databaseTls } from "#program/tls";
 import { poolProblems, postgresProblems } from "#program/store-settings/postgres";
 import type { Clock } from "#protocol/ports";
 import type { Database } from "./database.ts";
@@ -16,11 +18,12 @@ export class DatabaseSettings {
   readonly #connections: number;
   readonly #problems: SettingProblems;
   readonly #url: string;
+  readonly #ssl: ConnectionOptions | undefined;
   #hasBegun = false;
 
   constructor(
     database: Database,
-    config: Config<"DATABASE_URL" | "DOORBUSTER_DATABASE_POOL" | "DOORBUSTER_WORKER_PROCESSES">,
+    config: Config<"DATABASE_URL" | "DATABASE_CA_FILE" | "DOORBUSTER_DATABASE_POOL" | "DOORBUSTER_WORKER_PROCESSES">,
     problems: SettingProblems,
   ) {
     this.#database = database;
@@ -28,6 +31,7 @@ export class DatabaseSettings {
     this.#connections = config.DOORBUSTER_DATABASE_POOL * processes;
     this.#problems = problems;
     this.#url = config.DATABASE_URL;
+    this.#ssl = databaseTls(config.DATABASE_URL, config.DATABASE_CA_FILE);
   }
 
   /** Looks, and says what is wrong. @returns false if no order may be stored in it. @throws if it does not answer */
@@ -41,7 +45,11 @@ export class DatabaseSettings {
   async #begin(): Promise<string | undefined> {
     if (this.#hasBegun) return undefined;
     // not by a pooled connection: knex keeps the reason of a BEGIN that failed to itself
-    const client = new Client({ connectionString: this.#url, connectionTimeoutMillis: CONNECT_MS });
+    const client = new Client({
+      connectionString: this.#url,
+      connectionTimeoutMillis: CONNECT_MS,
+      ...(this.#ssl === undefined ? {} : { ssl: this.#ssl }),
+    });
     client.on("error", () => undefined);
     try {
       await client.connect();

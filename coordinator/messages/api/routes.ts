@@ -2,6 +2,7 @@ import bearerAuth from "@fastify/bearer-auth";
 import type { FastifyInstance, FastifyReply, FastifySchema } from "fastify";
 import type { Registry } from "prom-client";
 import { z } from "zod";
+import { isAccepted } from "#program/bearer-tokens";
 import type { Random } from "#protocol/ports";
 import { DtmResult } from "../dtm-result.ts";
 import { failed, type ApiAnswer } from "./answer.ts";
@@ -20,8 +21,8 @@ export interface MessageApi extends CallPorts {
   readonly version: string;
   /** resolves when the stores can be asked, or should have been able to be */
   readonly started: () => Promise<void>;
-  /** callers must show it; undefined = open */
-  readonly token: string | undefined;
+  /** asked at each call, which must show one of them; undefined = open */
+  readonly tokens: (() => readonly string[]) | undefined;
   /** called with what was answered 500 */
   readonly fault: (error: unknown) => void;
 }
@@ -67,8 +68,8 @@ const refusePages = (scope: FastifyInstance): void => {
 };
 
 /** `Bearer` in this case; more than one space may follow it, as RFC 9110 (11.4) has it. Compared in constant time. */
-const needToken = async (scope: FastifyInstance, token: string): Promise<void> => {
-  await scope.register(bearerAuth, { keys: [token], addHook: false });
+const needToken = async (scope: FastifyInstance, tokens: () => readonly string[]): Promise<void> => {
+  await scope.register(bearerAuth, { keys: [], auth: (token: string) => isAccepted(token, tokens()), addHook: false });
   if (scope.verifyBearerAuth === undefined) throw new Error("the check of the token is not loaded");
   scope.addHook("onRequest", scope.verifyBearerAuth);
 };
@@ -129,7 +130,7 @@ export const messageRoutes = (app: FastifyInstance, api: MessageApi): void => {
     takeJson(scope);
     acceptDocumentSchemas(scope);
     refusePages(scope);
-    if (api.token !== undefined) await needToken(scope, api.token);
+    if (api.tokens !== undefined) await needToken(scope, api.tokens);
     for (const route of [
       ...aboutRoutes(api),
       ...callRoutes(api, faultAnswer),

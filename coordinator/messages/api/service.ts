@@ -56,6 +56,8 @@ export interface MessageServiceParts {
   readonly registry: Registry;
   readonly log: Log;
   readonly points: CrashPoints;
+  /** those that callers may show, at the moment; asked only where the configuration has any */
+  readonly tokens: () => readonly string[];
 }
 
 /** Everything of the two-phase messages that one coordinator runs: compose.ts over Redis and HTTP, and the API. */
@@ -91,7 +93,7 @@ export const messageService = (parts: MessageServiceParts): MessageService => {
         registry,
         version: VERSION,
         started: () => placement.started(),
-        token: config.DOORBUSTER_COORDINATOR_TOKEN,
+        tokens: config.DOORBUSTER_COORDINATOR_TOKEN && parts.tokens,
         fault: (error) => log.error({ err: error }, "a call of the message API failed"),
       }),
     unheard: () => placement.unheard(),

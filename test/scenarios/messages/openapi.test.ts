@@ -26,7 +26,7 @@ let services: Services;
 let coordinator: RunningCoordinator;
 
 beforeAll(async () => {
-  const mount = (app: FastifyInstance): void => messageRoutes(app, { token: undefined } as MessageApi);
+  const mount = (app: FastifyInstance): void => messageRoutes(app, { tokens: undefined } as MessageApi);
   text = await openApiDocument({ ...messageDocument, mount });
   document = JSON.parse(text) as Document;
   ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true });
@@ -80,7 +80,7 @@ describe("openapi.json", () => {
     app.addHook("onRoute", ({ method, url }) => {
       for (const one of [method].flat()) if (one !== "HEAD") routes.add(`${one.toLowerCase()} ${url.replace(":name", "{name}")}`);
     });
-    messageRoutes(app, { token: undefined } as MessageApi);
+    messageRoutes(app, { tokens: undefined } as MessageApi);
     return app.ready().then(() => {
       const listed = Object.entries(document.paths).flatMap(([path, operations]) =>
         Object.keys(operations).map((method) => `${method} ${path}`),
