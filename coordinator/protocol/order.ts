@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { ID_PATTERN } from "./ids.ts";
 import { parseOrderId } from "./order-id.ts";
+import { shownAsIs } from "./unknown.ts";
 
 /** The life of an order (DESIGN 9). All but `rejected` bind their buyer for good. */
 export const OrderState = {
@@ -48,7 +49,7 @@ export const orderRecordSchema = z.object({
   uid: z.string(),
   orderId: z.string(),
   units: z.int().min(1),
-  state: z.enum(OrderState),
+  state: shownAsIs(OrderState),
   reservedAtMs: z.int().min(0),
   payByMs: z.int().min(0).nullable().describe("from then on it may expire, counted from when it was stored; null if it does not"),
   changedAtMs: z.int().min(0).nullable().describe("when it came into its state; null if it never changed"),
@@ -57,7 +58,7 @@ export const orderRecordSchema = z.object({
       z.object({
         paymentId: z.string(),
         amountMinor: z.int().min(0).nullable(),
-        decision: z.enum(PaymentDecision),
+        decision: shownAsIs(PaymentDecision),
         /** `told` is its name on the wire and in Postgres */
         told: z.int().min(1).describe("times that the payment service reported it"),
       }),

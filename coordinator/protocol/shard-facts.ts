@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { RestoreMode } from "./row.ts";
+import { shownAsIs } from "./unknown.ts";
 
 /** Where an attempt to begin an epoch is (DESIGN 7.1). */
 export const AttemptPhase = {
@@ -26,7 +27,7 @@ export type AttemptPhase = (typeof AttemptPhase)[keyof typeof AttemptPhase];
 export const attemptNewsSchema = z.object({
   shard: z.int().min(0),
   holder: z.string().describe("who makes the attempt"),
-  phase: z.enum(AttemptPhase),
+  phase: shownAsIs(AttemptPhase),
   orders: z.int().min(0).describe("orders written so far"),
   ofUnits: z.int().min(0).describe("units of all orders that there are to write: as many as orders, or more; 0 before it is known"),
   result: z.string().nullable().describe("how it ended; null while it runs"),
@@ -51,10 +52,10 @@ export type ShardCondition = (typeof ShardCondition)[keyof typeof ShardCondition
 /** What an operator wants to know of a shard, read from Redis and Postgres one after the other. */
 export const shardFactsSchema = z.object({
   shard: z.int().min(0),
-  state: z.enum(ShardCondition),
+  state: shownAsIs(ShardCondition),
   epoch: z.int().min(0).describe("of the row in Postgres; 0 before the first"),
   redisEpoch: z.int().min(0).nullable().describe("Redis's copy; null if it does not answer, 0 if it has none"),
-  mode: z.enum(RestoreMode).describe("how the epoch began"),
+  mode: shownAsIs(RestoreMode).describe("how the epoch began"),
   holder: z
     .string()
     .nullable()

@@ -136,6 +136,16 @@ describe("what a later version adds", () => {
     expect(body.parse(later(told))).toEqual(told);
   });
 
+  it.each([
+    ["order", { ...order, state: "returned", payments: [{ ...order.payments[0], decision: "split" }] }],
+    ["changeOrder", { ...order, state: "returned" }],
+    ["shards", [{ ...facts, state: "moving", mode: "merge", attempt: { ...facts.attempt, phase: "verify" } }]],
+    ["changeShard", { ...facts, state: "moving" }],
+  ] as const)("to the states in the reply of %s is shown to people as it is", (name, value) => {
+    const { subject, value: valueSchema } = requests[name];
+    expect(readReply(subject, valueSchema, bytes({ ok: true, value }))).toEqual({ ok: true, value });
+  });
+
   it("to a sale's record is not minded; more than a reader needs is not asked of it", () => {
     expect(saleRecordSchema.parse(later(sale))).toEqual(sale);
     const large = { ...sale, title: "x".repeat(10_000), totalUnits: 5_000_000_000, limitPerBuyer: 100_000, currency: "points" };

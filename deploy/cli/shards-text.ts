@@ -39,7 +39,7 @@ const noteOf = (facts: ShardFacts): string => {
     .join("; ");
 };
 
-const paintOf = (state: ShardCondition, palette: Palette): Paint => {
+const paintOf = (state: string, palette: Palette): Paint => {
   if (state === ShardCondition.open) return palette.good;
   return state === ShardCondition.halted || state === ShardCondition.away ? palette.bad : palette.warning;
 };

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from "node:timers/promises";
 import { pino } from "pino";
 import { Agent, request } from "undici";
-import { allShardFactsSchema, saleRecordSchema, type SaleRecord, type ShardFacts } from "#protocol";
+import { allShardFactsSchema, listedSalesSchema, saleRecordSchema, type ListedSale, type SaleRecord, type ShardFacts } from "#protocol";
 import { ticketKeys, signTicket, type TicketKeys } from "../../gateway/index.ts";
 import {
   audit,
@@ -166,6 +166,12 @@ export class StackWorld {
 
   audit(): Promise<AuditReport> {
     return withStores(this.#info, audit);
+  }
+
+  /** What an operator is told of every sale that is not archived; fails while nobody answers. */
+  async sales(): Promise<readonly ListedSale[]> {
+    const response = await fetch(`${this.#info.admin}/sales`, { headers: { authorization: `Bearer ${this.#info.adminToken}` } });
+    return listedSalesSchema.parse(await response.json());
   }
 
   /** What an operator is told of every shard; fails while nobody answers. */

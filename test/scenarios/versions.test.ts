@@ -162,6 +162,7 @@ describe.skipIf(!isHere)("programs of this version and of the one before, togeth
     for (const uid of uids.slice(UNITS, UNITS + 3))
       await until(async () => (await world.buy(saleId, uid)).orderId !== undefined, `${uid} to buy what came back`, WITHIN_MS);
 
+    expect((await world.sales()).map(({ id }) => id)).toContain(saleId);
     const facts = await world.shards();
     expect(facts.map(({ state, sales }) => [state, sales > 0])).toEqual([
       ["open", true],

@@ -360,6 +360,34 @@ describe("a damaged sale", () => {
       found: [DifferenceKind.units],
     },
     {
+      name: "somebody put a string where the buyers were",
+      damage: () => redis.set(saleKeys(0, SALE).buyers, "mine"),
+      found: [DifferenceKind.orderWithoutReservation, DifferenceKind.unreadable],
+    },
+    {
+      name: "somebody put a list where the sale was",
+      damage: async () => {
+        await redis.del(saleKeys(0, SALE).sale);
+        await redis.rpush(saleKeys(0, SALE).sale, "mine");
+      },
+      found: [DifferenceKind.units, DifferenceKind.unreadable],
+    },
+    {
+      name: "somebody put a string where the grants were",
+      damage: () => redis.set(saleKeys(0, SALE).grants, "mine"),
+      found: [DifferenceKind.grantLost, DifferenceKind.unreadable],
+    },
+    {
+      name: "somebody put a string where the list of sales was",
+      damage: () => redis.set(shardKeys(0).sales, "mine"),
+      found: [DifferenceKind.unreadable],
+    },
+    {
+      name: "somebody put a string where the outbox was",
+      damage: () => redis.set(shardKeys(0).outbox, "mine"),
+      found: [DifferenceKind.redisBehind, DifferenceKind.units, DifferenceKind.unreadable],
+    },
+    {
       name: "Redis is in another epoch",
       damage: () => redis.set(shardKeys(0).epoch, EPOCH - 1),
       found: [DifferenceKind.unsettled],

@@ -23,6 +23,18 @@ export interface ShardInRedis {
   /** the first entry that the outbox holds; undefined if it holds none */
   readonly first: (Position & { readonly ageMs: number }) | undefined;
   readonly sales: ReadonlyMap<string, SaleInRedis>;
+  /** keys of ours that hold something else; what is said of the rest is said without them */
+  readonly foreign: readonly ForeignKey[];
+}
+
+/** A key of another type than our programs give it: somebody else wrote it. */
+export interface ForeignKey {
+  readonly key: string;
+  /** null for a key of the whole shard */
+  readonly saleId: string | null;
+  readonly wanted: "string" | "hash" | "set" | "stream";
+  /** as TYPE says it */
+  readonly found: string;
 }
 
 export interface SaleRow {

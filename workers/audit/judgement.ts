@@ -191,6 +191,9 @@ export const judge = (reading: Reading): Judgement => {
     const isWhole = !judged.balances.some((balance) => unsettled.has(balance.shard));
     differences.push(...judged.differences.filter((found) => (found.shard === null ? isWhole : !unsettled.has(found.shard))));
   }
+  for (const { shard, foreign } of reading.before)
+    for (const { key, saleId, wanted, found } of foreign)
+      differences.push(difference(DifferenceKind.unreadable, saleId, shard, `${key} is a ${found}, where a ${wanted} belongs`));
   differences.push(...reading.postgres.unmatched);
   // a finding without a shard (a limit, a list cut short) may come from an unsettled one: only trusted when there is none
   differences.push(

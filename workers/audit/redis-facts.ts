@@ -2,7 +2,7 @@ import type { Redis } from "ioredis";
 import { EntryKind } from "#lua/shard/entry";
 import { saleKeys, shardKeys } from "#lua/core/keys";
 import { formatPosition, parsePosition, type Position } from "#lua/core/position";
-import type { SaleInRedis, ShardInRedis } from "./facts.ts";
+import type { ForeignKey, SaleInRedis, ShardInRedis } from "./facts.ts";
 
 /** Small enough that one call holds the server for about a millisecond. */
 const SCAN_COUNT = 2_000;
@@ -36,10 +36,42 @@ const firstEntry = (range: unknown, time: unknown): ShardInRedis["first"] => {
 
 const optionalNumber = (value: unknown): number | undefined => (typeof value === "string" && value !== "" ? Number(value) : undefined);
 
+/** What a key of another type than ours answers: it holds nothing of ours, and is told of by `foreignKeys`. */
+const whereOurs = async <T>(read: Promise<T>, otherwise: T): Promise<T> => {
+  try {
+    return await read;
+  } catch (error) {
+    if ((error as Error).message.startsWith("WRONGTYPE")) return otherwise;
+    throw error;
+  }
+};
+
+type TypedKey = Omit<ForeignKey, "found">;
+
+/** Every key whose content the audit reads. */
+const keysOf = (shard: number, saleIds: Iterable<string>): readonly TypedKey[] => {
+  const { epoch, applied, open, outbox, sales } = shardKeys(shard);
+  const keys: TypedKey[] = [epoch, applied, open].map((key) => ({ key, saleId: null, wanted: "string" }));
+  keys.push({ key: outbox, saleId: null, wanted: "stream" }, { key: sales, saleId: null, wanted: "set" });
+  for (const saleId of saleIds) {
+    const { sale, buyers, grants } = saleKeys(shard, saleId);
+    keys.push({ key: sale, saleId, wanted: "hash" }, { key: buyers, saleId, wanted: "hash" }, { key: grants, saleId, wanted: "set" });
+  }
+  return keys;
+};
+
+/** @param types what TYPE answers to each key */
+const foreignKeys = (keys: readonly TypedKey[], types: readonly unknown[]): ForeignKey[] =>
+  keys.flatMap((typed, index) => {
+    const found = String(types[index]);
+    return found === typed.wanted || found === "none" ? [] : [{ ...typed, found }];
+  });
+
 /** Reads all small facts of a shard at one instant. @param saleIds sales that Postgres has; Redis's own are added */
 export const readShard = async (redis: Redis, shard: number, saleIds: readonly string[]): Promise<ShardInRedis> => {
   const keys = shardKeys(shard);
-  const known = new Set([...saleIds, ...(await redis.smembers(keys.sales))]);
+  const known = new Set([...saleIds, ...(await whereOurs(redis.smembers(keys.sales), []))]);
+  const typed = keysOf(shard, known);
   const multi = redis
     .multi()
     .get(keys.epoch)
@@ -49,11 +81,13 @@ export const readShard = async (redis: Redis, shard: number, saleIds: readonly s
     .time()
     .get(keys.open)
     .info("replication");
+  for (const { key } of typed) multi.type(key);
   for (const saleId of known) {
     const names = saleKeys(shard, saleId);
     multi.hget(names.sale, "left").smembers(names.grants);
   }
-  const [epochText, appliedText, info, range, time, open, replication, ...rest] = await execute(multi);
+  const [epochText, appliedText, info, range, time, open, replication, ...answers] = await execute(multi);
+  const rest = answers.slice(typed.length);
   const epoch = optionalNumber(epochText) ?? 0;
   const sales = new Map<string, SaleInRedis>();
   for (const [index, saleId] of [...known].entries()) {
@@ -63,14 +97,16 @@ export const readShard = async (redis: Redis, shard: number, saleIds: readonly s
   }
   const applied = parsePosition(String(appliedText));
   const isOpen = isPermitted(open, epoch, String(replication));
-  return { shard, epoch, last: lastGeneratedId(info, epoch), applied, isOpen, first: firstEntry(range, time), sales };
+  const foreign = foreignKeys(typed, answers);
+  return { shard, epoch, last: lastGeneratedId(info, epoch), applied, isOpen, first: firstEntry(range, time), sales, foreign };
 };
 
 /** A page of a buyers' hash: field, value, field, value. Every field that is there all the time comes at least once. */
 export async function* scanBuyers(redis: Redis, shard: number, saleId: string): AsyncGenerator<readonly string[]> {
   let cursor = "0";
   do {
-    const [next, page] = await redis.hscan(saleKeys(shard, saleId).buyers, cursor, "COUNT", SCAN_COUNT);
+    const scanned = redis.hscan(saleKeys(shard, saleId).buyers, cursor, "COUNT", SCAN_COUNT);
+    const [next, page] = await whereOurs<[string, string[]]>(scanned, ["0", []]);
     if (page.length > 0) yield page;
     cursor = next;
   } while (cursor !== "0");
@@ -91,7 +127,8 @@ export interface HeldEntry {
 export async function* scanOutbox(redis: Redis, shard: number, last: Position): AsyncGenerator<readonly HeldEntry[]> {
   let from = "-";
   for (;;) {
-    const page = await redis.xrange(shardKeys(shard).outbox, from, formatPosition(last), "COUNT", ENTRIES_A_PAGE);
+    const read = redis.xrange(shardKeys(shard).outbox, from, formatPosition(last), "COUNT", ENTRIES_A_PAGE);
+    const page = await whereOurs(read, []);
     if (page.length === 0) return;
     yield page.map(([id, pairs]) => {
       const position = parsePosition(id) ?? { epoch: 0, seq: 0 };

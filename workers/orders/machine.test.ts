@@ -25,6 +25,10 @@ it("every state has an answer to every event", () => {
     }
 });
 
+it("an order in a state of a later version is left as it is", () => {
+  for (const event of EVENTS) expect(standingOf("returned", event)).toBe("refused");
+});
+
 it("no event takes an order out of a state in which its units are given back", () => {
   for (const event of EVENTS)
     for (const state of [OrderState.expired, OrderState.cancelled, OrderState.refunded, OrderState.rejected])

@@ -51,8 +51,12 @@ export const changedBy = (event: OrderEvent): readonly OrderState[] =>
 export const revivedBy = (event: OrderEvent): readonly OrderState[] =>
   Object.values(OrderState).filter((state) => TABLE[state][event] === needsUnits);
 
-/** How an event stands to an order that its UPDATE has left alone; undefined if that state should have been changed. */
-export const standingOf = (state: OrderState, event: OrderEvent): Standing | undefined => {
-  const cell = TABLE[state][event];
+/**
+ * How an event stands to an order that its UPDATE has left alone; undefined if that state should have been changed. An order in
+ * a state of a later version is left as it is.
+ */
+export const standingOf = (state: string, event: OrderEvent): Standing | undefined => {
+  if (!STATES.has(state)) return refused;
+  const cell = TABLE[state as OrderState][event];
   return isState(cell) ? undefined : cell;
 };
