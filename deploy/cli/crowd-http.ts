@@ -30,6 +30,8 @@ export interface SendOptions {
   readonly url: string;
   readonly connections: number;
   readonly stop?: AbortSignal;
+  /** how often an idle connection looks for a new request */
+  readonly idleMs?: number;
 }
 
 /** The parts of autocannon's client (lib/httpClient.js of 9.0.0, pinned) that are replaced below. */
@@ -49,7 +51,7 @@ interface Client {
 }
 
 const ANSWER_WITHIN_S = 10;
-/** An idle connection looks for a new request this often. */
+/** So often by default. */
 const IDLE_MS = 10;
 /** A refused connection is tried again after this, doubled up to the most. */
 const RECONNECT_MS = 50;
@@ -190,6 +192,6 @@ export const sendAll = async <T extends CrowdRequest>(source: RequestSource<T>, 
       const waiting = [...sending.idle];
       sending.idle.clear();
       for (const connection of waiting) connection.send();
-    }, IDLE_MS);
+    }, options.idleMs ?? IDLE_MS);
   });
 };

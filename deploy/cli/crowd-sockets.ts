@@ -13,8 +13,10 @@ export interface SocketsOptions {
   /** buy sent to `confirmed` pushed, in microseconds */
   readonly confirmLatency: RecordableHistogram;
   readonly stop: AbortSignal;
-  /** a buyer without a final answer goes home after this */
+  /** buyers without a final answer go home so long after the last of them has sent */
   readonly patienceMs: number;
+  /** when each buyer sends, ms after the start; by default all within 300 ms, at random */
+  readonly sendsAfterMs?: (index: number) => number;
 }
 
 /** All sockets buy within this after the start. */
@@ -52,6 +54,8 @@ class SocketBuyer {
   #isDone = false;
   #isFinal = false;
   #sentAt = 0;
+  /** when the first purchase was to be sent: latency counts from then, also where the socket was not open */
+  #intendedAt: number | undefined;
   /** when the purchase that won was sent; 0 before it is answered */
   #wonAt = 0;
   /** the order that was last pushed as confirmed */
@@ -73,8 +77,10 @@ class SocketBuyer {
     this.#connect();
   }
 
-  buy(): void {
+  /** @param intendedAt on performance.now()'s clock; a timer is late when this process is busy */
+  buy(intendedAt: number): void {
     this.#isBuying = true;
+    this.#intendedAt = intendedAt;
     this.#send();
     if (Math.random() < DOUBLE) this.#send();
   }
@@ -110,7 +116,8 @@ class SocketBuyer {
   #send(): void {
     if (this.#isDone || this.#socket?.readyState !== WebSocket.OPEN) return;
     this.#undecided += 1;
-    this.#sentAt = performance.now();
+    this.#sentAt = this.#intendedAt ?? performance.now();
+    this.#intendedAt = undefined;
     this.#socket.send(`{"op":"buy","ref":${this.#buyer}}`);
     this.#later(ASK_AGAIN_MS);
   }
@@ -179,8 +186,14 @@ export const openSockets = async (options: SocketsOptions): Promise<{ rush(): Pr
   clearTimeout(timer);
   return {
     rush: async () => {
-      timer = patience();
-      const starts = buyers.map((buyer) => setTimeout(() => buyer.buy(), Math.random() * SPREAD_MS));
+      const startedAt = performance.now();
+      let lastMs = 0;
+      const starts = buyers.map((buyer, index) => {
+        const afterMs = options.sendsAfterMs?.(index) ?? Math.random() * SPREAD_MS;
+        lastMs = Math.max(lastMs, afterMs);
+        return setTimeout(() => buyer.buy(startedAt + afterMs), afterMs);
+      });
+      timer = setTimeout(finishAll, lastMs + options.patienceMs);
       await Promise.all(buyers.map((buyer) => buyer.done));
       for (const start of starts) clearTimeout(start);
       clearTimeout(timer);

@@ -19,10 +19,17 @@ export interface CrowdOptions {
   /** when a shard's Redis was last started without the data that it had, on performance.now()'s clock */
   readonly emptiedAtMs: (shard: number) => number | undefined;
   readonly stop: AbortSignal;
+  /** requests a second that the buyers intend, whether answers come or not (open loop); by default as many as get through */
+  readonly ratePerSecond?: number;
+  /** before the buyers' numbers; another one makes other buyers */
+  readonly uidPrefix?: string;
+  readonly connections?: number;
 }
 
 interface BuyerRequest extends CrowdRequest {
   readonly buyer: number;
+  /** when it was to be sent, on performance.now()'s clock; undefined: as soon as a connection is free */
+  readonly intendedAt?: number;
 }
 
 /** HTTP connections: enough for batches, few enough for two cores. */
@@ -36,16 +43,21 @@ const AGAIN_MS = 200;
 const NOT_FINAL_MS = 100;
 /** The crowd goes home when nobody got a definite answer for this long. */
 const PATIENCE_MS = 60_000;
+/** Where requests have a time: so much later than intended at most does an idle connection send. */
+const IDLE_MS = 1;
 
-const uidOf = (buyer: number): string => `buyer-${buyer + 1}`;
+const microseconds = (ms: number): number => Math.max(1, Math.round(ms * 1_000));
+const PREFIX = "buyer-";
 /** The other way round. @returns -1 for a uid of somebody else */
-export const buyerOf = (uid: string): number => (uid.startsWith("buyer-") ? Number(uid.slice("buyer-".length)) - 1 : -1);
+export const buyerOf = (uid: string): number => (uid.startsWith(PREFIX) ? Number(uid.slice(PREFIX.length)) - 1 : -1);
 
 /** A crowd of buyers, each with a ticket, who remember what they were answered. */
 export class Crowd {
   readonly ledger: Ledger;
   /** buy sent to order confirmed, in microseconds, of the buyers with a WebSocket */
   readonly confirmLatency: RecordableHistogram = createHistogram();
+  /** how much later than intended a request was sent, in microseconds: this crowd's own lag, part of every latency */
+  readonly lag: RecordableHistogram = createHistogram();
   readonly #options: CrowdOptions;
   readonly #expiresAtMs = Date.now() + TICKET_MS;
   /** winners whose standing is final */
@@ -74,11 +86,12 @@ export class Crowd {
       confirmLatency: this.confirmLatency,
       stop: options.stop,
       patienceMs: PATIENCE_MS,
+      ...(options.ratePerSecond === undefined ? {} : { sendsAfterMs: this.#socketTimes(options.ratePerSecond) }),
     });
     const lineup = lineUp(0, byHttp);
     this.#progressAt = performance.now();
     onStart();
-    const source = this.#purchases(lineup);
+    const source = this.#purchases(lineup, this.#httpRate(options.ratePerSecond));
     await Promise.all([sockets.rush(), byHttp === 0 ? undefined : this.#send(source)]);
   }
 
@@ -124,7 +137,7 @@ export class Crowd {
         this.#isFinal[request.buyer] = 1;
         const answered = this.ledger.orderIds[request.buyer];
         if (code === "none" || orderId !== answered)
-          this.ledger.contradict(`${uidOf(request.buyer)}: answered ${answered}, GET says ${code} ${orderId ?? ""}`);
+          this.ledger.contradict(`${this.#uidOf(request.buyer)}: answered ${answered}, GET says ${code} ${orderId ?? ""}`);
         onFinal(request.buyer, code);
       },
     });
@@ -132,24 +145,47 @@ export class Crowd {
   }
 
   #send(source: RequestSource<BuyerRequest>): Promise<void> {
-    return sendAll(source, { url: this.#options.gateway, connections: CONNECTIONS, stop: this.#options.stop });
+    const { gateway, stop, ratePerSecond, connections = CONNECTIONS } = this.#options;
+    return sendAll(source, { url: gateway, connections, stop, ...(ratePerSecond === undefined ? {} : { idleMs: IDLE_MS }) });
   }
 
-  #purchases(lineup: Uint32Array): RequestSource<BuyerRequest> {
+  /** Those on sockets send in even steps beside the others, and both are through at the same time. */
+  #socketTimes(ratePerSecond: number): (index: number) => number {
+    const stepMs = (1_000 * this.#options.buyers) / (ratePerSecond * this.#options.sockets);
+    return (index) => index * stepMs;
+  }
+
+  #httpRate(ratePerSecond: number | undefined): number | undefined {
+    const { buyers, sockets } = this.#options;
+    return ratePerSecond === undefined ? undefined : (ratePerSecond * (buyers - sockets)) / buyers;
+  }
+
+  /** @param ratePerSecond the line sends in even steps; undefined: as fast as answers come */
+  #purchases(lineup: Uint32Array, ratePerSecond?: number): RequestSource<BuyerRequest> {
     const { ledger } = this;
+    const startedAt = performance.now();
+    const intendedAt = (place: number): number | undefined =>
+      ratePerSecond === undefined ? undefined : startedAt + (place * 1_000) / ratePerSecond;
     const later = new ComeBack<BuyerRequest>();
     let sent = 0;
     let isNewcomersTurn = false;
-    const again = (request: BuyerRequest, ms: number): void => later.add(request, performance.now() + ms * (1 + Math.random() / 4));
+    const again = ({ buyer, method, path }: BuyerRequest, ms: number): void => {
+      const atMs = performance.now() + ms * (1 + Math.random() / 4);
+      later.add({ buyer, method, path, ...(ratePerSecond === undefined ? {} : { intendedAt: atMs }) }, atMs);
+    };
     return {
       next: () => {
         // In turns: those who are asked to come again may be so many that they would take all connections for themselves.
         isNewcomersTurn = !isNewcomersTurn;
-        const due = isNewcomersTurn && sent < lineup.length ? undefined : later.take(performance.now());
-        if (due !== undefined || sent === lineup.length) return due;
+        const now = performance.now();
+        const intended = intendedAt(sent);
+        const isDue = sent < lineup.length && (intended === undefined || intended <= now);
+        const due = isNewcomersTurn && isDue ? undefined : later.take(now);
+        if (due !== undefined || !isDue) return due;
         const buyer = lineup[sent] as number;
         sent += 1;
-        return { buyer, method: "POST", path: `/buy/${this.#ticketOf(buyer)}` };
+        const request: BuyerRequest = { buyer, method: "POST", path: `/buy/${this.#ticketOf(buyer)}` };
+        return intended === undefined ? request : { ...request, intendedAt: intended };
       },
       isEmpty: () => (sent === lineup.length && later.size === 0) || this.#isHopeless(),
       failed: (request) => {
@@ -158,7 +194,7 @@ export class Crowd {
       },
       answered: (request, answer) => {
         const wins = ledger.counts.reserved;
-        ledger.latency.record(Math.max(1, Math.round(answer.tookMs * 1_000)));
+        this.#took(request, answer.tookMs);
         if (ledger.record(request.buyer, readAnswer(answer.status, answer.body)) === Next.again) {
           again(request, answer.retryAfterMs || AGAIN_MS);
           return;
@@ -169,6 +205,13 @@ export class Crowd {
     };
   }
 
+  /** Latency from when a request was to be sent: one that waited for a connection has waited for the server (coordinated omission). */
+  #took({ intendedAt }: BuyerRequest, tookMs: number): void {
+    const lagMs = intendedAt === undefined ? 0 : Math.max(0, performance.now() - tookMs - intendedAt);
+    if (intendedAt !== undefined) this.lag.record(microseconds(lagMs));
+    this.ledger.latency.record(microseconds(lagMs + tookMs));
+  }
+
   #isHopeless(): boolean {
     return performance.now() - this.#progressAt > PATIENCE_MS;
   }
@@ -176,6 +219,10 @@ export class Crowd {
   #ticketOf(buyer: number): string {
     const { keys, sales } = this.#options;
     const saleId = sales[buyer % sales.length] as string;
-    return signTicket(keys, { saleId, uid: uidOf(buyer), expiresAtMs: this.#expiresAtMs });
+    return signTicket(keys, { saleId, uid: this.#uidOf(buyer), expiresAtMs: this.#expiresAtMs });
+  }
+
+  #uidOf(buyer: number): string {
+    return `${this.#options.uidPrefix ?? PREFIX}${buyer + 1}`;
   }
 }

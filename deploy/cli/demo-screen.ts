@@ -9,8 +9,8 @@ interface Progress {
   /** units that Postgres counts as sold */
   readonly confirmed: number;
   readonly decisionsPerSecond: number;
-  /** units left in Redis; undefined while a store is away */
-  readonly left: number | undefined;
+  /** units left in Redis; undefined while a store is away, null where no store is looked at */
+  readonly left: number | undefined | null;
 }
 
 export interface Screen {
@@ -26,7 +26,7 @@ const PLAIN_EVERY_MS = 1_000;
 const count = (value: number | undefined): string => (value === undefined ? "?" : value.toLocaleString("en-US"));
 
 const liveLine = (progress: Progress): string =>
-  `${count(progress.decisionsPerSecond)} decisions/s, left ${count(progress.left)}, reserved ${count(progress.reserved)}, confirmed ${count(progress.confirmed)}`;
+  `${count(progress.decisionsPerSecond)} decisions/s, ${progress.left === null ? "" : `left ${count(progress.left)}, `}reserved ${count(progress.reserved)}, confirmed ${count(progress.confirmed)}`;
 
 /** For pipes and files: a line now and then. */
 const plainScreen = (out: NodeJS.WriteStream): Screen => {

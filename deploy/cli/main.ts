@@ -9,6 +9,7 @@ type Make = (environment: Environment) => Command;
 const commands: Readonly<Record<string, () => Promise<Make>>> = {
   demo: async () => (await import("./demo.ts")).demoCommand,
   start: async () => (await import("./start.ts")).startCommand,
+  load: async () => (await import("./load.ts")).loadCommand,
   tickets: async () => (await import("./tickets.ts")).ticketsCommand,
   audit: async () => (await import("./audit.ts")).auditCommand,
   shards: async () => (await import("./shards.ts")).shardsCommand,

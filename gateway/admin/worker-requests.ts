@@ -44,8 +44,13 @@ export const workerRequests = (connection: () => NatsConnection | undefined): Wo
   };
   const forward = <Body extends z.ZodType, Value extends z.ZodType>(request: Request<Body, Value>, body: z.input<Body>) =>
     answered((nats) => ask(nats, request, body));
+  /** A worker of the version before takes no field of it, and answers everything. */
+  const forwardOrBare = async <Body extends z.ZodType, Value extends z.ZodType>(request: Request<Body, Value>, body: z.input<Body>) => {
+    const asked = await forward(request, body);
+    return !asked.ok && asked.code === RequestError.badRequest ? await forward(request, {} as z.input<Body>) : asked;
+  };
   return {
-    list: (which) => forward(requests.sales, which),
+    list: (which) => forwardOrBare(requests.sales, which),
     find: (ids) => answered((nats) => askForSales(nats, ids)),
     open: (sale) => forward(requests.openSale, sale),
     change: (change) => forward(requests.changeSale, change),
@@ -53,11 +58,7 @@ export const workerRequests = (connection: () => NatsConnection | undefined): Wo
     order: (address) => forward(requests.order, address),
     payOrder: (pay) => forward(requests.payOrder, pay),
     changeOrder: (change) => forward(requests.changeOrder, change),
-    shards: async () => {
-      const asked = await forward(requests.shards, { all: true });
-      // a worker of the version before does not take the field
-      return !asked.ok && asked.code === RequestError.badRequest ? await forward(requests.shards, {}) : asked;
-    },
+    shards: () => forwardOrBare(requests.shards, { all: true }),
     changeShard: (change) => forward(requests.changeShard, change),
   };
 };
