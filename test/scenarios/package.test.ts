@@ -100,7 +100,7 @@ export const state: OrderState = "no such state";
 
 it("runs the command line, and every program as far as its configuration", async () => {
   const { stdout } = await run(process.execPath, [installed(manifest.bin["doorbuster"] ?? ""), "--help"], { cwd: project });
-  for (const command of ["start", "demo", "tickets", "audit", "shards", "sale"])
+  for (const command of ["start", "demo", "tickets", "audit", "shards", "sale", "gateway", "coordinator", "workers", "migrate"])
     expect(stdout).toMatch(new RegExp(`^  ${command}\\b`, "m"));
   const programs = ["gateway/main", "coordinator/main", "workers/main", "workers/migrate"];
   const ends = await Promise.all(
